@@ -1,0 +1,109 @@
+"""
+Say for people what a planned change changes: every column, old and new.
+
+Only rows that were known before and are different now are read here, a few
+at a time; what becomes of them is decided in the plan.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import and_, not_, select, type_coerce
+
+from syncsvc.plan import (
+    planned_address_changes,
+    planned_addresses,
+    planned_changes,
+    planned_numbers,
+)
+from syncsvc.schema import addresses, numbers
+from syncsvc.stage import ADDRESS_FIELDS, NUMBER_FIELDS, copy_into
+from syncsvc.vocabulary import Event, Lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection, Select, Table
+
+    from syncsvc.runs import Run
+
+ROWS_AT_ONCE = 1000
+
+Change = dict[str, dict[str, Any]]
+
+
+def describe_number_changes(connection: Connection, run: Run) -> None:
+    """
+    Fill `planned_changes`.
+    """
+    query = _old_and_new(run, numbers, planned_numbers, NUMBER_FIELDS)
+    _describe(connection, query, planned_changes, lambda row: _differences(row, NUMBER_FIELDS))
+    beginnings = select(
+        planned_numbers.c.uuid, planned_numbers.c.status, planned_numbers.c.cancelled_at
+    ).where(
+        not_(planned_numbers.c.known),
+        planned_numbers.c.event == Event.CANCELLED,
+        planned_numbers.c.provisioned_at.is_not(None),
+    )
+    _describe(connection, beginnings, planned_changes, _ending)
+
+
+def describe_address_changes(connection: Connection, run: Run) -> None:
+    """
+    Fill `planned_address_changes`.
+    """
+    query = _old_and_new(run, addresses, planned_addresses, ADDRESS_FIELDS)
+    _describe(
+        connection, query, planned_address_changes, lambda row: _differences(row, ADDRESS_FIELDS)
+    )
+
+
+def _old_and_new(run: Run, target: Table, plan: Table, fields: Sequence[str]) -> Select[Any]:
+    """
+    The known planned rows: key, then the other fields as they were and will be.
+    """
+    key, *others = fields
+    was = [target.c[name] for name in others]
+    will_be = [type_coerce(plan.c[name], target.c[name].type) for name in others]
+    same = and_(target.c.account == run.account, target.c[key] == plan.c[key])
+    query: Select[Any] = select(plan.c[key], *was, *will_be).select_from(plan.join(target, same))
+    return query.where(plan.c.known)
+
+
+def _describe(
+    connection: Connection,
+    query: Select[Any],
+    target: Table,
+    change: Callable[[Sequence[Any]], Change],
+) -> None:
+    rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+    for part in rows.partitions():
+        described = [(row[0], msgspec.json.encode(change(row)).decode()) for row in part]
+        copy_into(connection, target, described)
+
+
+def _differences(row: Sequence[Any], fields: Sequence[str]) -> Change:
+    """
+    Of a row from `_old_and_new`, the columns that differ.
+    """
+    others = fields[1:]
+    was, will_be = row[1 : len(fields)], row[len(fields) :]
+    return {
+        name: {"old": old, "new": new}
+        for name, old, new in zip(others, was, will_be, strict=True)
+        if old != new
+    }
+
+
+def _ending(row: Sequence[Any]) -> Change:
+    """
+    What a number's cancellation changed that was only seen after it.
+    """
+    _uuid, status, cancelled_at = row
+    change: Change = {"lifecycle": {"old": Lifecycle.LIVE, "new": Lifecycle.CANCELLED}}
+    for name, value in (("status", status), ("cancelled_at", cancelled_at)):
+        if value is not None:
+            change[name] = {"old": None, "new": value}
+    return change

@@ -1,0 +1,160 @@
+"""
+The kinds of columns that the tables are made of.
+
+They differ between the databases in storage only: a time is `timestamptz` on
+PostgreSQL and UTC text on SQLite, money is `numeric(12,4)` on both, JSON is
+`jsonb` on PostgreSQL and text on SQLite.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    Numeric,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+if TYPE_CHECKING:
+    from enum import StrEnum
+
+    from sqlalchemy import Dialect
+
+CENT = Decimal("0.0001")  # the unit of numeric(12,4)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """
+    An aware time, kept as UTC with microseconds.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """
+        Refuse a naive time: nobody could say which moment it means.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("A time without a zone can't be stored.")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's
+        """
+        Give every time as aware UTC.
+        """
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Money(TypeDecorator[Decimal]):
+    """
+    An amount of at most 8 digits before the point and 4 behind it.
+
+    SQLite keeps it as the nearest double, which holds 15 digits, so that what
+    is read back is the amount that was written, to the last digit.
+    """
+
+    impl = Numeric(12, 4)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401 - the signature is SQLAlchemy's
+        """
+        SQLite's driver knows no decimals.
+        """
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(Numeric(12, 4, asdecimal=False))
+        return dialect.type_descriptor(Numeric(12, 4))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ANN401, ARG002 - the signature is SQLAlchemy's
+        """
+        Give every amount as a decimal with 4 places.
+        """
+        return None if value is None else Decimal(str(value)).quantize(CENT)
+
+
+Id = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER numbers itself on SQLite
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """
+    Let the database refuse a word that is not in the enumeration.
+    """
+    words = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({words})", name=f"{column}_known")
+
+
+def account_column() -> Column[str]:
+    """
+    The first part of every key.
+    """
+    return Column(
+        "account",
+        Text,
+        nullable=False,
+        comment="Name under which this account's rows are kept (SYNCSVC_ACCOUNT).",
+    )
+
+
+def run_column(name: str, comment: str) -> Column[int]:
+    """
+    The id of a run, without a foreign key: runs are kept for a shorter time.
+    """
+    return Column(name, BigInteger, nullable=False, comment=comment)
+
+
+def valid_columns() -> tuple[Column[datetime], Column[datetime]]:
+    """
+    The time during which a history row was the newest that we knew.
+    """
+    return (
+        Column(
+            "valid_from",
+            UtcDateTime,
+            nullable=False,
+            comment="Start of the run that wrote the row: from then on we knew it. UTC.",
+        ),
+        Column(
+            "valid_to",
+            UtcDateTime,
+            comment="Start of the run that wrote the next row; NULL on the newest. UTC.",
+        ),
+    )
+
+
+def changes_column() -> Column[Any]:
+    """
+    What a history row changed, for people.
+    """
+    return Column(
+        "changes",
+        Json,
+        comment='Every changed column as {"column": {"old": …, "new": …}}; NULL on a first row. '
+        "Amounts are strings with 4 places, times ISO 8601 in UTC.",
+    )

@@ -1,0 +1,201 @@
+"""
+Find the settings: flags, environment, credential files and one TOML file.
+
+Values are collected as they were written, each with the place it came from;
+`config` judges them. What can't be read, and names that are not known, come
+back as problems, one line each, so that all of them can be reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PREFIX = "SYNCSVC_"
+CONFIG_VARIABLE = "SYNCSVC_CONFIG"
+CONFIG_FILE = Path("/etc/syncsvc/syncsvc.toml")  # read where CONFIG_VARIABLE is not set
+SECRETS_DIRECTORY = Path("/run/secrets/syncsvc")  # searched after $CREDENTIALS_DIRECTORY
+SECRETS = ("api_token", "api_client_id", "api_client_secret", "database_url")
+
+LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """
+    A value as it was written, and where, in words; no words for the environment.
+    """
+
+    value: object
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """
+    The value that counts for each setting found, and what stood in the way.
+    """
+
+    found: dict[str, Found]
+    problems: list[str]
+
+
+def gather(
+    names: Iterable[str], *, flags: Mapping[str, object], environ: Mapping[str, str]
+) -> Gathered:
+    """
+    Collect the named settings; a flag wins over the environment, that over a file.
+
+    Raises:
+        TypeError: A flag is no setting, which is a mistake of the caller.
+    """
+    known = list(names)
+    problems: list[str] = []
+    toml = _from_toml(known, environ, problems)
+    secrets = _from_credential_files(environ, problems)
+    variables = _from_environment(known, environ, problems)
+    found = toml | secrets | variables | _from_flags(known, flags)
+    return Gathered(found=found, problems=problems)
+
+
+def variable(name: str) -> str:
+    """
+    The environment variable of a setting.
+    """
+    return PREFIX + name.upper()
+
+
+def shown(value: object) -> str:
+    """
+    A value as it was written, on one line and not too long.
+    """
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
+
+
+def _from_flags(known: list[str], flags: Mapping[str, object]) -> dict[str, Found]:
+    if unknown := sorted(flags.keys() - set(known)):
+        raise TypeError(f"No such setting: {', '.join(unknown)}")
+    return {
+        name: Found(value=value, where=f" (--{name.replace('_', '-')})")
+        for name, value in flags.items()
+        if value is not None
+    }
+
+
+def _from_environment(
+    known: list[str], environ: Mapping[str, str], problems: list[str]
+) -> dict[str, Found]:
+    """
+    The variables that are set; an empty one counts as not set.
+    """
+    settings = {variable(name): name for name in known}
+    written = {key: text for key, text in environ.items() if key.startswith(PREFIX) and text}
+    for key in sorted(written.keys() - settings.keys() - {CONFIG_VARIABLE}):
+        nearest = _nearest(key.upper().removeprefix(PREFIX), _unprefixed(known))
+        problems.append(f"{_name(key)}: there is no such setting; the nearest is {PREFIX}{nearest}")
+    return {settings[key]: Found(value=written[key]) for key in written.keys() & settings.keys()}
+
+
+def _unprefixed(known: list[str]) -> list[str]:
+    return [name.upper() for name in known] + [CONFIG_VARIABLE.removeprefix(PREFIX)]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+
+
+def _name(text: object) -> str:
+    """
+    A name or path, quoted only where it would break the line it stands on.
+    """
+    return str(text) if str(text).isprintable() else shown(str(text))
+
+
+def _why(error: OSError) -> str:
+    return f"can't be read ({error.strerror or type(error).__name__})"
+
+
+def _from_credential_files(environ: Mapping[str, str], problems: list[str]) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for name in SECRETS:
+        try:
+            credential = _credential(name, list(_credential_directories(environ)))
+        except _UnreadableError as error:
+            problems.append(f"{variable(name)}{error}")
+        else:
+            found.update({name: credential} if credential else {})
+    return found
+
+
+class _UnreadableError(Exception):
+    """
+    A credential file is there and can't be used; says which and why.
+    """
+
+
+def _credential_directories(environ: Mapping[str, str]) -> Iterator[Path]:
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        yield Path(directory)
+    yield SECRETS_DIRECTORY
+
+
+def _credential(name: str, directories: list[Path]) -> Found | None:
+    """
+    The first file of that name, without the newlines at its end.
+    """
+    for directory in directories:
+        where = f" (file {_name(directory / name)})"
+        try:
+            text = (directory / name).read_bytes().decode()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise _UnreadableError(f"{where}: the file {_why(error)}") from None
+        except UnicodeDecodeError:
+            raise _UnreadableError(f"{where}: the file is not UTF-8 text") from None
+        return Found(value=text.rstrip("\r\n"), where=where)
+    return None
+
+
+def _from_toml(
+    known: list[str], environ: Mapping[str, str], problems: list[str]
+) -> dict[str, Found]:
+    named = environ.get(CONFIG_VARIABLE)
+    path = Path(named) if named else CONFIG_FILE
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        if named or not isinstance(error, FileNotFoundError | NotADirectoryError):
+            problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_why(error)}")
+        return {}
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_what_is_wrong(error)}")
+        return {}
+    for key in sorted(document.keys() - set(known)):
+        nearest = f"{_nearest(key.lower(), known)} in {_name(path)}"
+        problems.append(
+            f"{_name(key)} in {_name(path)}: there is no such setting; the nearest is {nearest}"
+        )
+    return {
+        name: Found(value=document[name], where=f" ({name} in {_name(path)})")
+        for name in known
+        if name in document
+    }
+
+
+def _what_is_wrong(error: Exception) -> str:
+    """
+    The parser's position alone: its message may quote the file, secrets included.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return "is not UTF-8 text"
+    position = re.search(r"\(at (line \d+, column \d+|end of document)\)$", str(error))
+    return f"is not valid TOML{f' at {position[1]}' if position else ''}"

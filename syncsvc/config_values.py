@@ -1,0 +1,270 @@
+"""
+Judge single settings, as somebody wrote them in a variable or a file.
+
+A ValueError raised here completes a sentence that begins with the value, such
+as "'ftp://x' is not an http address", and never repeats the value. What none
+of these knows what to do with is passed on for pydantic to refuse.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
+
+    from sqlalchemy import URL
+
+# The database drivers that are supported, by the names that ask for them.
+DRIVERS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+LONGEST_INTERVAL = timedelta(days=365)
+LONGEST_ACCOUNT = 100
+LONGEST_HOST = 253
+
+
+def whole(value: object) -> object:
+    """
+    A whole number, also as text.
+    """
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip(), re.ASCII):
+        return int(value)
+    return value
+
+
+def decimal(value: object) -> object:
+    """
+    A number, also as text; no exponents, no "nan".
+    """
+    if isinstance(value, str) and re.fullmatch(r"\d{1,18}(\.\d{1,18})?", value.strip(), re.ASCII):
+        return float(value)
+    return value
+
+
+def flag(value: object) -> object:
+    """
+    True or false in the ways in which people write it.
+    """
+    ways = {"true": True, "1": True, "yes": True, "on": True}
+    ways |= {"false": False, "0": False, "no": False, "off": False}
+    return ways.get(str(value).strip().lower(), value)
+
+
+def lower(value: object) -> object:
+    """
+    Text in lower case, for settings in which case does not matter.
+    """
+    return value.lower() if isinstance(value, str) else value
+
+
+def interval(value: object) -> object:
+    """
+    A length of time such as 90s, 15m, 6h or 1d.
+    """
+    if not isinstance(value, str):
+        return _acceptable(value)
+    written = re.fullmatch(r"(\d{1,9})([dhms])", value.strip(), re.ASCII)
+    if written is None:
+        raise ValueError("is not an interval")
+    return _acceptable(timedelta(seconds=int(written[1]) * UNITS[written[2]]))
+
+
+def _acceptable(length: object) -> timedelta:
+    if not isinstance(length, timedelta):
+        raise ValueError("is not an interval")  # noqa: TRY004 - pydantic collects ValueErrors only
+    if not timedelta(seconds=1) <= length <= LONGEST_INTERVAL:
+        raise ValueError("is too short or too long")
+    return length
+
+
+def interval_text(length: timedelta) -> str:
+    """
+    An interval in the largest unit that keeps it exact.
+    """
+    seconds = int(length.total_seconds())
+    unit = next(unit for unit, size in UNITS.items() if seconds % size == 0)
+    return f"{seconds // UNITS[unit]}{unit}"
+
+
+def schedule(value: str) -> str:
+    """
+    An interval, or a five-field crontab that fires at some time.
+    """
+    text = value.strip()
+    if len(text.split()) == 1:
+        interval(text)
+    else:
+        _crontab(text)
+    return text
+
+
+def _crontab(text: str) -> None:
+    from apscheduler.triggers.cron import (  # noqa: PLC0415 - most schedules are intervals
+        CronTrigger,
+    )
+
+    try:
+        trigger = CronTrigger.from_crontab(text, timezone="UTC")
+    except ValueError:
+        raise ValueError("is no valid crontab") from None
+    if trigger.get_next_fire_time(None, datetime(2024, 1, 1, tzinfo=UTC)) is None:
+        raise ValueError("is a crontab that never comes due")
+
+
+def timezone(value: str) -> str:
+    """
+    The name of a time zone that this machine or the tzdata package knows.
+    """
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is not a known time zone") from None
+    return value
+
+
+def account(value: str) -> str:
+    """
+    A name that can be printed and typed again.
+    """
+    if not 1 <= len(value) <= LONGEST_ACCOUNT:
+        raise ValueError("is empty or too long")
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("has white space at an end or characters that can't be printed")
+    return value
+
+
+def host(value: str) -> str:
+    """
+    A host's name or IP address.
+    """
+    if not _is_host(value):
+        raise ValueError("is neither a host name nor an IP address")
+    return value
+
+
+def _is_host(text: str) -> bool:
+    return _is_address(text) or _is_host_name(text)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_host_name(text: str) -> bool:
+    """
+    Labels of letters, digits, hyphens and underscores, the last no number.
+    """
+    label = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+    named = re.fullmatch(rf"({label}\.)*(?!\d+$){label}", text)
+    return named is not None and len(text) <= LONGEST_HOST
+
+
+def is_loopback(address: str) -> bool:
+    """
+    Whether a web address leads no further than this machine.
+    """
+    name = urlsplit(address).hostname or ""
+    return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def api_url(value: str) -> str:
+    """
+    A web address without credentials, query, fragment or slash at the end.
+    """
+    if not re.fullmatch(r"[!-~]+", value):
+        raise ValueError("is empty or has characters that are not visible ASCII")
+    parts = _parts(value)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError("is not an http or https address")
+    if "@" in parts.netloc or "?" in value or "#" in value:
+        raise ValueError("has a user name, a password, a query or a fragment")
+    if not _is_host(parts.hostname or ""):
+        raise ValueError("has no valid host")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def _parts(address: str) -> SplitResult:
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a valid address") from None
+    if port == 0:
+        raise ValueError("has port 0")
+    return parts
+
+
+def credential(value: object) -> object:
+    """
+    A secret that can stand in a header: a newline in it would end the header.
+    """
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("is empty or has white space or characters that are not visible ASCII")
+    return value
+
+
+def database_url(value: object) -> object:
+    """
+    A database that is supported and outlives the process.
+    """
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str):
+        _check_database(text)
+    return value
+
+
+def _check_database(text: str) -> None:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a database URL") from None
+    if not text.isprintable():
+        raise ValueError("has characters that can't be printed")
+    if url.drivername not in DRIVERS:
+        raise ValueError("names a database or driver that is not supported")
+    if url.get_backend_name() == "sqlite":
+        _check_sqlite(url)
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host or url.port or url.username or url.password:
+        raise ValueError("names a host; an SQLite URL has three slashes before the file")
+    path = (url.database or "").removeprefix("file:")
+    if path in {"", ":memory:"} or "memory" in url.normalized_query.get("mode", ()):
+        raise ValueError("is in memory, where nothing would be kept")
+
+
+def database(text: str) -> URL:
+    """
+    The URL of a supported database, with the driver that is used.
+    """
+    url = make_url(text)
+    return url.set(drivername=DRIVERS[url.drivername])
+
+
+def without_secrets(url: URL) -> str:
+    """
+    A database URL for people: no password, not in the query either.
+    """
+    secret = [key for key in url.query if re.search("pass|secret", key, re.IGNORECASE)]
+    hidden = url.update_query_dict(dict.fromkeys(secret, "***"))
+    return hidden.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")

@@ -1,0 +1,201 @@
+"""
+The database: how to reach it, and who may run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import structlog
+from filelock import FileLock, Timeout
+from sqlalchemy import URL, NullPool, create_engine, event, func, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
+from syncsvc.schema import sync_runs
+from syncsvc.vocabulary import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Connection, Engine, RootTransaction
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+log = structlog.get_logger(__name__)
+
+STEPS_BETWEEN_LOOKS = 100_000  # of SQLite, at its clock and for a Ctrl-C: some milliseconds
+BUSY_TIMEOUT = 30_000  # ms that SQLite waits for another writer
+
+
+def open_engine(url: URL) -> Engine:
+    """
+    An engine that opens a connection for each use, and closes it after.
+
+    Nothing is opened yet. Values never stand in its error messages.
+    """
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    arguments = {"application_name": "syncsvc", "options": "-c timezone=UTC"}
+    return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
+    """
+    Leave transactions to SQLAlchemy, and readers undisturbed by the writer.
+    """
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT}", "journal_mode=WAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """
+    A transaction that will publish takes SQLite's write lock at its start.
+    """
+    publishing = connection.get_execution_options().get("publishing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if publishing else "BEGIN")
+
+
+@contextmanager
+def publishing(
+    connection: Connection, seconds_left: Callable[[], float]
+) -> Iterator[RootTransaction]:
+    """
+    A transaction that takes effect in time, or not at all.
+
+    Raises:
+        DeadlineExceeded: Its time was up before its end.
+    """
+    connection.execution_options(publishing=True)
+    try:
+        with connection.begin() as transaction, _interruptible(connection, seconds_left):
+            yield transaction
+            if seconds_left() <= 0:
+                raise DeadlineExceeded("It was publishing.")
+    except DBAPIError as exc:
+        if seconds_left() <= 0:
+            raise DeadlineExceeded("It was publishing.") from exc
+        raise
+
+
+@contextmanager
+def _interruptible(connection: Connection, seconds_left: Callable[[], float]) -> Iterator[None]:
+    """
+    Have the database give up a statement that outlives the run's time.
+    """
+    if connection.dialect.name == "postgresql":
+        milliseconds = max(int(seconds_left() * 1000), 1)
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: seconds_left() <= 0, STEPS_BETWEEN_LOOKS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """
+    Turn the driver's failures into ours, in this one place.
+
+    Raises:
+        DatabaseUnavailable: With the driver's own words.
+    """
+    try:
+        yield
+    except SQLAlchemyError as exc:
+        raise translation(exc) from exc
+
+
+def translation(exc: SQLAlchemyError) -> DatabaseUnavailable:
+    """
+    A failure of the driver in the driver's own words, in one line.
+    """
+    words = exc.orig if isinstance(exc, DBAPIError) else exc
+    return DatabaseUnavailable(" ".join(str(words).split()))
+
+
+@contextmanager
+def only_run(connection: Connection, account: str) -> Iterator[None]:
+    """
+    Hold the account's run lock, which dies with its holder.
+
+    An advisory lock of the session on PostgreSQL, an operating system's file
+    lock beside a SQLite file.
+
+    Raises:
+        RunInProgress: Somebody else holds it.
+    """
+    lock = _file_lock if connection.dialect.name == "sqlite" else _advisory_lock
+    with lock(connection, account):
+        yield
+
+
+@contextmanager
+def _advisory_lock(connection: Connection, account: str) -> Iterator[None]:
+    digest = hashlib.blake2b(f"syncsvc:{account}".encode(), digest_size=8).digest()
+    key = int.from_bytes(digest, signed=True)
+    got = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
+    connection.commit()
+    if not got:
+        raise RunInProgress(_holder(connection, account))
+    try:
+        yield
+    finally:
+        _release(connection, key)
+
+
+def _release(connection: Connection, key: int) -> None:
+    """
+    Give the lock back; where the session is lost, it is gone already.
+    """
+    try:
+        connection.rollback()
+        connection.execute(select(func.pg_advisory_unlock(key)))
+        connection.commit()
+    except SQLAlchemyError as exc:
+        log.warning("lock.session_lost", error=type(exc).__name__)
+
+
+@contextmanager
+def _file_lock(connection: Connection, account: str) -> Iterator[None]:
+    database = Path(connection.engine.url.database or "")
+    path = database.with_name(f"{database.name}.{quote(account, safe='')}.lock")
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise RunInProgress(_holder(connection, account)) from None
+
+
+def _holder(connection: Connection, account: str) -> str:
+    """
+    Who seems to hold the lock, and since when.
+    """
+    query = (
+        select(sync_runs.c.id, sync_runs.c.started_at, sync_runs.c.detail)
+        .where(sync_runs.c.account == account, sync_runs.c.state == RunState.RUNNING)
+        .order_by(sync_runs.c.id.desc())
+    )
+    run = connection.execute(query).first()
+    connection.rollback()
+    if run is None:
+        return f"Account {account!r}: it has just begun. Wait for it, then try again."
+    detail = run.detail or {}
+    return (
+        f"Account {account!r}: run {run.id} on {detail.get('host', 'an unknown host')}, "
+        f"process {detail.get('pid', 'unknown')}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC. "
+        "Wait for it, then try again."
+    )

@@ -1,0 +1,224 @@
+"""
+One bounded HTTP exchange: so long, so large, and no further.
+
+httpx bounds each single read, so that a body that drips a byte at a time
+never ends. Here the whole exchange has one deadline, from its start to the
+last byte of the body, and one size, after decompression.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextvars import ContextVar
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies, proxy_bypass
+
+import httpcore
+import httpx
+import msgspec
+
+from syncsvc import __version__
+from syncsvc.errors import ProviderRefused, ProviderUnavailable
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable, Mapping
+
+PASSING = frozenset({408, 425, 429})  # refusals that a later attempt may not meet
+RETRY_AFTER_LIMIT = 300.0  # seconds
+BODY_LIMIT = 64 * 2**20  # bytes
+ENDS_AT: ContextVar[float] = ContextVar("ends_at")  # on the monotonic clock, for this thread
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """
+    What the provider answered, whole.
+    """
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def may_pass(self) -> bool:
+        """
+        Whether the same request may be answered properly later.
+        """
+        return self.status in PASSING or self.status >= 500  # noqa: PLR2004 - server errors
+
+    def unavailable(self, path: str) -> ProviderUnavailable:
+        """
+        This answer as the failure that it is.
+        """
+        return ProviderUnavailable(
+            f"{path} answered {self.status}.",
+            reason=str(self.status),
+            retry_after=_retry_after(self.headers.get("Retry-After")),
+        )
+
+
+class Exchange:
+    """
+    The way to one provider.
+
+    Args:
+        base_url: Scheme, host and the path before `/api`.
+        timeout: Seconds for one exchange.
+        connections: How many may be open at once.
+    """
+
+    def __init__(self, base_url: str, *, timeout: float, connections: int) -> None:
+        self._base_url = base_url
+        self._timeout = timeout
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._client = httpx.Client(
+            transport=_BoundedTransport(limits=limits, proxy=_proxy_for(base_url)),
+            headers={"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"},
+            timeout=timeout,
+            follow_redirects=False,
+        )
+
+    def close(self) -> None:
+        """
+        Close every connection.
+        """
+        self._client.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str | int] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """
+        Send one request and read the whole answer.
+
+        Raises:
+            ProviderUnavailable: It broke off or took too long.
+            ProviderRefused: The body is too large.
+        """
+        token = ENDS_AT.set(time.monotonic() + self._timeout)
+        try:
+            with self._client.stream(
+                method, self._base_url + path, headers=headers, params=params, data=data
+            ) as response:
+                return Answer(response.status_code, response.headers, _body(response, path))
+        except httpx.TimeoutException:
+            detail = f"{path}: no whole answer within {self._timeout:g} s (SYNCSVC_API_TIMEOUT)."
+            raise ProviderUnavailable(detail, reason="timeout") from None
+        except httpx.RequestError as exc:
+            words = " ".join(str(exc).split()) or type(exc).__name__
+            raise ProviderUnavailable(f"{path}: {words}.", reason="connection") from None
+        finally:
+            ENDS_AT.reset(token)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """
+    Seconds to wait, from a number of them or an HTTP date; 5 minutes at most.
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_until(value)
+    return min(max(seconds, 0.0), RETRY_AFTER_LIMIT) if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _body(response: httpx.Response, path: str) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise ProviderRefused(
+                f"{path}: the body is larger than {BODY_LIMIT // 2**20} MiB. "
+                "Lower SYNCSVC_PAGE_SIZE, or ask the provider what it sends."
+            )
+    return bytes(body)
+
+
+def _proxy_for(url: str) -> str | None:
+    """
+    The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY).
+    """
+    target = httpx.URL(url)
+    if proxy_bypass(target.host):
+        return None
+    return getproxies().get(target.scheme)
+
+
+class _BoundedTransport(httpx.HTTPTransport):
+    """
+    httpx's own transport over connections that keep to the exchange's end.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - passed on as they are
+        super().__init__(**options)
+        self._pool._network_backend = _BoundedBackend()  # noqa: SLF001 - httpx passes none on
+
+
+class _BoundedBackend(httpcore.NetworkBackend):
+    def __init__(self) -> None:
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ARG002 - the exchange's end decides
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _left(httpcore.ConnectTimeout)
+        return _BoundedStream(
+            self._backend.connect_tcp(host, port, left, local_address, socket_options)
+        )
+
+
+class _BoundedStream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the exchange's end decides
+        return self._stream.read(max_bytes, _left(httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the exchange's end decides
+        self._stream.write(buffer, _left(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - the exchange's end decides
+    ) -> httpcore.NetworkStream:
+        left = _left(httpcore.ConnectTimeout)
+        return _BoundedStream(self._stream.start_tls(ssl_context, server_hostname, left))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
+        return self._stream.get_extra_info(info)
+
+
+def _left(expired: type[Exception]) -> float:
+    """
+    Seconds until this thread's exchange must have ended.
+    """
+    left = ENDS_AT.get() - time.monotonic()
+    if left <= 0:
+        raise expired
+    return left

@@ -1,0 +1,242 @@
+"""
+Carry a plan out: state and history from the same rows, in one transaction.
+
+The order follows the foreign keys: addresses, numbers, history.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    and_,
+    case,
+    func,
+    insert,
+    literal,
+    not_,
+    null,
+    select,
+    update,
+)
+
+from syncsvc.changes import describe_address_changes, describe_number_changes
+from syncsvc.columns import UtcDateTime
+from syncsvc.plan import (
+    planned_address_changes,
+    planned_addresses,
+    planned_changes,
+    planned_numbers,
+)
+from syncsvc.schema import address_history, addresses, number_history, numbers, sync_rejects
+from syncsvc.stage import ADDRESS_FIELDS, NUMBER_FIELDS, count, staged_numbers, staged_rejects
+from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Table
+
+    from syncsvc.runs import Run
+
+planned = planned_numbers.c
+first_seen_gone = and_(not_(planned.known), planned.event == Event.CANCELLED)
+TRACKED = (
+    "lifecycle",
+    "status",
+    "monthly_charge",
+    "setup_charge",
+    "provisioned_at",
+    "cancelled_at",
+    "number_address_id",
+    "emergency_number_address_id",
+)
+
+
+def publish(connection: Connection, run: Run) -> dict[str, int]:
+    """
+    Write what was planned, and count it by the run's own terms.
+    """
+    describe_address_changes(connection, run)
+    describe_number_changes(connection, run)
+    _publish_addresses(connection, run)
+    _publish_numbers(connection, run)
+    _close_history(connection, run, number_history, "uuid", _known(planned_numbers, "uuid"))
+    _write_beginnings(connection, run)
+    _write_history(connection, run)
+    _keep_rejects(connection, run)
+    return _counts(connection)
+
+
+def _publish_addresses(connection: Connection, run: Run) -> None:
+    _upsert(connection, run, addresses, planned_addresses, ADDRESS_FIELDS)
+    known = _known(planned_addresses, "id")
+    _close_history(connection, run, address_history, "address_id", known)
+    planned_row, changes = planned_addresses.c, planned_address_changes.c
+    values: dict[str, ColumnElement[Any]] = {
+        "account": literal(run.account),
+        "address_id": planned_row.id,
+        "run_id": literal(run.id),
+        "event": case((planned_row.known, literal(Event.CHANGED)), else_=literal(Event.ADDED)),
+        "valid_from": literal(run.started_at, UtcDateTime),
+        **{name: planned_row[name] for name in ADDRESS_FIELDS if name != "id"},
+        "changes": changes.changes,
+    }
+    rows = planned_addresses.outerjoin(planned_address_changes, changes.id == planned_row.id)
+    _insert(connection, address_history, values, rows)
+
+
+def _publish_numbers(connection: Connection, run: Run) -> None:
+    runs = {"first_run_id": literal(run.id), "changed_run_id": literal(run.id)}
+    _upsert(connection, run, numbers, planned_numbers, NUMBER_FIELDS, **runs)
+
+
+def _upsert(
+    connection: Connection,
+    run: Run,
+    target: Table,
+    plan: Table,
+    fields: tuple[str, ...],
+    **of_run: ColumnElement[Any],
+) -> None:
+    """
+    Update the known rows of a table and insert the others.
+
+    The table's key is the account and the first of the fields.
+    """
+    at = literal(run.started_at, UtcDateTime)
+    key = fields[0]
+    changed = {"changed_at": at, **{k: v for k, v in of_run.items() if k == "changed_run_id"}}
+    connection.execute(
+        update(target)
+        .values({**{name: plan.c[name] for name in fields if name != key}, **changed})
+        .where(target.c.account == run.account, target.c[key] == plan.c[key], plan.c.known)
+    )
+    values = {
+        "account": literal(run.account),
+        **{name: plan.c[name] for name in fields},
+        "first_seen_at": at,
+        "changed_at": at,
+        **of_run,
+    }
+    _insert(connection, target, values, plan, not_(plan.c.known))
+
+
+def _close_history(
+    connection: Connection, run: Run, history: Table, key: str, changed: ColumnElement[Any]
+) -> None:
+    """
+    End the open rows of what has changed; the only update that history knows.
+    """
+    connection.execute(
+        update(history)
+        .values(valid_to=run.started_at)
+        .where(
+            history.c.account == run.account,
+            history.c.valid_to.is_(None),
+            history.c[key].in_(changed),
+        )
+    )
+
+
+def _known(plan: Table, key: str) -> Any:  # noqa: ANN401 - a subquery of the key's type
+    return select(plan.c[key]).where(plan.c.known).scalar_subquery()
+
+
+def _write_beginnings(connection: Connection, run: Run) -> None:
+    """
+    Give a number that is first seen when it is gone the row of its beginning.
+
+    That row is closed at once. The status of then is not known.
+    """
+    then = {
+        "event": literal(Event.PROVISIONED),
+        "occurred_at": planned.provisioned_at,
+        "occurred_at_source": literal(Source.PROVIDER),
+        "valid_to": literal(run.started_at, UtcDateTime),
+        "lifecycle": literal(Lifecycle.LIVE),
+        "status": null(),
+        "cancelled_at": null(),
+    }
+    stamped = planned.provisioned_at.is_not(None)
+    _insert(
+        connection,
+        number_history,
+        _history_row(run) | then,
+        planned_numbers,
+        first_seen_gone,
+        stamped,
+    )
+
+
+def _write_history(connection: Connection, run: Run) -> None:
+    rows = planned_numbers.outerjoin(planned_changes, planned_changes.c.uuid == planned.uuid)
+    values = _history_row(run) | {"changes": planned_changes.c.changes}
+    _insert(connection, number_history, values, rows)
+
+
+def _history_row(run: Run) -> dict[str, ColumnElement[Any]]:
+    at = literal(run.started_at, UtcDateTime)
+    by_provider = planned.stamp.is_not(None)
+    return {
+        "account": literal(run.account),
+        "uuid": planned.uuid,
+        "run_id": literal(run.id),
+        "event": planned.event,
+        "occurred_at": func.coalesce(planned.stamp, at),
+        "occurred_at_source": case(
+            (by_provider, literal(Source.PROVIDER)), else_=literal(Source.OBSERVED)
+        ),
+        "evidence": planned.evidence,
+        "valid_from": at,
+        **{name: planned[name] for name in TRACKED},
+    }
+
+
+def _keep_rejects(connection: Connection, run: Run) -> None:
+    fields = ("page", "position", "uuid", "reason", "payload")
+    values: dict[str, ColumnElement[Any]] = {
+        "run_id": literal(run.id),
+        "account": literal(run.account),
+        **{name: staged_rejects.c[name] for name in fields},
+    }
+    query = select(*values.values()).order_by(staged_rejects.c.seq)
+    connection.execute(insert(sync_rejects).from_select(list(values), query))
+
+
+def _insert(
+    connection: Connection,
+    target: Table,
+    values: dict[str, ColumnElement[Any]],
+    rows: Any,  # noqa: ANN401 - a table or a join
+    *conditions: ColumnElement[bool],
+) -> None:
+    query = select(*values.values()).select_from(rows).where(*conditions)
+    connection.execute(insert(target).from_select(list(values), query))
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    """
+    What was written, and what was found as it is.
+    """
+    events = dict.fromkeys((str(event) for event in Event), 0)
+    query = select(planned.event, func.count()).group_by(planned.event)
+    events.update({row[0]: row[1] for row in connection.execute(query)})
+    beginnings = count(
+        connection, planned_numbers, first_seen_gone, planned.provisioned_at.is_not(None)
+    )
+    events[Event.PROVISIONED] += beginnings
+    staged = staged_numbers.c
+    readable = not_(staged.rejected)
+    listed_live = count(connection, staged_numbers, readable, staged.lifecycle == Lifecycle.LIVE)
+    changed_live = count(
+        connection,
+        planned_numbers,
+        planned.lifecycle == Lifecycle.LIVE,
+        planned.evidence == Evidence.LISTING,
+    )
+    return {
+        "listed": count(connection, staged_numbers, readable),
+        **events,
+        "unchanged": listed_live - changed_live,
+        "address_changes": count(connection, planned_addresses),
+        "rejected": count(connection, staged_rejects),
+    }

@@ -1,0 +1,98 @@
+"""
+Bring the schema up to date, and tell whether it is.
+
+The migrations stand at the top of the source tree and inside the wheel.
+"""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from syncsvc.errors import SchemaNotCurrent
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+
+def _config() -> Config:
+    package = Path(__file__).parent
+    home = package if (package / "migrations").is_dir() else package.parent
+    return Config(home / "alembic.ini", stdout=StringIO())
+
+
+def newest() -> str:
+    """
+    The revision that this version of the service needs.
+    """
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise SchemaNotCurrent("The migrations are missing from this installation.")
+    return head
+
+
+def current(connection: Connection) -> str | None:
+    """
+    The revision that the database is at; None where it was never migrated.
+    """
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_empty(connection: Connection) -> bool:
+    """
+    Whether the database holds no table at all.
+    """
+    return not inspect(connection).get_table_names()
+
+
+def upgrade(engine: Engine, revision: str = "head") -> None:
+    """
+    Bring the database to a revision, in one transaction.
+    """
+    config = _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> None:
+    """
+    Take the database back to a revision, in one transaction.
+    """
+    config = _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+
+def ddl(url: URL) -> str:
+    """
+    The statements that build the newest schema, without carrying them out.
+    """
+    config = _config()
+    config.output_buffer = buffer = StringIO()
+    config.attributes["url"] = url.render_as_string(hide_password=False)
+    command.upgrade(config, "head", sql=True)
+    return buffer.getvalue()
+
+
+def require_current(connection: Connection) -> None:
+    """
+    Refuse a database whose schema is not the newest.
+
+    Raises:
+        SchemaNotCurrent: With the command to run.
+    """
+    found, needed = current(connection), newest()
+    if found != needed:
+        raise SchemaNotCurrent(
+            f"It is at {found or 'no revision'}, this version needs {needed}. "
+            "Run `syncsvc migrate` with the same settings."
+        )

@@ -1,0 +1,64 @@
+"""
+Logs: one pipeline for the service's own records and everybody else's.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+SHARED: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+)
+QUIET = ("httpx", "httpcore", "alembic", "apscheduler", "werkzeug", "sqlalchemy")
+
+
+def set_up_logging(level: str = "info", log_format: str = "auto") -> None:
+    """
+    Send every record to stderr, for people on a terminal and as JSON elsewhere.
+
+    Args:
+        level: The least serious level shown, in lower case.
+        log_format: `console`, `json`, or `auto` for the one that fits stderr.
+    """
+    console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    structlog.configure(
+        processors=[*SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=SHARED, processors=[_strip_meta, *_renderers(console=console)]
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+_strip_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+
+
+def _renderers(*, console: bool) -> list[Processor]:
+    if console:
+        plain = structlog.dev.plain_traceback  # the others show variables, secrets among them
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0
+            )
+        ]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

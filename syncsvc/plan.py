@@ -1,0 +1,249 @@
+"""
+What the staged listing changes, worked out as sets before anything is written.
+
+`planned_numbers` holds, for every number that is new or different, the state
+that it will have and the event that leads there. The real tables are only
+read here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Table,
+    Text,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+)
+from sqlalchemy.schema import CreateTable
+
+from syncsvc.columns import UtcDateTime
+from syncsvc.schema import addresses, number_history, numbers
+from syncsvc.stage import (
+    ADDRESS_FIELDS,
+    NUMBER_FIELDS,
+    JsonText,
+    as_staged,
+    staged_addresses,
+    staged_numbers,
+    temporary,
+)
+from syncsvc.vocabulary import Event, Evidence, Lifecycle
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from syncsvc.runs import Run
+
+SET_BY_CANCELLATION = ("status", "monthly_charge", "setup_charge", "cancelled_at")
+
+planned_numbers = Table(
+    "planned_numbers",
+    temporary,
+    Column("known", Boolean, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("stamp", UtcDateTime),  # the provider's time of the event, where it gives one
+    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+
+planned_addresses = Table(
+    "planned_addresses",
+    temporary,
+    Column("known", Boolean, nullable=False),
+    *(as_staged(addresses.c[name]) for name in ADDRESS_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+
+planned_changes = Table(
+    "planned_changes",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("changes", JsonText, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+planned_address_changes = Table(
+    "planned_address_changes",
+    temporary,
+    Column("id", addresses.c.id.type, nullable=False),
+    Column("changes", JsonText, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+PLANNED = (planned_numbers, planned_addresses, planned_changes, planned_address_changes)
+
+new, old = staged_numbers.c, numbers.c
+is_new = old.uuid.is_(None)
+goes = new.lifecycle == Lifecycle.CANCELLED
+was_live = old.lifecycle == Lifecycle.LIVE
+
+
+def create_plan(connection: Connection) -> None:
+    """
+    Make the plan's tables, in the transaction that will publish.
+    """
+    for table in PLANNED:
+        connection.execute(CreateTable(table))
+
+
+def plan_listed(connection: Connection, run: Run) -> None:
+    """
+    Plan what the numbers' own rows in the listing say.
+    """
+    columns: dict[str, ColumnElement[Any]] = {
+        "known": not_(is_new),
+        "event": _event(),
+        "evidence": literal(Evidence.LISTING),
+        "stamp": _stamp(),
+        **{name: _value(name) for name in NUMBER_FIELDS},
+    }
+    same_number = and_(old.account == run.account, old.uuid == new.uuid)
+    query = (
+        select(*columns.values())
+        .select_from(staged_numbers.outerjoin(numbers, same_number))
+        .where(not_(new.rejected), _differs())
+    )
+    connection.execute(insert(planned_numbers).from_select(list(columns), query))
+
+
+def plan_absent(connection: Connection, run: Run) -> None:
+    """
+    Plan the cancellation of live numbers that the listing does not hold.
+
+    It takes a listing that was proved complete, and rejects whose uuids are
+    all known, to infer anything from absence.
+    """
+    gone: dict[str, ColumnElement[Any]] = {
+        "lifecycle": literal(Lifecycle.CANCELLED),
+        "cancelled_at": literal(run.started_at, UtcDateTime),
+    }
+    columns: dict[str, ColumnElement[Any]] = {
+        "known": literal(value=True),
+        "event": literal(Event.CANCELLED),
+        "evidence": literal(Evidence.ABSENCE),
+        "stamp": null(),
+        **{name: gone.get(name, old[name]) for name in NUMBER_FIELDS},
+    }
+    listed = exists().where(new.uuid == old.uuid)
+    query = select(*columns.values()).where(old.account == run.account, was_live, not_(listed))
+    connection.execute(insert(planned_numbers).from_select(list(columns), query))
+
+
+def plan_addresses(connection: Connection, run: Run) -> None:
+    """
+    Plan the addresses that are new or different; the later page decides.
+    """
+    staged, known = staged_addresses.c, addresses.c
+    latest = select(staged.id, func.max(staged.seq).label("seq")).group_by(staged.id).subquery()
+    rows = staged_addresses.join(
+        latest, and_(latest.c.id == staged.id, latest.c.seq == staged.seq)
+    ).outerjoin(addresses, and_(known.account == run.account, known.id == staged.id))
+    content = [name for name in ADDRESS_FIELDS if name != "id"]
+    differs = or_(known.id.is_(None), *(staged[f].is_distinct_from(known[f]) for f in content))
+    query = (
+        select(known.id.is_not(None), *(staged[f] for f in ADDRESS_FIELDS))
+        .select_from(rows)
+        .where(differs)
+    )
+    connection.execute(insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], query))
+
+
+def address_conflicts(connection: Connection) -> list[int]:
+    """
+    Ids of addresses that one listing showed with two contents.
+    """
+    staged = staged_addresses.c
+    query: Select[Any] = (
+        select(staged.id)
+        .where(staged.walk == select(func.max(staged.walk)).scalar_subquery())
+        .group_by(staged.id)
+        .having(func.min(staged.content) != func.max(staged.content))
+        .order_by(staged.id)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def _value(name: str) -> ColumnElement[Any]:
+    """
+    What a column of a listed number becomes.
+
+    A cancelled number keeps all that was last known of it, but for what its
+    row says of the cancellation.
+    """
+    if name in {"uuid", "lifecycle"}:
+        return new[name]
+    kept = func.coalesce(new[name], old[name]) if name in SET_BY_CANCELLATION else old[name]
+    return case((and_(goes, not_(is_new)), kept), else_=new[name])
+
+
+def _differs() -> ColumnElement[bool]:
+    """
+    Whether a listed number is new or not as it was.
+    """
+    other = [name for name in NUMBER_FIELDS if name != "uuid"]
+    live_differs = or_(*(new[name].is_distinct_from(old[name]) for name in other))
+    said = (
+        and_(new[name].is_not(None), new[name].is_distinct_from(old[name]))
+        for name in SET_BY_CANCELLATION
+    )
+    return or_(is_new, and_(not_(goes), live_differs), and_(goes, or_(was_live, *said)))
+
+
+def _event() -> ColumnElement[str]:
+    """
+    The first that holds of cancelled, reinstated, provisioned, added, changed.
+    """
+    stamped = new.provisioned_at.is_not(None)
+    newly_stamped = and_(stamped, new.provisioned_at.is_distinct_from(old.provisioned_at))
+    return case(
+        (and_(goes, or_(is_new, was_live)), literal(Event.CANCELLED)),
+        (goes, literal(Event.CHANGED)),
+        (old.lifecycle == Lifecycle.CANCELLED, literal(Event.REINSTATED)),
+        (newly_stamped, literal(Event.PROVISIONED)),
+        (is_new, literal(Event.ADDED)),
+        else_=literal(Event.CHANGED),
+    )
+
+
+def _stamp() -> ColumnElement[Any]:
+    """
+    The provider's own time of the event; NULL where it gives none.
+    """
+    event = _event()
+    back = case((new.provisioned_at > _cancellation(), new.provisioned_at), else_=null())
+    return case(
+        (event == Event.CANCELLED, new.cancelled_at),
+        (event == Event.PROVISIONED, new.provisioned_at),
+        (event == Event.REINSTATED, back),
+        else_=null(),
+    )
+
+
+def _cancellation() -> ColumnElement[Any]:
+    """
+    When a cancelled number was cancelled, as far as we know.
+    """
+    history = number_history.c
+    noted = (
+        select(func.max(history.occurred_at))
+        .where(
+            history.account == old.account,
+            history.uuid == old.uuid,
+            history.event == Event.CANCELLED,
+        )
+        .scalar_subquery()
+    )
+    return func.coalesce(old.cancelled_at, noted)

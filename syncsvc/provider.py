@@ -1,0 +1,152 @@
+"""
+Ask the provider for listing pages, as often as it takes.
+
+One page is fetched and decoded in one attempt, so that a body which breaks
+off is retried like any other failure. What can't pass by itself is raised at
+once with what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import stamina
+
+from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.wire import read_page
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from syncsvc.exchange import Answer, Exchange
+    from syncsvc.records import Page
+    from syncsvc.tokens import Tokens
+
+ACCEPT = "application/vnd.cloudlx.v1+json"
+NUMBERS = "/api/numbers"
+OK = 200
+UNAUTHORIZED = 401
+NOT_FOUND = 404
+
+ADVICE = {
+    UNAUTHORIZED: "The token is not accepted. Check SYNCSVC_API_TOKEN, or the client's id and "
+    "secret, and that SYNCSVC_API_URL is the host that they belong to.",
+    403: "The token's portal user may not see numbers. Ask for the permission in the portal.",
+    NOT_FOUND: "There is no such API. Check SYNCSVC_API_URL.",
+}
+
+
+class NumberApi:
+    """
+    One provider account, read only. Safe to use from several threads.
+
+    Args:
+        exchange: The way to the provider.
+        tokens: Where its bearer token comes from.
+        page_size: How many numbers to ask for at once.
+        retries: Further attempts for one request.
+        zone: The zone of timestamps that bear none.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        tokens: Tokens,
+        *,
+        page_size: int,
+        retries: int,
+        zone: tzinfo,
+    ) -> None:
+        self._exchange = exchange
+        self._tokens = tokens
+        self._page_size = page_size
+        self._retries = retries
+        self._zone = zone
+        self._closed = False
+
+    def close(self) -> None:
+        """
+        Close the connections; attempts that wait for their turn are given up.
+        """
+        self._closed = True
+        self._exchange.close()
+
+    def page(self, index: int) -> Page | None:
+        """
+        Fetch one page of the listing, counted from 1.
+
+        Returns:
+            None where the provider answers 404, which past the end is its right.
+
+        Raises:
+            ProviderUnavailable: It did not work in any attempt.
+            ProviderRefused: The token or the request is wrong.
+        """
+        for attempt in stamina.retry_context(
+            on=self._wait_before_retry,
+            attempts=self._retries + 1,
+            timeout=None,
+            wait_initial=0.5,
+            wait_max=30.0,
+            wait_jitter=1.0,
+        ):
+            with attempt:
+                return self._page(index)
+        raise AssertionError("the last attempt either returned or raised")  # pragma: no cover
+
+    def _page(self, index: int) -> Page | None:
+        if self._closed:
+            raise ProviderRefused("The run has ended.")
+        answer = self._get(NUMBERS, {"max_per_page": self._page_size, "page": index})
+        if answer.status == OK:
+            return read_page(answer.body, self._zone)
+        if answer.status == NOT_FOUND and index > 1:
+            return None
+        if answer.may_pass:
+            raise answer.unavailable(NUMBERS)
+        raise _refused(NUMBERS, answer)
+
+    def _get(self, path: str, params: dict[str, str | int]) -> Answer:
+        """
+        Ask with the token in use, and once more with a new one after a 401.
+        """
+        token = self._tokens.current()
+        answer = self._send(path, params, token)
+        if answer.status == UNAUTHORIZED:
+            renewed = self._tokens.renewed(token)
+            answer = self._send(path, params, renewed) if renewed else answer
+        return answer
+
+    def _send(self, path: str, params: dict[str, str | int], token: str) -> Answer:
+        headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
+        return self._exchange.send("GET", path, params=params, headers=headers)
+
+    def _wait_before_retry(self, exc: Exception) -> bool | float:
+        """
+        Whether to try again: as the provider says, or after a jittered backoff.
+        """
+        if self._closed or not isinstance(exc, ProviderUnavailable):
+            return False
+        return True if exc.retry_after is None else exc.retry_after
+
+
+def _refused(path: str, answer: Answer) -> ProviderRefused:
+    advice = ADVICE.get(answer.status, "Check SYNCSVC_API_URL, or ask the provider.")
+    if httpx.codes.is_redirect(answer.status):
+        advice = (
+            f"It leads to {_origin(answer.headers.get('Location', ''))}; redirects are not "
+            "followed. Set SYNCSVC_API_URL to the final address."
+        )
+    return ProviderRefused(f"{path} answered {answer.status}. {advice}")
+
+
+def _origin(location: str) -> str:
+    """
+    Scheme and host of an address: its path or query could bear a secret.
+    """
+    try:
+        url = httpx.URL(location)
+    except httpx.InvalidURL:
+        return "an address that can't be read"
+    return f"{url.scheme}://{url.host}" if url.host else "another path"

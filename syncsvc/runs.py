@@ -1,0 +1,106 @@
+"""
+A run's own row in `sync_runs`: begun, finished, failed, crashed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import func, insert, select, update
+
+from syncsvc import __version__
+from syncsvc.schema import sync_runs
+from syncsvc.vocabulary import RunState, Trigger
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class Run(msgspec.Struct, frozen=True):
+    """
+    One run under way.
+
+    Attributes:
+        id: Its number in `sync_runs`.
+        started_at: The `valid_from` of all that it writes.
+    """
+
+    id: int
+    account: str
+    started_at: datetime
+
+
+def now() -> datetime:
+    """
+    The time by this machine's clock; the one place where it is read.
+    """
+    return datetime.now(tz=UTC)  # noqa: TID251 - here and nowhere else
+
+
+def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
+    """
+    Note that a run has begun; it starts later than the one before, whatever the clock does.
+    """
+    last = connection.execute(
+        select(func.max(sync_runs.c.started_at)).where(sync_runs.c.account == account)
+    ).scalar_one()
+    started_at = now() if last is None else max(now(), last + timedelta(microseconds=1))
+    row = {
+        "account": account,
+        "trigger": trigger,
+        "state": RunState.RUNNING,
+        "started_at": started_at,
+        "service_version": __version__,
+        "detail": place(),
+    }
+    run_id = connection.execute(insert(sync_runs).values(row).returning(sync_runs.c.id))
+    return Run(id=run_id.scalar_one(), account=account, started_at=started_at)
+
+
+def mark_crashed(connection: Connection, account: str) -> int:
+    """
+    Note the runs whose holder died; only the lock's new holder may say so.
+    """
+    left = (sync_runs.c.account == account, sync_runs.c.state == RunState.RUNNING)
+    crashed = {
+        "state": RunState.CRASHED,
+        "finished_at": now(),
+        "error": "Its process ended, or lost the database, before it could say how it went.",
+    }
+    return connection.execute(update(sync_runs).where(*left).values(crashed)).rowcount
+
+
+def finish(
+    connection: Connection, run: Run, counts: dict[str, int | None], detail: dict[str, Any]
+) -> None:
+    """
+    Note that a run succeeded, in the transaction that publishes.
+    """
+    values = {**counts, "state": RunState.SUCCEEDED, "detail": detail}
+    _end(connection, run, values)
+
+
+def fail(connection: Connection, run: Run, counts: dict[str, int | None], error: str) -> None:
+    """
+    Note that a run failed, unless it has published after all.
+    """
+    _end(connection, run, {**counts, "state": RunState.FAILED, "error": error})
+
+
+def _end(connection: Connection, run: Run, values: dict[str, Any]) -> None:
+    under_way = (sync_runs.c.id == run.id, sync_runs.c.state == RunState.RUNNING)
+    finished_at = max(now(), run.started_at)
+    connection.execute(
+        update(sync_runs).where(*under_way).values(**values, finished_at=finished_at)
+    )
+
+
+def place() -> dict[str, Any]:
+    """
+    Where a run takes place, for whoever looks for it.
+    """
+    return {"host": socket.gethostname(), "pid": os.getpid()}

