@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,7 +49,8 @@ class Fetchers:
         Have `call(argument)` done by the next thread that is free.
         """
         future: Future[T] = Future()
-        self._calls.put(lambda: _settle(future, call, argument))
+        context = copy_context()  # what the caller's log lines bear
+        self._calls.put(lambda: context.run(_settle, future, call, argument))
         return future
 
     def _work(self) -> None:

@@ -8,9 +8,11 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
+import stamina
 import structlog
 
 if TYPE_CHECKING:
+    from stamina.instrumentation import RetryDetails
     from structlog.typing import Processor
 
 SHARED: tuple[Processor, ...] = (
@@ -43,6 +45,7 @@ def set_up_logging(level: str = "info", log_format: str = "auto") -> None:
             foreign_pre_chain=SHARED, processors=[_strip_meta, *_renderers(console=console)]
         )
     )
+    stamina.instrumentation.set_on_retry_hooks([_log_retry])
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -62,3 +65,15 @@ def _renderers(*, console: bool) -> list[Processor]:
             )
         ]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _log_retry(details: RetryDetails) -> None:
+    """
+    Say why a request is tried again, and when.
+    """
+    structlog.get_logger(__name__).warning(
+        "provider.retry",
+        attempt=details.retry_num,
+        wait_seconds=round(details.wait_for, 2),
+        error=str(details.caused_by),
+    )

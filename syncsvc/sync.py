@@ -76,6 +76,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         deadline: A run that takes longer fails.
         dry_run: Do everything, then take it back.
         on_page: Told of the pages, rows and `num_results` of the walk so far.
+        on_found: Told of the run's id when all is written, before the transaction ends.
     """
 
     engine: Engine
@@ -86,6 +87,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     trigger: Trigger = Trigger.MANUAL
     dry_run: bool = False
     on_page: Callable[[int, int, int | None], None] = lambda *_: None
+    on_found: Callable[[Connection, int], None] = lambda *_: None
 
 
 class Progress(msgspec.Struct, kw_only=True):
@@ -205,6 +207,7 @@ def _publish(job: Job, connection: Connection, progress: Progress, proof: Proof)
         found = merge.publish(connection, run)
         detail = _detail(connection, proof)
         runs.finish(connection, run, _counts(progress, found), detail)
+        job.on_found(connection, run.id)
         if job.dry_run:
             transaction.rollback()
         return found

@@ -1,0 +1,10 @@
+"""
+`python -m syncsvc` is `syncsvc`.
+"""
+
+from __future__ import annotations
+
+from syncsvc.cli import main
+
+if __name__ == "__main__":
+    main()

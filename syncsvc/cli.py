@@ -1,0 +1,363 @@
+"""
+The commands. Logs go to stderr, results to stdout.
+
+What a command needs is imported when it runs, so that `--help` and
+`--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from syncsvc import __version__
+from syncsvc.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    RunInProgress,
+    SchemaNotCurrent,
+    SyncError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from syncsvc.config import Settings
+
+FAILED, MISUSED, WITHHELD, LOCKED, INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_CODES: dict[type[SyncError], int] = {
+    ConfigurationError: MISUSED,
+    SchemaNotCurrent: MISUSED,
+    RunInProgress: LOCKED,
+}
+CHANGES_SHOWN = 100
+
+app = typer.Typer(
+    name="syncsvc",
+    help="Keep a telephone-number inventory, as its carrier sees it, true in a SQL database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AccountFlag = Annotated[
+    str | None, typer.Option("--account", help="Instead of SYNCSVC_ACCOUNT.", show_default=False)
+]
+DatabaseFlag = Annotated[
+    str | None,
+    typer.Option("--database-url", help="Instead of SYNCSVC_DATABASE_URL.", show_default=False),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def main() -> None:
+    """
+    Run a command and end with its exit code.
+    """
+    try:
+        app()
+    except SyncError as exc:
+        typer.echo(f"syncsvc: {exc}", err=True)
+        if isinstance(exc, DatabaseUnavailable):
+            typer.echo("`syncsvc check` looks at the settings and what they lead to.", err=True)
+        sys.exit(EXIT_CODES.get(type(exc), FAILED))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"syncsvc {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of settings, instead of SYNCSVC_CONFIG.", show_default=False),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Instead of SYNCSVC_LOG_LEVEL.", show_default=False)
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="Instead of SYNCSVC_LOG_FORMAT.", show_default=False)
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """
+    Keep a telephone-number inventory, as its carrier sees it, true in a SQL database.
+
+    Settings are read from SYNCSVC_* variables, credential files and a TOML file; see the README.
+
+    Example: [bold]syncsvc demo[/bold]
+    """
+    context.obj = {"config": config, "log_level": log_level, "log_format": log_format}
+
+
+def _settings(context: typer.Context, *, quiet: bool = False, **flags: object) -> Settings:
+    """
+    The settings, and logging as they want it.
+
+    Args:
+        quiet: Say no more than warnings, unless a level was asked for.
+    """
+    from syncsvc.config import load_settings
+    from syncsvc.observe import set_up_logging
+
+    given = dict(context.obj)
+    config = given.pop("config")
+    environ = {**os.environ, **({"SYNCSVC_CONFIG": str(config)} if config else {})}
+    settings = load_settings(flags={**given, **flags}, environ=environ)
+    level = settings.log_level
+    set_up_logging("warning" if quiet and level == "info" else level, settings.log_format)
+    return settings
+
+
+@app.command()
+def sync(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would change and write nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Do one full run now.
+
+    An empty SQLite file is given its tables first; a server's database needs `syncsvc migrate`.
+
+    Example: [bold]syncsvc sync --dry-run[/bold]
+    """
+    from syncsvc import oneshot
+
+    watched = sys.stderr.isatty() and not as_json
+    settings = _settings(context, quiet=watched, account=account, database_url=database_url)
+    with _interrupts() as interrupted:
+        state = oneshot.sync(settings, dry_run=dry_run, watched=watched, as_json=as_json)
+    codes = {"failed": FAILED, "withheld": WITHHELD}
+    raise typer.Exit(INTERRUPTED if interrupted else codes.get(state, 0))
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """
+    Turn the first SIGINT or SIGTERM into a KeyboardInterrupt, and remember it.
+
+    A signal may reach SQLite in the middle of a statement, which then ends as
+    a failure of the database.
+    """
+    seen: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@app.command()
+def migrate(
+    context: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell; exit 1 where the schema is behind.")
+    ] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the DDL instead.")] = False,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Bring the database to the newest schema.
+
+    Example: [bold]syncsvc migrate --check[/bold]
+    """
+    from syncsvc import compose, db
+    from syncsvc import migrate as schema
+
+    settings = _settings(context, quiet=True, database_url=database_url)
+    if sql:
+        typer.echo(schema.ddl(settings.database))
+        return
+    if check:
+        compose.require_file(settings)
+    engine = compose.engine_from(settings)
+    with db.translated():
+        if not check:
+            schema.upgrade(engine)
+        with engine.connect() as connection:
+            found = schema.current(connection)
+    needed = schema.newest()
+    typer.echo(f"The schema is at {found or 'no revision'}, the newest is {needed}.")
+    raise typer.Exit(0 if found == needed else FAILED)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Look at settings, database, schema, credentials and one listing page.
+
+    Example: [bold]syncsvc check[/bold]
+    """
+    from syncsvc import doctor
+
+    settings = _settings(context, quiet=True, account=account, database_url=database_url)
+    healthy = True
+    for finding in doctor.examine(settings):
+        healthy = healthy and finding.healthy
+        mark = "ok    " if finding.healthy else "FAILED"
+        typer.echo(f"{mark}  {finding.subject:<12}{finding.says}")
+    raise typer.Exit(0 if healthy else FAILED)
+
+
+@app.command()
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    List the last runs, newest first.
+
+    Example: [bold]syncsvc runs --limit 5[/bold]
+    """
+    from syncsvc import db, render, reports
+
+    settings = _settings(context, quiet=True, account=account, database_url=database_url)
+    with db.translated(), _current_engine(settings).connect() as connection:
+        rows = reports.last_runs(connection, settings.account, limit)
+    if as_json:
+        _print_json(rows)
+        return
+    console = render.console()
+    console.print(render.runs_table(rows))
+    for row in rows:
+        if row["error"]:
+            console.print(f"Run {row['id']}: {row['error']}", markup=False)
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    number: Annotated[str, typer.Argument(help="An E.164 number or a uuid.", show_default=False)],
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Show the timeline of one number.
+
+    Example: [bold]syncsvc history +441245123456[/bold]
+    """
+    from syncsvc import db, render, reports
+
+    settings = _settings(context, quiet=True, account=account, database_url=database_url)
+    with db.translated(), _current_engine(settings).connect() as connection:
+        found = reports.find_numbers(connection, settings.account, number)
+        timelines = [
+            (row, reports.timeline(connection, settings.account, row["uuid"])) for row in found
+        ]
+    if as_json:
+        _print_json([{**row, "history": rows} for row, rows in timelines])
+        return
+    for row, rows in timelines:
+        render.console().print(render.timeline_table(row, rows))
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8080,
+    numbers: Annotated[int, typer.Option(min=0, help="Size of the inventory.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Another seed, another inventory.")] = 1,
+    example: Annotated[
+        bool, typer.Option("--example", help="Serve the provider's documented example.")
+    ] = False,
+    change_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between changes; 0 changes when told.")
+    ] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help='A fault to begin with: reset, or {"kind": "status", "times": 3}.'),
+    ] = None,
+) -> None:
+    """
+    Serve a simulated provider on loopback, until interrupted.
+
+    POST /sandbox/change?changes=5 changes its inventory, POST /sandbox/faults takes a JSON list
+    of faults, GET /sandbox tells how it stands.
+
+    Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]
+    """
+    from syncsvc import demo
+
+    with _interrupts():
+        demo.serve(
+            port=port,
+            size=None if example else numbers,
+            seed=seed,
+            change_every=change_every,
+            faults=fault or [],
+        )
+
+
+@app.command(name="demo")
+def demo_command() -> None:
+    """
+    Show the main job with nothing configured.
+
+    A simulated provider is synced into SQLite several times while it changes.
+
+    Example: [bold]syncsvc demo[/bold]
+    """
+    from syncsvc import demo
+    from syncsvc.observe import set_up_logging
+
+    set_up_logging("warning", "console")
+    demo.show()
+
+
+def _current_engine(settings: Settings) -> Engine:
+    """
+    The engine of a database that is known to be current.
+    """
+    from syncsvc import compose
+    from syncsvc import migrate as schema
+
+    compose.require_file(settings)
+    engine = compose.engine_from(settings)
+    with engine.connect() as connection:
+        schema.require_current(connection)
+    return engine
+
+
+def _print_json(rows: list[dict[str, Any]]) -> None:
+    typer.echo(json.dumps(rows, default=str, indent=2))

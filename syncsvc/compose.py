@@ -1,0 +1,107 @@
+"""
+Build what a command needs from its settings; nothing is opened here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from syncsvc import db
+from syncsvc.errors import ConfigurationError, SchemaNotCurrent
+from syncsvc.exchange import Exchange
+from syncsvc.provider import NumberApi
+from syncsvc.tokens import ClientCredentials, FixedToken
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from syncsvc.config import Settings
+    from syncsvc.tokens import Tokens
+
+
+def engine_from(settings: Settings) -> Engine:
+    """
+    The engine of the database that the settings name.
+    """
+    return db.open_engine(settings.database)
+
+
+def require_file(settings: Settings) -> None:
+    """
+    Refuse a SQLite file that is not there, before looking makes an empty one.
+
+    Raises:
+        SchemaNotCurrent: With the command that makes it.
+    """
+    if is_missing_file(settings):
+        url = settings.database
+        raise SchemaNotCurrent(
+            f"There is no file {url.database} yet (SYNCSVC_DATABASE_URL). "
+            "`syncsvc sync` or `syncsvc migrate` makes it."
+        )
+
+
+def is_missing_file(settings: Settings) -> bool:
+    """
+    Whether the database is a SQLite file that is not there yet.
+    """
+    url = settings.database
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+
+
+def require_directory(settings: Settings) -> None:
+    """
+    Refuse a SQLite file in a directory that is not there.
+
+    Raises:
+        ConfigurationError: With the directory.
+    """
+    url = settings.database
+    directory = Path(url.database or "").absolute().parent
+    if url.get_backend_name() == "sqlite" and not directory.is_dir():
+        raise ConfigurationError(
+            f"SYNCSVC_DATABASE_URL: the directory {directory} does not exist. Create it first."
+        )
+
+
+def api_from(settings: Settings, *, retries: int | None = None) -> NumberApi:
+    """
+    A client for the account that the settings name.
+
+    Raises:
+        ConfigurationError: There are no credentials.
+    """
+    settings.require_credentials()
+    exchange = exchange_from(settings)
+    return NumberApi(
+        exchange,
+        tokens_from(settings, exchange),
+        page_size=settings.page_size,
+        retries=settings.api_retries if retries is None else retries,
+        zone=settings.timezone,
+    )
+
+
+def exchange_from(settings: Settings) -> Exchange:
+    """
+    The way to the provider that the settings name.
+    """
+    return Exchange(
+        settings.api_url, timeout=settings.api_timeout, connections=settings.concurrency
+    )
+
+
+def tokens_from(settings: Settings, exchange: Exchange) -> Tokens:
+    """
+    The fixed token, or those that the client's credentials buy.
+    """
+    if settings.api_token is not None:
+        return FixedToken(settings.api_token.get_secret_value())
+    assert settings.api_client_id is not None  # noqa: S101 - require_credentials saw to it
+    assert settings.api_client_secret is not None  # noqa: S101 - require_credentials saw to it
+    return ClientCredentials(
+        exchange,
+        settings.api_client_id.get_secret_value(),
+        settings.api_client_secret.get_secret_value(),
+    )

@@ -1,0 +1,169 @@
+"""
+The simulated provider for people: served, and synced before their eyes.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from sqlalchemy import make_url, text
+
+from syncsvc import db, migrate, render, reports
+from syncsvc.errors import ConfigurationError
+from syncsvc.exchange import Exchange
+from syncsvc.provider import NumberApi
+from syncsvc.sandbox import Fault, Inventory, Sandbox
+from syncsvc.sync import Job, run_once
+from syncsvc.tokens import FixedToken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+    from sqlalchemy import Connection, Engine
+
+SIZE = 1000
+CHANGES_SHOWN = 12
+
+QUERIES = {
+    "Live numbers and what they cost a month, by country": """\
+SELECT country_alpha2, count(*) AS numbers, round(sum(monthly_charge), 2) AS monthly
+FROM numbers WHERE lifecycle = 'live' GROUP BY country_alpha2 ORDER BY numbers DESC""",
+    "What happened, and how we know": """\
+SELECT event, evidence, occurred_at_source AS clock, count(*) AS rows
+FROM number_history GROUP BY event, evidence, occurred_at_source ORDER BY event""",
+    "Live numbers without an emergency address": """\
+SELECT count(*) AS numbers FROM numbers
+WHERE lifecycle = 'live' AND emergency_number_address_id IS NULL""",
+}
+
+
+def show() -> None:
+    """
+    Sync a changing provider into SQLite several times, and print what happened.
+    """
+    console = render.console()
+    path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.db"
+    engine = db.open_engine(make_url(f"sqlite:///{path}"))
+    migrate.upgrade(engine)
+    with Sandbox(Inventory.seeded(SIZE)) as sandbox:
+        console.print(f"A simulated provider with {SIZE:,} numbers listens at {sandbox.url}.\n")
+        exchange = Exchange(sandbox.url, timeout=30, connections=4)
+        api = NumberApi(exchange, FixedToken(sandbox.token), page_size=200, retries=5, zone=UTC)
+        for title, act in _acts(sandbox):
+            act()
+            console.rule(title, align="left")
+            _sync_and_tell(console, engine, api)
+        api.close()
+    _tell_more(console, engine, path)
+
+
+def _acts(sandbox: Sandbox) -> list[tuple[str, Callable[[], Any]]]:
+    inventory = sandbox.inventory
+
+    def change() -> None:
+        inventory.provision(3)
+        inventory.edit(2)
+        inventory.cancel(2)
+
+    def misbehave() -> None:
+        sandbox.inject(Fault(kind="status", status=503), Fault(kind="cut"))
+
+    def shift() -> None:
+        sandbox.before_page = provision_once
+
+    def provision_once(page: int) -> None:
+        if page > 1:
+            sandbox.before_page = None
+            inventory.provision(1)
+
+    return [
+        ("1. The first sync", lambda: None),
+        ("2. Nothing has changed", lambda: None),
+        ("3. Provisioned, edited, cancelled", change),
+        ("4. An error 503 and a cut body: tried again, nothing changes", misbehave),
+        ("5. A number is added while the pages are walked: the walk is repeated", shift),
+        ("6. Back again", lambda: inventory.reinstate(1)),
+    ]
+
+
+def _sync_and_tell(console: Console, engine: Engine, api: NumberApi) -> None:
+    changes: list[Any] = []
+
+    def note_changes(connection: Connection, run_id: int) -> None:
+        changes.extend(reports.changes_of_run(connection, run_id, CHANGES_SHOWN))
+
+    job = Job(
+        engine=engine,
+        api=api,
+        account="default",
+        concurrency=4,
+        deadline=timedelta(minutes=5),
+        on_found=note_changes,
+    )
+    summary = run_once(job)
+    written = sum(getattr(summary, event) for event in render.EVENT_COLOURS)
+    if 0 < written <= CHANGES_SHOWN:
+        console.print(render.changes_table(changes, written))
+    console.print(
+        f"Run {summary.run_id} {summary.state} in {summary.duration_seconds:.2f} s: "
+        f"{summary.listed:,} numbers listed on {summary.pages} pages, "
+        f"{written:,} changes written, {summary.unchanged:,} numbers as they were.\n"
+    )
+
+
+def _tell_more(console: Console, engine: Engine, path: Path) -> None:
+    console.rule("Ask the tables", align="left")
+    with engine.connect() as connection:
+        for title, query in QUERIES.items():
+            result = connection.execute(text(query))
+            console.print(f"\n{title}:\n[dim]{query}[/dim]", soft_wrap=True)
+            console.print(render.rows_table(list(result.keys()), result.all()))
+        example = reports.most_changed(connection, "default")
+    console.print(
+        f"\nThe database stays at {path}. Look further:\n"
+        f"  export SYNCSVC_DATABASE_URL=sqlite:///{path}\n"
+        f"  syncsvc runs\n"
+        f"  syncsvc history {example}\n",
+        soft_wrap=True,
+    )
+
+
+def serve(
+    *, port: int, size: int | None, seed: int, change_every: float, faults: list[str]
+) -> None:
+    """
+    Serve the simulated provider until a KeyboardInterrupt.
+
+    Args:
+        size: Numbers in the inventory; None for the documented example.
+        change_every: Seconds between changes; 0 for none.
+        faults: Kinds, or JSON objects with the fields of `Fault`.
+    """
+    ordered = [_fault(order) for order in faults]
+    inventory = Inventory.example() if size is None else Inventory.seeded(size, seed=seed)
+    with Sandbox(inventory, port=port) as sandbox:
+        sandbox.inject(*ordered)
+        if change_every:
+            sandbox.change_every(change_every)
+        typer.echo(
+            f"{len(inventory.rows)} numbers at {sandbox.url}, until Ctrl-C. In another shell:\n"
+            f"  export SYNCSVC_API_URL={sandbox.url} SYNCSVC_API_TOKEN={sandbox.token}\n"
+            "  syncsvc sync"
+        )
+        while True:
+            time.sleep(3600)
+
+
+def _fault(order: str) -> Fault:
+    try:
+        fields = json.loads(order) if order.lstrip().startswith("{") else {"kind": order}
+        return Fault(**fields)
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(f"--fault {order}: {exc}") from None

@@ -1,0 +1,170 @@
+"""
+Results as people read them: in 80 columns, with or without colour.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from syncsvc.sync import Summary
+
+EVENT_COLOURS = {
+    "added": "cyan",
+    "provisioned": "green",
+    "cancelled": "red",
+    "reinstated": "yellow",
+    "changed": "blue",
+}
+ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
+RUN_COLUMNS = ("listed", "provisioned", "cancelled", "changed", "rejected", "withheld")
+
+
+def console() -> Console:
+    """
+    Where results go: stdout.
+    """
+    return Console(highlight=False)
+
+
+def summary_table(summary: Summary) -> Table:
+    """
+    What one run found, for the end of `syncsvc sync`.
+    """
+    title = f"Run {summary.run_id}" if summary.run_id else "Dry run, nothing was written"
+    table = _table(f"{title}: {summary.state} in {summary.duration_seconds:.1f} s")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    table.add_column("")
+    size = "an unknown number" if summary.num_results is None else f"{summary.num_results:,}"
+    walks = "1 walk" if summary.walks == 1 else f"{summary.walks} walks"
+    for name, count, note in (
+        ("listed", summary.listed, f"of {size}, on {summary.pages:,} pages in {walks}"),
+        ("added", summary.added, "seen for the first time, not provisioned yet"),
+        ("provisioned", summary.provisioned, "provisioned, as the provider's stamp says"),
+        ("cancelled", summary.cancelled, "gone, on evidence"),
+        ("reinstated", summary.reinstated, "live again after cancelled"),
+        ("changed", summary.changed, "different in some other column"),
+        ("unchanged", summary.unchanged, "as they were"),
+        ("address changes", summary.address_changes, "addresses added or changed"),
+        ("rejected", summary.rejected, "rows that could not be read, see sync_rejects"),
+        ("withheld", summary.withheld, "cancellations that need a look"),
+    ):
+        table.add_row(name, f"{count:,}", note, style="" if count else "dim")
+    return table
+
+
+def changes_table(rows: Sequence[Mapping[str, Any]], total: int) -> Table:
+    """
+    The changes of one run, a line each.
+    """
+    shown = "" if len(rows) == total else f", the first {len(rows):,} of {total:,}"
+    table = _table(f"Changes{shown}")
+    for heading in ("number", "event", "happened (UTC)", "what"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "what")
+    for row in rows:
+        table.add_row(
+            row["number_e164"], event_text(row["event"]), when(row["occurred_at"]), what(row)
+        )
+    return table
+
+
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """
+    The last runs, a line each.
+    """
+    table = _table("Last runs, newest first")
+    table.add_column("run", justify="right")
+    table.add_column("state", no_wrap=True)
+    table.add_column("started (UTC)", no_wrap=True)
+    for heading in ("s", "listed", "prov.", "canc.", "chg.", "rej.", "held"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        counts = ("-" if row[name] is None else str(row[name]) for name in RUN_COLUMNS)
+        state = row["state"]
+        table.add_row(
+            str(row["id"]),
+            f"[{'green' if state == 'succeeded' else 'red'}]{state}[/]",
+            when(row["started_at"]),
+            _seconds(row),
+            *counts,
+        )
+    return table
+
+
+def timeline_table(number: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """
+    The history of one number, oldest first.
+    """
+    table = _table(f"{number['number_e164']}  {number['uuid']}  {number['lifecycle']}")
+    for heading in ("known since (UTC)", "event", "happened (UTC)", "source", "what"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "what")
+    for row in rows:
+        table.add_row(
+            when(row["valid_from"]),
+            event_text(row["event"]),
+            when(row["occurred_at"]),
+            row["occurred_at_source"],
+            what(row),
+        )
+    return table
+
+
+def event_text(event: str) -> str:
+    """
+    An event in its colour.
+    """
+    return f"[{EVENT_COLOURS[event]}]{event}[/]"
+
+
+def when(moment: datetime | None) -> str:
+    """
+    A time to the second.
+    """
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "-"
+
+
+def what(row: Mapping[str, Any]) -> str:
+    """
+    The changed columns of a history row, old and new; its evidence where it has none.
+    """
+    changes = row["changes"] or {}
+    said = (
+        f"{name}: {_value(pair['old'])} → {_value(pair['new'])}" for name, pair in changes.items()
+    )
+    text = "\n".join(said) or f"first seen ({row['evidence']})"
+    return text.replace("[", r"\[")
+
+
+def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """
+    The rows of a query.
+    """
+    table = _table(None)
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*map(_value, row))
+    return table
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else ISO_TIME.sub(r"\1 \2", str(value))
+
+
+def _seconds(row: Mapping[str, Any]) -> str:
+    if row["finished_at"] is None:
+        return "-"
+    return f"{(row['finished_at'] - row['started_at']).total_seconds():.1f}"
+
+
+def _table(title: str | None) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, min_width=40)
