@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock build clean
+.PHONY: help install demo test check format lock build wheel-check clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Install syncsvc and its tools into .venv, every file checked by its hash
 
@@ -40,7 +40,16 @@ lock: install ## Renew requirements.lock from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --upgrade --group dev pyproject.toml --output-file requirements.lock
 
 build: install ## Build the wheel and the source archive into dist/
+	rm -rf dist
 	$(BIN)/hatchling build
+
+wheel-check: build ## Install the wheel into an empty environment elsewhere, and use it there
+	@set -e; home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; \
+	$(PYTHON) -m venv $$home/venv; \
+	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock; \
+	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl; \
+	cd $$home; venv/bin/syncsvc --version; venv/bin/syncsvc migrate; venv/bin/syncsvc demo >/dev/null; \
+	echo "The wheel works on its own."
 
 clean: ## Remove the virtual environment and everything made
 	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -7,7 +7,6 @@ What a command needs is imported when it runs, so that `--help` and
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -39,7 +38,6 @@ EXIT_CODES: dict[type[SyncError], int] = {
     SchemaNotCurrent: MISUSED,
     RunInProgress: LOCKED,
 }
-CHANGES_SHOWN = 100
 
 app = typer.Typer(
     name="syncsvc",
@@ -233,7 +231,7 @@ def check(
     for finding in doctor.examine(settings):
         healthy = healthy and finding.healthy
         mark = "ok    " if finding.healthy else "FAILED"
-        typer.echo(f"{mark}  {finding.subject:<12}{finding.says}")
+        typer.echo(f"{mark}  {finding.subject:<12} {finding.says}")
     raise typer.Exit(0 if healthy else FAILED)
 
 
@@ -360,4 +358,6 @@ def _current_engine(settings: Settings) -> Engine:
 
 
 def _print_json(rows: list[dict[str, Any]]) -> None:
-    typer.echo(json.dumps(rows, default=str, indent=2))
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(rows)))

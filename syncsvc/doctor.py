@@ -58,8 +58,9 @@ def _finding(subject: str, look: Callable[[], str]) -> Finding:
 
 
 def _settings(settings: Settings) -> str:
-    known = settings.redacted().items()
-    return ", ".join(f"{name}={value}" for name, value in known if value)
+    shown = settings.redacted()
+    names = ("account", "api_url", "database_url", "schedule")
+    return ", ".join(f"{name}={shown[name]}" for name in names)
 
 
 def _database(settings: Settings) -> str:

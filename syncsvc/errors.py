@@ -15,7 +15,9 @@ class SyncError(Exception):
 
     def __init__(self, detail: str = "") -> None:
         headline = " ".join((type(self).__doc__ or "").split())
-        super().__init__(f"{headline} {detail}".strip())
+        super().__init__(
+            headline + detail if detail[:1] == "\n" else f"{headline} {detail}".strip()
+        )
 
 
 class WaitAndSee(SyncError):

@@ -138,10 +138,11 @@ def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
         typer.echo(msgspec.json.encode(summary))
         return
     console = render.console()
-    if changes:
-        rows = summary.added + summary.provisioned + summary.cancelled
-        console.print(render.changes_table(changes, rows + summary.reinstated + summary.changed))
-    console.print(render.summary_table(summary))
-    if summary.error:
-        console.print(summary.error, markup=False)
+    if summary.error is not None:
+        console.print(f"{render.outcome(summary)}. {summary.error}", markup=False)
         console.print("`syncsvc check` looks at the settings and what they lead to.")
+        return
+    if changes:
+        events = (getattr(summary, event) for event in render.EVENT_COLOURS)
+        console.print(render.changes_table(changes, sum(events)))
+    console.print(render.summary_table(summary))

@@ -25,7 +25,6 @@ EVENT_COLOURS = {
     "changed": "blue",
 }
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
-RUN_COLUMNS = ("listed", "provisioned", "cancelled", "changed", "rejected", "withheld")
 
 
 def console() -> Console:
@@ -35,12 +34,22 @@ def console() -> Console:
     return Console(highlight=False)
 
 
+def outcome(summary: Summary) -> str:
+    """
+    How one run went, in one line.
+    """
+    if summary.state == "planned":
+        title = "Dry run, nothing was written"
+    else:
+        title = f"Run {summary.run_id}: {summary.state}" if summary.run_id else summary.state
+    return f"{title}, in {summary.duration_seconds:.1f} s"
+
+
 def summary_table(summary: Summary) -> Table:
     """
     What one run found, for the end of `syncsvc sync`.
     """
-    title = f"Run {summary.run_id}" if summary.run_id else "Dry run, nothing was written"
-    table = _table(f"{title}: {summary.state} in {summary.duration_seconds:.1f} s")
+    table = _table(outcome(summary))
     table.add_column("what")
     table.add_column("count", justify="right")
     table.add_column("")
@@ -85,17 +94,20 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("run", justify="right")
     table.add_column("state", no_wrap=True)
     table.add_column("started (UTC)", no_wrap=True)
-    for heading in ("s", "listed", "prov.", "canc.", "chg.", "rej.", "held"):
-        table.add_column(heading, justify="right")
+    for heading in ("s", "listed", "new", "gone", "changed", "rejected"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        counts = ("-" if row[name] is None else str(row[name]) for name in RUN_COLUMNS)
-        state = row["state"]
+        colour = "green" if row["state"] == "succeeded" else "red"
         table.add_row(
             str(row["id"]),
-            f"[{'green' if state == 'succeeded' else 'red'}]{state}[/]",
-            when(row["started_at"]),
+            f"[{colour}]{row['state']}[/]",
+            f"{row['started_at']:%Y-%m-%d %H:%M}",
             _seconds(row),
-            *counts,
+            _sum(row, "listed"),
+            _sum(row, "added", "provisioned", "reinstated"),
+            _sum(row, "cancelled"),
+            _sum(row, "changed"),
+            _sum(row, "rejected"),
         )
     return table
 
@@ -160,6 +172,14 @@ def _value(value: object) -> str:
     return "none" if value is None else ISO_TIME.sub(r"\1 \2", str(value))
 
 
+def _sum(row: Mapping[str, Any], *names: str) -> str:
+    """
+    A count of a run; a failed one has none.
+    """
+    counts = [row[name] for name in names]
+    return "-" if None in counts else str(sum(counts))
+
+
 def _seconds(row: Mapping[str, Any]) -> str:
     if row["finished_at"] is None:
         return "-"
@@ -167,4 +187,4 @@ def _seconds(row: Mapping[str, Any]) -> str:
 
 
 def _table(title: str | None) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, min_width=40)
+    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)

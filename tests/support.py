@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def api_for(sandbox: Sandbox, **options: Any) -> Iterator[NumberApi]:  # noqa: ANN401 - as NumberApi has them
+def api_for(sandbox: Sandbox, **options: Any) -> Iterator[NumberApi]:
     """
     A client with other options than the usual ones.
     """
