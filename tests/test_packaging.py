@@ -19,15 +19,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The wheel built from the tree, unpacked where nothing else of the tree is.
     """
     home = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", home]
-    subprocess.run(build, cwd=TREE, check=True, capture_output=True)
+    build = ["-m", "hatchling", "build", "--target", "wheel", "--directory", str(home)]
+    subprocess.run([sys.executable, *build], cwd=TREE, check=True, capture_output=True)
     (wheel,) = home.glob("*.whl")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet"]
-        + ["--disable-pip-version-check", "--target", home / "site", wheel],
-        check=True,
-        capture_output=True,
-    )
+    install = "-m pip install --no-deps --no-index --quiet --disable-pip-version-check".split()
+    target = ["--target", str(home / "site"), str(wheel)]
+    subprocess.run([sys.executable, *install, *target], check=True, capture_output=True)
     return home / "site"
 
 
