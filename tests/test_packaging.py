@@ -22,7 +22,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = ["-m", "hatchling", "build", "--target", "wheel", "--directory", str(home)]
     subprocess.run([sys.executable, *build], cwd=TREE, check=True, capture_output=True)
     (wheel,) = home.glob("*.whl")
-    install = "-m pip install --no-deps --no-index --quiet --disable-pip-version-check".split()
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     target = ["--target", str(home / "site"), str(wheel)]
     subprocess.run([sys.executable, *install, *target], check=True, capture_output=True)
     return home / "site"
