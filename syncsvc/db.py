@@ -42,8 +42,21 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    arguments = {"application_name": "syncsvc", "options": "-c timezone=UTC"}
-    return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    arguments = {"application_name": "syncsvc"}
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    event.listen(engine, "connect", _prepare_postgresql)
+    return engine
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
+    """
+    Have times come as UTC; a start-up option would not get past every pooler.
+    """
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute("SET TIME ZONE 'UTC'")
+    cursor.close()
+    connection.autocommit = False
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ def changes_table(rows: Sequence[Mapping[str, Any]], total: int) -> Table:
         table.add_column(heading, overflow="fold", no_wrap=heading != "what")
     for row in rows:
         table.add_row(
-            row["number_e164"], event_text(row["event"]), when(row["occurred_at"]), what(row)
+            _value(row["number_e164"]),
+            event_text(row["event"]),
+            when(row["occurred_at"]),
+            what(row),
         )
     return table
 
@@ -116,7 +120,7 @@ def timeline_table(number: Mapping[str, Any], rows: Sequence[Mapping[str, Any]])
     """
     The history of one number, oldest first.
     """
-    table = _table(f"{number['number_e164']}  {number['uuid']}  {number['lifecycle']}")
+    table = _table(f"{_value(number['number_e164'])}  {number['uuid']}  {number['lifecycle']}")
     for heading in ("known since (UTC)", "event", "happened (UTC)", "source", "what"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "what")
     for row in rows:
@@ -152,8 +156,7 @@ def what(row: Mapping[str, Any]) -> str:
     said = (
         f"{name}: {_value(pair['old'])} → {_value(pair['new'])}" for name, pair in changes.items()
     )
-    text = "\n".join(said) or f"first seen ({row['evidence']})"
-    return text.replace("[", r"\[")
+    return "\n".join(said) or f"first seen ({row['evidence']})"
 
 
 def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
@@ -169,7 +172,13 @@ def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 
 def _value(value: object) -> str:
-    return "none" if value is None else ISO_TIME.sub(r"\1 \2", str(value))
+    """
+    A value of the provider's, with nothing in it that a terminal would obey.
+    """
+    if value is None:
+        return "none"
+    text = ISO_TIME.sub(r"\1 \2", str(value))
+    return escape("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
 
 def _sum(row: Mapping[str, Any], *names: str) -> str:

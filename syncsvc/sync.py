@@ -165,6 +165,8 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
     found = _publish(job, connection, progress, proof)
     state = "planned" if job.dry_run else str(RunState.SUCCEEDED)
     summary = progress.summary(job, state, **found)
+    if summary.rejected:
+        log.warning("sync.rows_rejected", count=summary.rejected, see="sync_rejects")
     log.info("sync.finished", **msgspec.structs.asdict(summary))
     return summary
 

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from syncsvc.cli import app
+from syncsvc.config import Settings
+from syncsvc.sandbox import Inventory, Sandbox
+from syncsvc.sync import Job, run_once
+
+if TYPE_CHECKING:
+    from sqlalchemy import CursorResult, Engine
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+QUESTIONS = re.findall(r"```sql\n(.+?)```\n\n```text\n(.+?)```", README, re.DOTALL)
+
+
+def test_the_five_questions_have_the_answers_shown(
+    sandbox: Sandbox, job: Job, engine: Engine
+) -> None:
+    """
+    Each query of the README runs on both databases and prints what stands there.
+    """
+    sandbox.inventory = inventory = Inventory.seeded(
+        1000, seed=1, clock=lambda: datetime(2026, 11, 1, tzinfo=UTC)
+    )
+    run_once(job)
+    inventory.cancel(2)
+    inventory.provision(1)
+    inventory.rows[0] = {**inventory.rows[0], "monthly_charge": "9.5"}
+
+    run_once(job)
+
+    with engine.connect() as connection:
+        answers = [_answer(connection.execute(text(sql))) for sql, _printed in QUESTIONS]
+    assert [printed for _sql, printed in QUESTIONS] == answers
+    assert len(answers) == 5
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    """
+    No setting is undocumented, and none is documented that there is not.
+    """
+    named = set(re.findall(r"`SYNCSVC_([A-Z_]+)`", README)) - {"CONFIG"}
+
+    assert {name.upper() for name in Settings.model_fields} | {""} >= named
+    assert {name.upper() for name in Settings.model_fields} <= named
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    """
+    No command is undocumented.
+    """
+    named = set(re.findall(r"^\| `syncsvc (\w+)", README, re.MULTILINE))
+    callbacks = (command.callback for command in app.registered_commands)
+
+    assert named == {
+        callback.__name__.removesuffix("_command") for callback in callbacks if callback
+    }
+
+
+def _answer(result: CursorResult[Any]) -> str:
+    lines = [list(result.keys()), *([_shown(value) for value in row] for row in result)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    return "".join(line.rstrip() + "\n" for line in padded)
+
+
+def _shown(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float | Decimal) else str(value)
