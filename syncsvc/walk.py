@@ -30,7 +30,9 @@ class Proof(msgspec.Struct, frozen=True):
 
     Attributes:
         complete: The distinct rows read are as many as the provider said on
-            the first and on the last page, and none came twice.
+            every page from the first to the last, and none came twice. With
+            pages in flight side by side the last one is not the latest, so
+            that the first and the last alone would not do.
     """
 
     complete: bool
@@ -65,6 +67,7 @@ class Walk:
         self._first_page_was_not_the_last = False
         self._said_first: int | None = None
         self._said_last: int | None = None
+        self._said_alike = True  # on every page so far
         self._seen: set[int] = set()  # one hash for each page
         self.pages = 0
         self.rows = 0
@@ -96,8 +99,8 @@ class Walk:
         """
         Judge the walk, once it has ended, by how many distinct rows it read.
         """
-        said_alike = self._said_first == self._said_last == distinct
-        return Proof(complete=said_alike and distinct == self.rows)
+        said = self._said_alike and self._said_first == distinct
+        return Proof(complete=said and distinct == self.rows)
 
     def _next(self) -> Page | None:
         """
@@ -109,8 +112,9 @@ class Walk:
         total = page.num_results
         if self.pages == 0:
             self._said_first = self._said_last = total
-        elif total is not None and (page.rows or total):
-            self._said_last = total
+        elif page.rows or total:
+            self._said_alike = self._said_alike and total == self._said_first
+            self._said_last = self._said_last if total is None else total
         mark = hash(tuple(map(_identity, page.rows)))
         if not page.rows or mark in self._seen:
             return None
