@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from contextvars import ContextVar
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
@@ -133,7 +134,9 @@ def _retry_after(value: str | None) -> float | None:
 
 def _seconds_until(date: str) -> float:
     try:
-        return parsedate_to_datetime(date).timestamp() - time.time()
+        moment = parsedate_to_datetime(date)
+        # The oldest of the three forms bears no zone; all of them mean GMT.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError):
         return math.nan
 
