@@ -142,6 +142,11 @@ def _seconds_until(date: str) -> float:
 
 
 def _body(response: httpx.Response, path: str) -> bytes:
+    if len(response.headers.get_list("Content-Encoding", split_commas=True)) > 1:
+        # One step of unpacking is bounded by what was received, two are not.
+        raise ProviderRefused(
+            f"{path}: the body is compressed more than once. Ask the provider what it sends."
+        )
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
