@@ -165,7 +165,8 @@ def _proxy_for(url: str) -> str | None:
     target = httpx.URL(url)
     if proxy_bypass(target.host):
         return None
-    return getproxies().get(target.scheme)
+    proxy = getproxies().get(target.scheme)
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class _BoundedTransport(httpx.HTTPTransport):
