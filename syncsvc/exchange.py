@@ -9,6 +9,7 @@ last byte of the body, and one size, after decompression.
 from __future__ import annotations
 
 import math
+import socket
 import time
 from contextvars import ContextVar
 from datetime import UTC
@@ -191,10 +192,33 @@ class _BoundedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        left = _left(httpcore.ConnectTimeout)
-        return _BoundedStream(
-            self._backend.connect_tcp(host, port, left, local_address, socket_options)
-        )
+        """
+        Connect to the first of a host's addresses that answers, within one deadline for all.
+        """
+        failure: Exception = httpcore.ConnectError("it has no address")
+        addresses = _addresses(host, port)
+        for tried, address in enumerate(addresses):
+            left = _left(httpcore.ConnectTimeout) / (len(addresses) - tried)
+            try:
+                stream = self._backend.connect_tcp(
+                    address, port, left, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
+                failure = exc
+            else:
+                return _BoundedStream(stream)
+        raise failure
+
+
+def _addresses(host: str, port: int) -> list[str]:
+    """
+    What a host's name resolves to, in the system's order of preference.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as exc:
+        raise httpcore.ConnectError(exc) from exc
+    return [str(address[0]) for *_, address in found]
 
 
 class _BoundedStream(httpcore.NetworkStream):
