@@ -1,0 +1,583 @@
+"""
+One bounded HTTP exchange, over real sockets.
+"""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.exchange import BODY_LIMIT, Answer, Exchange
+from syncsvc.sandbox import ACCEPT, Fault, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PATH = "/api/numbers"
+HEADERS = {"Accept": ACCEPT, "Authorization": "Bearer the-secret"}
+OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+
+
+@contextmanager
+def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """
+    A server that talks on each connection as it is told, once it has read the request.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _address = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    try:
+                        talk(connection)
+                    except OSError:
+                        continue
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+@contextmanager
+def exchange_with(url: str, *, timeout: float = 5.0, connections: int = 4) -> Iterator[Exchange]:
+    """
+    An exchange that is closed at the end.
+    """
+    exchange = Exchange(url, timeout=timeout, connections=connections)
+    yield exchange
+    exchange.close()
+
+
+def sent_at_once(*parts: bytes) -> Callable[[socket.socket], None]:
+    """
+    A talk of these bytes.
+    """
+    return lambda connection: connection.sendall(b"".join(parts))
+
+
+def dripping(data: bytes) -> Callable[[socket.socket], None]:
+    """
+    A talk of one byte every 20 ms, each of them well within the time-out.
+    """
+
+    def talk(connection: socket.socket) -> None:
+        for place in range(len(data)):
+            connection.sendall(data[place : place + 1])
+            time.sleep(0.02)
+
+    return talk
+
+
+def body(data: bytes, encoding: str) -> bytes:
+    """
+    The rest of an answer whose body has this Content-Encoding.
+    """
+    return b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        encoding.encode(),
+        len(data),
+        data,
+    )
+
+
+def test_an_answer_is_given_whole(sandbox: Sandbox) -> None:
+    """
+    Status, headers and body are those that were sent, whatever the status.
+    """
+    sandbox.inject(Fault(kind="body", body=b"whatever", status=418, retry_after="7"))
+
+    with exchange_with(sandbox.url) as exchange:
+        answer = exchange.send("GET", PATH, headers=HEADERS)
+
+    assert (answer.status, answer.body, answer.headers["retry-after"]) == (418, b"whatever", "7")
+
+
+def test_a_request_bears_what_it_was_given(sandbox: Sandbox) -> None:
+    """
+    Headers and parameters reach the provider as they were given.
+    """
+    with exchange_with(sandbox.url) as exchange:
+        exchange.send("GET", PATH, headers=HEADERS, params={"page": 2})
+
+    (request,) = sandbox.requests
+    assert (request.method, request.path, request.query) == ("GET", PATH, {"page": "2"})
+    assert HEADERS["Authorization"] == request.authorization
+
+
+def test_a_path_before_the_api_is_kept(sandbox: Sandbox) -> None:
+    """
+    A reseller's base address may have a path of its own.
+    """
+    with exchange_with(f"{sandbox.url}/api/reseller") as exchange:
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert [request.path for request in sandbox.requests] == ["/api/reseller/api/numbers"]
+
+
+def test_connections_are_kept_open_between_requests() -> None:
+    """
+    A second request takes the connection of the first.
+    """
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    connections = []
+
+    def talk(connection: socket.socket) -> None:
+        connections.append(connection)
+        connection.sendall(answer)
+        while connection.recv(65536):
+            connection.sendall(answer)
+
+    with serving(talk) as url, exchange_with(url) as exchange:
+        bodies = [exchange.send("GET", PATH, headers={}).body for _ in range(3)]
+
+    assert bodies == [b"{}"] * 3
+    assert len(connections) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(OK + b"X-Slow: " + b"x" * 500 + b"\r\n\r\n", id="headers"),
+        pytest.param(OK + b"Content-Length: 500\r\n\r\n" + b" " * 500, id="body"),
+    ],
+)
+def test_a_slow_drip_is_cut_off_at_the_time_out(data: bytes) -> None:
+    """
+    The time-out bounds headers and body together, however often a byte comes.
+    """
+    with serving(dripping(data)) as url, exchange_with(url, timeout=0.3) as exchange:
+        began_at = time.monotonic()
+        with pytest.raises(ProviderUnavailable, match="SYNCSVC_API_TIMEOUT") as caught:
+            exchange.send("GET", PATH, headers={})
+        took = time.monotonic() - began_at
+
+    assert caught.value.reason == "timeout"
+    assert 0.25 < took < 1.0
+
+
+def test_headers_and_body_share_one_time_out() -> None:
+    """
+    A body does not get the time that the headers have used.
+    """
+
+    def talk(connection: socket.socket) -> None:
+        time.sleep(0.25)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\n{")
+        time.sleep(0.25)
+        connection.sendall(b"}")
+
+    with (
+        serving(talk) as url,
+        exchange_with(url, timeout=0.4) as exchange,
+        pytest.raises(ProviderUnavailable) as caught,
+    ):
+        exchange.send("GET", PATH, headers={})
+
+    assert caught.value.reason == "timeout"
+
+
+def test_no_answer_is_a_time_out(sandbox: Sandbox) -> None:
+    """
+    A provider that says nothing at all is given up in time.
+    """
+    sandbox.inject(Fault(kind="timeout", seconds=5))
+
+    with (
+        exchange_with(sandbox.url, timeout=0.2) as exchange,
+        pytest.raises(ProviderUnavailable, match=r"no whole answer within 0\.2 s") as caught,
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert caught.value.reason == "timeout"
+
+
+def give_up(exchange: Exchange) -> None:
+    """
+    Send a request that comes to nothing.
+    """
+    with pytest.raises(ProviderUnavailable):
+        exchange.send("GET", PATH, headers={})
+
+
+def test_the_wait_for_a_free_connection_counts() -> None:
+    """
+    A request that gets no connection in time is a time-out too.
+    """
+    release = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        release.wait(5)
+        connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
+
+    with serving(talk) as url, exchange_with(url, timeout=0.3, connections=1) as exchange:
+        first = threading.Thread(target=give_up, args=(exchange,))
+        first.start()
+        began_at = time.monotonic()
+        with pytest.raises(ProviderUnavailable) as caught:
+            exchange.send("GET", PATH, headers={})
+        took = time.monotonic() - began_at
+        first.join()
+        release.set()
+
+    assert caught.value.reason == "timeout"
+    assert took < 0.6
+
+
+def test_one_time_out_holds_for_all_addresses_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A host with several addresses that don't answer takes no longer than one.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        port = deaf.getsockname()[1]
+        entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:  # fill the queue, so that the next one is not even accepted
+            each.settimeout(0)
+            each.connect_ex(("127.0.0.1", port))
+
+        def resolve(host: str, *_args: object, **_options: object) -> list[Any]:
+            return [entry] * (1 if host == "127.0.0.1" else 4)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with exchange_with(f"http://many.test:{port}", timeout=0.4) as exchange:
+            began_at = time.monotonic()
+            with pytest.raises(ProviderUnavailable) as caught:
+                exchange.send("GET", PATH, headers={})
+            took = time.monotonic() - began_at
+        for each in waiting:
+            each.close()
+
+    assert caught.value.reason == "timeout"
+    assert 0.3 < took < 0.8
+
+
+def test_the_next_address_is_tried_where_one_is_closed(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A host is reached by any of its addresses.
+    """
+    real = socket.getaddrinfo
+
+    def resolve(host: str, *args: Any, **options: Any) -> list[Any]:  # noqa: ANN401 - as in socket
+        hosts = ["::1", "127.0.0.1"] if host == "two.test" else [host]
+        return [entry for each in hosts for entry in real(each, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    url = sandbox.url.replace("127.0.0.1", "two.test")
+
+    with exchange_with(url) as exchange:
+        answer = exchange.send("GET", PATH, headers=HEADERS)
+
+    assert answer.status == 401
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(kind="reset"), Fault(kind="timeout"), Fault(kind="cut")], ids=lambda f: f.kind
+)
+def test_a_connection_that_breaks_is_unavailable(sandbox: Sandbox, fault: Fault) -> None:
+    """
+    Resets, closed connections and bodies that break off are named as connection failures.
+    """
+    sandbox.inject(fault)
+
+    with (
+        exchange_with(sandbox.url) as exchange,
+        pytest.raises(ProviderUnavailable, match=PATH) as caught,
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert (caught.value.reason, caught.value.retry_after) == ("connection", None)
+
+
+def test_a_host_that_refuses_is_unavailable() -> None:
+    """
+    A closed port is a connection failure, told in the system's words.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    with (
+        exchange_with(url) as exchange,
+        pytest.raises(ProviderUnavailable, match="refused") as caught,
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert caught.value.reason == "connection"
+
+
+def test_a_host_without_an_address_is_unavailable() -> None:
+    """
+    A name that does not resolve is a connection failure.
+    """
+    with (
+        exchange_with("http://nowhere.invalid") as exchange,
+        pytest.raises(ProviderUnavailable) as caught,
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert caught.value.reason == "connection"
+
+
+def test_an_answer_that_is_no_http_is_unavailable() -> None:
+    """
+    Whatever else listens on the port is a connection failure, and no secret shows.
+    """
+    with (
+        serving(sent_at_once(b"220 smtp ready\r\n")) as url,
+        exchange_with(url) as exchange,
+        pytest.raises(ProviderUnavailable) as caught,
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert caught.value.reason == "connection"
+    assert "the-secret" not in str(caught.value)
+
+
+def test_an_exchange_speaks_tls_to_https(sandbox: Sandbox) -> None:
+    """
+    An https address is never spoken to in the clear.
+    """
+    url = sandbox.url.replace("http:", "https:")
+
+    with (
+        exchange_with(url) as exchange,
+        pytest.raises(ProviderUnavailable, match="SSL") as caught,
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+    assert caught.value.reason == "connection"
+    assert sandbox.requests == []
+
+
+def test_gzip_is_unpacked() -> None:
+    """
+    A compressed body is given as it was before.
+    """
+    data = b'{"numbers": []}'
+
+    with (
+        serving(sent_at_once(OK, body(gzip.compress(data), "gzip"))) as url,
+        exchange_with(url) as exchange,
+    ):
+        answer = exchange.send("GET", PATH, headers={})
+
+    assert data == answer.body
+
+
+def test_a_body_that_is_not_the_gzip_it_claims_is_unavailable() -> None:
+    """
+    A body that can't be unpacked is a connection failure, to be retried.
+    """
+    with (
+        serving(sent_at_once(OK, body(b"plain", "gzip"))) as url,
+        exchange_with(url) as exchange,
+        pytest.raises(ProviderUnavailable) as caught,
+    ):
+        exchange.send("GET", PATH, headers={})
+
+    assert caught.value.reason == "connection"
+
+
+def test_a_body_of_64_mib_is_taken() -> None:
+    """
+    The largest body allowed is read whole.
+    """
+    packed = gzip.compress(bytes(BODY_LIMIT), compresslevel=1)
+
+    with serving(sent_at_once(OK, body(packed, "gzip"))) as url, exchange_with(url) as exchange:
+        answer = exchange.send("GET", PATH, headers={})
+
+    assert len(answer.body) == 64 * 1024 * 1024
+
+
+def test_a_gzip_bomb_is_refused() -> None:
+    """
+    One byte more than 64 MiB is refused, though it came as a small body.
+    """
+    packed = gzip.compress(bytes(BODY_LIMIT + 1), compresslevel=1)
+
+    with (
+        serving(sent_at_once(OK, body(packed, "gzip"))) as url,
+        exchange_with(url) as exchange,
+        pytest.raises(ProviderRefused, match="larger than 64 MiB"),
+    ):
+        exchange.send("GET", PATH, headers={})
+
+
+def test_an_endless_body_is_refused(sandbox: Sandbox) -> None:
+    """
+    A body without a length is read up to 64 MiB and no further.
+    """
+    sandbox.inject(Fault(kind="endless"))
+
+    with (
+        exchange_with(sandbox.url) as exchange,
+        pytest.raises(ProviderRefused, match="Lower SYNCSVC_PAGE_SIZE"),
+    ):
+        exchange.send("GET", PATH, headers=HEADERS)
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip\r\nContent-Encoding: gzip"])
+def test_a_body_that_is_compressed_twice_is_refused(encoding: str) -> None:
+    """
+    A bomb inside a bomb is not even opened.
+    """
+    packed = gzip.compress(gzip.compress(b"{}"))
+
+    with (
+        serving(sent_at_once(OK, body(packed, encoding))) as url,
+        exchange_with(url) as exchange,
+        pytest.raises(ProviderRefused, match="compressed more than once"),
+    ):
+        exchange.send("GET", PATH, headers={})
+
+
+def test_a_redirect_is_an_answer_like_any_other(sandbox: Sandbox) -> None:
+    """
+    No redirect is followed, so that the token goes where it was sent and nowhere else.
+    """
+    with Sandbox(sandbox.inventory) as other:
+        sandbox.inject(Fault(kind="status", status=302, location=f"{other.url}{PATH}"))
+        with exchange_with(sandbox.url) as exchange:
+            answer = exchange.send("GET", PATH, headers=HEADERS)
+        elsewhere = list(other.requests)
+
+    assert answer.status == 302
+    assert elsewhere == []
+    assert len(sandbox.requests) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """
+    A proxy named in the environment gets the request, with or without its scheme.
+    """
+    with serving(sent_at_once(OK, b"Content-Length: 5\r\n\r\nproxy")) as url:
+        monkeypatch.setenv("http_proxy", url.replace("http://", scheme))
+        with exchange_with("http://provider.test") as exchange:
+            answer = exchange.send("GET", PATH, headers=HEADERS)
+
+    assert answer.body == b"proxy"
+
+
+def test_no_proxy_is_used_for_a_host_that_is_exempt(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    NO_PROXY names the hosts that are spoken to directly.
+    """
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    with exchange_with(sandbox.url) as exchange:
+        answer = exchange.send("GET", PATH, headers=HEADERS)
+
+    assert answer.status == 401
+
+
+def answered(status: int = 503, retry_after: str | None = None) -> Answer:
+    """
+    An answer with this status and this Retry-After.
+    """
+    headers = {} if retry_after is None else {"Retry-After": retry_after}
+    return Answer(status, httpx.Headers(headers), b"")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599])
+def test_an_answer_that_may_pass(status: int) -> None:
+    """
+    Server errors, and refusals that are about the moment, may pass by themselves.
+    """
+    assert answered(status).may_pass
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 409, 410, 422, 451])
+def test_an_answer_that_will_not_pass(status: int) -> None:
+    """
+    Every other answer would be the same again.
+    """
+    assert not answered(status).may_pass
+
+
+def test_an_answer_as_a_failure_names_path_and_status() -> None:
+    """
+    The failure says what was asked and what came, with the status as its reason.
+    """
+    failure = answered(429, "3").unavailable(PATH)
+
+    assert str(failure) == "The provider did not answer properly. /api/numbers answered 429."
+    assert (failure.reason, failure.retry_after) == ("429", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("120", 120.0),
+        ("1.5", 1.5),
+        ("300", 300.0),
+        ("301", 300.0),
+        ("86400", 300.0),
+        ("-5", 0.0),
+        ("nan", None),
+        ("inf", None),
+        ("soon", None),
+        ("", None),
+        ("Fri, 99 Foo 2026 12:00:00 GMT", None),
+        ("Fri, 02 Jan 2026 12:00:00 GMT", 0.0),
+        ("Sat, 02 Jan 2999 12:00:00 GMT", 300.0),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_date(value: str | None, seconds: float | None) -> None:
+    """
+    Seconds and dates are obeyed up to 5 minutes, and anything else is as if it were not there.
+    """
+    assert seconds == answered(retry_after=value).unavailable(PATH).retry_after
+
+
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%c"])
+def test_every_form_of_an_http_date_is_in_gmt(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    All three forms that a date may have mean the same moment, whatever the machine's zone.
+    """
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    date = (datetime.fromtimestamp(time.time(), tz=UTC) + timedelta(seconds=100)).strftime(form)
+
+    seconds = answered(retry_after=date).unavailable(PATH).retry_after
+    monkeypatch.undo()
+    time.tzset()
+
+    assert seconds == pytest.approx(100, abs=2)
+
+
+@given(st.text() | st.datetimes(timezones=st.just(UTC)).map(format_datetime))
+def test_no_retry_after_is_too_odd(value: str) -> None:
+    """
+    Whatever is sent, the wait is between nothing and 5 minutes, or not known.
+    """
+    answer = Answer(503, httpx.Headers([(b"Retry-After", value.encode())]), b"")
+
+    seconds = answer.unavailable(PATH).retry_after
+
+    assert seconds is None or 0 <= seconds <= 300
