@@ -1,0 +1,124 @@
+"""
+Threads that fetch pages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from syncsvc.fetchers import Fetchers
+
+
+def fetch_threads() -> list[threading.Thread]:
+    """
+    The fetching threads that are alive.
+    """
+    return [thread for thread in threading.enumerate() if thread.name.startswith("fetch-")]
+
+
+def test_results_are_given_for_their_arguments() -> None:
+    """
+    Each call's result is that of its own argument.
+    """
+    with Fetchers(4) as fetchers:
+        futures = [fetchers.submit(lambda each: each * each, number) for number in range(50)]
+        results = [future.result(timeout=5) for future in futures]
+
+    assert results == [number * number for number in range(50)]
+
+
+def test_one_thread_keeps_the_order() -> None:
+    """
+    Calls begin in the order in which they were given.
+    """
+    begun: list[int] = []
+
+    with Fetchers(1) as fetchers:
+        for future in [fetchers.submit(begun.append, number) for number in range(20)]:
+            future.result(timeout=5)
+
+    assert begun == list(range(20))
+
+
+def test_calls_run_side_by_side() -> None:
+    """
+    As many calls run at once as there are threads.
+    """
+    together = threading.Barrier(3)
+
+    with Fetchers(3) as fetchers:
+        futures = [fetchers.submit(lambda _: together.wait(5), number) for number in range(3)]
+        places = {future.result(timeout=5) for future in futures}
+
+    assert places == {0, 1, 2}
+
+
+@pytest.mark.parametrize("failure", [ValueError("odd"), SystemExit(3)])
+def test_a_failure_is_raised_where_the_result_is_awaited(failure: BaseException) -> None:
+    """
+    Whatever a call raises comes with its result, and the thread goes on to the next call.
+    """
+
+    def fail(_: int) -> None:
+        raise failure
+
+    with Fetchers(1) as fetchers:
+        failed = fetchers.submit(fail, 1)
+        following = fetchers.submit(abs, -2)
+        result = following.result(timeout=5)
+
+    assert failed.exception(timeout=5) is failure
+    assert result == 2
+
+
+def test_a_cancelled_call_is_not_made() -> None:
+    """
+    A call that was cancelled before its turn never begins.
+    """
+    release = threading.Event()
+    made: list[int] = []
+
+    with Fetchers(1) as fetchers:
+        busy = fetchers.submit(lambda _: release.wait(5), 0)
+        cancelled = fetchers.submit(made.append, 1)
+        following = fetchers.submit(made.append, 2)
+        cancelled.cancel()
+        release.set()
+        busy.result(timeout=5)
+        following.result(timeout=5)
+
+    assert made == [2]
+
+
+def test_threads_are_daemons_and_end_with_the_context() -> None:
+    """
+    A stopping program does not wait for them, and a finished walk leaves none behind.
+    """
+    before = set(fetch_threads())
+
+    with Fetchers(3):
+        started = [thread for thread in fetch_threads() if thread not in before]
+    for thread in started:
+        thread.join(5)
+
+    assert [thread.daemon for thread in started] == [True] * 3
+    assert not any(thread.is_alive() for thread in started)
+
+
+def test_leaving_does_not_wait_for_a_call_under_way() -> None:
+    """
+    The context is left at once, though an answer may take long.
+    """
+    release = threading.Event()
+
+    began_at = time.monotonic()
+    with Fetchers(1) as fetchers:
+        future = fetchers.submit(lambda _: release.wait(5), 0)
+    took = time.monotonic() - began_at
+    release.set()
+
+    assert took < 1
+    assert future.result(timeout=5)
