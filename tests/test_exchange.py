@@ -5,6 +5,7 @@ One bounded HTTP exchange, over real sockets.
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 import threading
 import time
@@ -295,7 +296,7 @@ def test_the_next_address_is_tried_where_one_is_closed(
 )
 def test_a_connection_that_breaks_is_unavailable(sandbox: Sandbox, fault: Fault) -> None:
     """
-    Resets, closed connections and bodies that break off are named as connection failures.
+    Resets, closed connections and bodies that break off are connection failures, in a sentence.
     """
     sandbox.inject(fault)
 
@@ -306,6 +307,7 @@ def test_a_connection_that_breaks_is_unavailable(sandbox: Sandbox, fault: Fault)
         exchange.send("GET", PATH, headers=HEADERS)
 
     assert (caught.value.reason, caught.value.retry_after) == ("connection", None)
+    assert re.search(r"[^.]\.$", str(caught.value))
 
 
 def test_a_host_that_refuses_is_unavailable() -> None:
