@@ -114,7 +114,7 @@ class Exchange:
             detail = f"{path}: no whole answer within {self._timeout:g} s (SYNCSVC_API_TIMEOUT)."
             raise ProviderUnavailable(detail, reason="timeout") from None
         except httpx.RequestError as exc:
-            words = " ".join(str(exc).split()) or type(exc).__name__
+            words = " ".join(str(exc).split()).rstrip(".") or type(exc).__name__
             raise ProviderUnavailable(f"{path}: {words}.", reason="connection") from None
         finally:
             ENDS_AT.reset(token)
