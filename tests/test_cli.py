@@ -47,6 +47,10 @@ COMMANDS = ("sync", "migrate", "check", "runs", "history", "sandbox", "demo")
 
 
 class Result(NamedTuple):
+    """
+    How a command ended.
+    """
+
     code: int
     out: str
     err: str
