@@ -278,7 +278,7 @@ def test_the_next_address_is_tried_where_one_is_closed(
     """
     real = socket.getaddrinfo
 
-    def resolve(host: str, *args: Any, **options: Any) -> list[Any]:  # noqa: ANN401 - as in socket
+    def resolve(host: str, *args: Any, **options: Any) -> list[Any]:
         hosts = ["::1", "127.0.0.1"] if host == "two.test" else [host]
         return [entry for each in hosts for entry in real(each, *args, **options)]
 
