@@ -5,11 +5,13 @@ The database: how to reach it, and who may run.
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import psycopg
 import structlog
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, NullPool, create_engine, event, func, select
@@ -29,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 STEPS_BETWEEN_LOOKS = 100_000  # of SQLite, at its clock and for a Ctrl-C: some milliseconds
 BUSY_TIMEOUT = 30_000  # ms that SQLite waits for another writer
+LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
 
 def open_engine(url: URL) -> Engine:
@@ -106,7 +109,7 @@ def _interruptible(connection: Connection, seconds_left: Callable[[], float]) ->
     Have the database give up a statement that outlives the run's time.
     """
     if connection.dialect.name == "postgresql":
-        milliseconds = max(int(seconds_left() * 1000), 1)
+        milliseconds = min(max(math.ceil(seconds_left() * 1000), 1), LONGEST_TIMEOUT)
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
         yield
         return
@@ -135,8 +138,12 @@ def translated() -> Iterator[None]:
 def translation(exc: SQLAlchemyError) -> DatabaseUnavailable:
     """
     A failure of the driver in the driver's own words, in one line.
+
+    PostgreSQL's detail is left out: it repeats the values of the row.
     """
-    words = exc.orig if isinstance(exc, DBAPIError) else exc
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    words = primary or cause
     return DatabaseUnavailable(" ".join(str(words).split()))
 
 
