@@ -210,9 +210,8 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
         raise ValueError("number_e164: it is blank")
     details = row.details or NO_DETAILS
     status = details.status if row.status is None else row.status
-    cancelled_at = values.moment("details.cancelled", details.cancelled, zone) or values.moment(
-        "cancelled", row.cancelled, zone
-    )
+    own_cancelled_at = values.moment("cancelled", row.cancelled, zone)
+    cancelled_at = values.moment("details.cancelled", details.cancelled, zone) or own_cancelled_at
     details_provisioned_at = values.moment("details.provisioned", details.provisioned, zone)
     address = _address("number_address", row, details)
     emergency = _address("emergency_number_address", row, details)
@@ -253,8 +252,8 @@ def _decode_row(raw: bytes) -> tuple[_Row, str | None]:
 
 
 def _address(field: str, row: _Row, details: _Details) -> Address | None:
-    own = bytes(getattr(row, field))
-    return _read_address(field, own if own != b"null" else bytes(getattr(details, field)))
+    inside = _read_address(field, bytes(getattr(details, field)))
+    return _read_address(field, bytes(getattr(row, field))) or inside
 
 
 @lru_cache(maxsize=4096)
