@@ -102,8 +102,8 @@ class _LooseRow(_Row, forbid_unknown_fields=False):
 
 class _Envelope(msgspec.Struct):
     numbers: list[msgspec.Raw]
-    num_results: Any = None
-    paginates: Any = None
+    num_results: msgspec.Raw = NULL
+    paginates: msgspec.Raw = NULL
 
 
 def _shape(kind: type[msgspec.Struct], **nested: Shape) -> Shape:
@@ -155,8 +155,8 @@ def read_page(body: bytes, zone: tzinfo) -> Page:
     envelope = _open(body)
     return Page(
         rows=[_read_row(bytes(raw), zone) for raw in envelope.numbers],
-        num_results=values.count(envelope.num_results),
-        paginates=values.yes_or_no(envelope.paginates),
+        num_results=values.count(_if_readable(envelope.num_results)),
+        paginates=values.yes_or_no(_if_readable(envelope.paginates)),
     )
 
 
@@ -184,11 +184,18 @@ def _salvage(text: str, complaint: str) -> _Envelope:
             raise ValueError
         return _Envelope(
             numbers=[msgspec.Raw(row) for row in rows],
-            num_results=ANYTHING.decode(page.get("num_results", "null")),
-            paginates=ANYTHING.decode(page.get("paginates", "null")),
+            num_results=msgspec.Raw(page.get("num_results", "null")),
+            paginates=msgspec.Raw(page.get("paginates", "null")),
         )
     except (KeyError, *UNREADABLE):
         raise _no_page(complaint) from None
+
+
+def _if_readable(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
+    try:
+        return ANYTHING.decode(bytes(raw))
+    except UNREADABLE:
+        return None
 
 
 def _no_page(complaint: str) -> ProviderUnavailable:
