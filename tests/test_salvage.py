@@ -16,7 +16,7 @@ ATOMS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_
 VALUES = st.recursive(
     ATOMS.filter(lambda value: value not in {float("inf"), float("-inf")}),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
+    max_leaves=8,
 )
 DEEP = "[" * 100_000 + "]" * 100_000
 
