@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncsvc import salvage
@@ -21,6 +21,7 @@ VALUES = st.recursive(
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
+@settings(max_examples=40)
 @given(st.lists(VALUES), st.sampled_from([None, 1, "\t"]))
 def test_an_array_comes_apart_into_its_elements(array: list[object], indent: int | str) -> None:
     """
@@ -31,6 +32,7 @@ def test_an_array_comes_apart_into_its_elements(array: list[object], indent: int
     assert array == [json.loads(piece) for piece in pieces]
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), VALUES), st.sampled_from([None, 1, "\t"]))
 def test_an_object_comes_apart_into_its_members(
     whole: dict[str, object], indent: int | str

@@ -1,0 +1,548 @@
+"""
+The database: one run of an account at a time, in time, and failures that tell no secrets.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import Engine, bindparam, make_url, select, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
+from structlog.testing import capture_logs
+
+import syncsvc
+from syncsvc import db, runs
+from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
+from syncsvc.schema import addresses, sync_runs
+from syncsvc.vocabulary import Trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(syncsvc.__file__).parent.parent
+SECRET = "hunter2-never-show-this"
+HOLDER = """
+import sys
+from sqlalchemy import make_url
+from syncsvc import db, runs
+from syncsvc.vocabulary import Trigger
+
+with db.open_engine(make_url(sys.argv[1])).connect() as connection:
+    with db.only_run(connection, "default"):
+        runs.begin(connection, "default", Trigger.MANUAL)
+        connection.commit()
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+    "SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(60)",
+}
+LONG = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500000) "
+    "SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(0.1)",
+}
+
+
+@contextmanager
+def holder(engine: Engine) -> Iterator[subprocess.Popen[str]]:
+    """
+    Another process that runs for the account `default`.
+    """
+    url = engine.url.render_as_string(hide_password=False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def begin(engine: Engine, account: str = "default") -> None:
+    """
+    Note a run as under way.
+    """
+    with engine.begin() as connection:
+        runs.begin(connection, account, Trigger.MANUAL)
+
+
+def hold(engine: Engine, account: str = "default") -> None:
+    """
+    Take the lock for a moment.
+    """
+    with engine.connect() as connection, db.only_run(connection, account):
+        pass
+
+
+def until(deadline: float) -> Callable[[], float]:
+    """
+    The time left of some seconds from now on.
+    """
+    ends_at = time.monotonic() + deadline
+    return lambda: ends_at - time.monotonic()
+
+
+def count(engine: Engine) -> int:
+    """
+    How many runs there are.
+    """
+    with engine.connect() as connection:
+        return len(connection.execute(select(sync_runs.c.id)).all())
+
+
+def test_a_second_run_is_refused_with_the_name_of_the_first(engine: Engine) -> None:
+    """
+    Whoever comes second learns which run holds the lock, where, and since when.
+    """
+    with holder(engine) as process, engine.connect() as other:
+        [run] = other.execute(select(sync_runs.c.id, sync_runs.c.started_at)).all()
+        other.rollback()
+
+        with pytest.raises(RunInProgress) as caught:
+            hold(engine)
+
+    assert str(caught.value) == (
+        f"Another run of this account holds the lock. Account 'default': run {run.id} on "
+        f"{socket.gethostname()}, process {process.pid}, since "
+        f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, then try again."
+    )
+
+
+def test_the_lock_is_free_after_its_holder_was_killed(engine: Engine) -> None:
+    """
+    A holder that died without a word never blocks the next run.
+    """
+    with holder(engine) as process:
+        process.kill()
+        process.wait()
+
+        patience = until(10)
+        while patience() > 0:
+            try:
+                hold(engine)
+            except RunInProgress:  # PostgreSQL notices the lost connection a moment later
+                time.sleep(0.02)
+            else:
+                break
+
+        hold(engine)
+
+
+def test_a_run_that_has_just_begun_is_not_named(engine: Engine) -> None:
+    """
+    Between the lock and its row in the table, a run can't be told.
+    """
+    with (
+        engine.connect() as connection,
+        db.only_run(connection, "default"),
+        pytest.raises(RunInProgress, match=r"Account 'default': it has just begun\."),
+    ):
+        hold(engine)
+
+
+def test_a_run_that_does_not_say_where_it_is_is_still_named(engine: Engine) -> None:
+    """
+    Where host and process are not on record, run and time are told.
+    """
+    begin(engine)
+    with engine.begin() as connection:
+        connection.execute(sync_runs.update().values(detail=None))
+
+    with (
+        engine.connect() as connection,
+        db.only_run(connection, "default"),
+        pytest.raises(RunInProgress, match=r"run 1 on an unknown host, process unknown, since"),
+    ):
+        hold(engine)
+
+
+@pytest.mark.parametrize("other", ["other", "Default", "default ", "../default", "ü/%2F", "", "."])
+def test_other_accounts_are_not_disturbed(engine: Engine, other: str) -> None:
+    """
+    Runs of other accounts, whatever their names, go on beside it, and are not taken for it.
+    """
+    begin(engine, other)
+
+    with engine.connect() as connection, db.only_run(connection, "default"):
+        hold(engine, other)
+        with pytest.raises(RunInProgress, match="just begun"):
+            hold(engine)
+
+
+def test_the_lock_is_free_after_release(engine: Engine) -> None:
+    """
+    A run that ended, well or badly, lets the next one in.
+    """
+    hold(engine)
+    hold(engine)
+    with (
+        pytest.raises(ZeroDivisionError),
+        engine.connect() as connection,
+        db.only_run(connection, "default"),
+    ):
+        raise ZeroDivisionError
+    hold(engine)
+
+
+def test_the_lock_outlives_transactions(engine: Engine) -> None:
+    """
+    A run may commit and roll back as often as it likes, and still holds the lock.
+    """
+    with engine.connect() as connection, db.only_run(connection, "default"):
+        runs.begin(connection, "default", Trigger.MANUAL)
+        connection.commit()
+        connection.execute(text("SELECT 1"))
+        connection.rollback()
+
+        with pytest.raises(RunInProgress):
+            hold(engine)
+
+
+def test_a_transaction_left_open_does_not_keep_the_lock(engine: Engine) -> None:
+    """
+    A run that fails in the middle of a transaction, even a broken one, gives the lock back.
+    """
+
+    def break_off() -> None:
+        with engine.connect() as connection, db.only_run(connection, "default"):
+            runs.begin(connection, "default", Trigger.MANUAL)
+            connection.execute(text("SELECT nonsense FROM nowhere"))
+
+    with pytest.raises(DBAPIError):
+        break_off()
+
+    hold(engine)
+    assert count(engine) == 0
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_a_lost_session_is_logged_and_holds_no_lock(engine: Engine) -> None:
+    """
+    Where the server ended the session, the lock went with it, and its release is no failure.
+    """
+    with capture_logs() as logs, engine.connect() as connection:
+        with db.only_run(connection, "default"):
+            process = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:id, 5000)"), {"id": process})
+        hold(engine)
+
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("lock.session_lost", "warning")
+    ]
+
+
+def test_a_transaction_that_ends_in_time_takes_effect(engine: Engine) -> None:
+    """
+    What is published in time is there for everybody.
+    """
+    with engine.connect() as connection, db.publishing(connection, until(60)):
+        runs.begin(connection, "default", Trigger.MANUAL)
+
+    assert count(engine) == 1
+
+
+def test_a_transaction_that_ends_too_late_does_not_take_effect(engine: Engine) -> None:
+    """
+    Where time runs out between statements, nothing is published.
+    """
+    left = [60.0]
+
+    def publish() -> None:
+        with engine.connect() as connection, db.publishing(connection, lambda: left[0]):
+            runs.begin(connection, "default", Trigger.MANUAL)
+            left[0] = 0.0
+
+    with pytest.raises(DeadlineExceeded, match="It was publishing"):
+        publish()
+
+    assert count(engine) == 0
+
+
+@pytest.mark.parametrize("left", [0.0, -5.0])
+def test_a_transaction_that_begins_too_late_does_not_take_effect(
+    engine: Engine, left: float
+) -> None:
+    """
+    Where time is up already, nothing is published.
+    """
+
+    def publish() -> None:
+        with engine.connect() as connection, db.publishing(connection, lambda: left):
+            runs.begin(connection, "default", Trigger.MANUAL)
+
+    with pytest.raises(DeadlineExceeded):
+        publish()
+
+    assert count(engine) == 0
+
+
+def test_a_statement_that_outlives_the_deadline_is_ended(engine: Engine) -> None:
+    """
+    A statement under way is given up when time runs out, and nothing is published.
+    """
+    began = time.monotonic()
+
+    def publish() -> None:
+        with engine.connect() as connection, db.publishing(connection, until(0.2)):
+            runs.begin(connection, "default", Trigger.MANUAL)
+            connection.execute(text(ENDLESS[engine.dialect.name]))
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        publish()
+
+    assert time.monotonic() - began < 20
+    assert isinstance(caught.value.__cause__, DBAPIError)
+    assert count(engine) == 0
+
+
+def test_the_deadline_ends_with_the_transaction(engine: Engine) -> None:
+    """
+    A later statement on the same connection may take its time.
+    """
+    with engine.connect() as connection:
+        deadline = until(0.05)
+        with pytest.raises(DeadlineExceeded), db.publishing(connection, deadline):
+            connection.execute(text(ENDLESS[engine.dialect.name]))
+
+        connection.execute(text(LONG[engine.dialect.name]))
+
+        assert deadline() < 0
+
+
+def test_a_failure_in_time_stays_what_it_is(engine: Engine) -> None:
+    """
+    A statement that the database refuses is no matter of time.
+    """
+
+    def publish() -> None:
+        with engine.connect() as connection, db.publishing(connection, until(60)):
+            runs.begin(connection, "default", Trigger.MANUAL)
+            connection.execute(sync_runs.insert().values(id=1, trigger="manual"))
+
+    with pytest.raises(IntegrityError):
+        publish()
+
+    assert count(engine) == 0
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [(1.2341, "1235ms"), (365 * 86400.0, "2147483647ms")],
+)
+def test_postgresql_is_given_the_time_that_is_left(
+    engine: Engine, left: float, expected: str
+) -> None:
+    """
+    The statement's time is what is left, rounded up, and within what PostgreSQL accepts.
+    """
+    times = iter([left, 60.0])
+
+    with engine.connect() as connection, db.publishing(connection, lambda: next(times)):
+        given = connection.execute(
+            text("SELECT setting || unit FROM pg_settings WHERE name = 'statement_timeout'")
+        ).scalar_one()
+
+    assert expected == given
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_sqlite_takes_the_write_lock_at_the_beginning(engine: Engine) -> None:
+    """
+    Who publishes is sure to be the only writer from the start; readers go on reading.
+    """
+    begin(engine)
+    with engine.connect() as connection, db.publishing(connection, until(60)):
+        with engine.connect() as other:
+            other.exec_driver_sql("PRAGMA busy_timeout = 0")
+            with pytest.raises(OperationalError, match="locked"):
+                other.execute(sync_runs.delete())
+        assert count(engine) == 1
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_sqlite_leaves_the_write_lock_alone_otherwise(engine: Engine) -> None:
+    """
+    Other transactions that only read keep no writer waiting.
+    """
+    with engine.connect() as connection:
+        connection.execute(select(sync_runs)).all()
+        with engine.connect() as other, other.begin():
+            other.exec_driver_sql("PRAGMA busy_timeout = 0")
+            other.execute(sync_runs.delete())
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_sqlite_is_prepared(engine: Engine) -> None:
+    """
+    Each connection waits for other writers, leaves readers alone and minds foreign keys.
+    """
+    with engine.connect() as connection:
+        found = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("busy_timeout", "journal_mode", "foreign_keys")
+        ]
+
+    assert found == [30_000, "wal", 1]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_postgresql_is_told_who_connects(engine: Engine) -> None:
+    """
+    The server shows the service's name, and talks of times in UTC.
+    """
+    with engine.connect() as connection:
+        found = [
+            connection.exec_driver_sql(f"SHOW {name}").scalar_one()
+            for name in ("application_name", "timezone")
+        ]
+
+    assert found == ["syncsvc", "UTC"]
+
+
+def test_no_connection_is_kept(engine: Engine) -> None:
+    """
+    A connection is closed after its use, so that none goes stale between runs.
+    """
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+
+    with pytest.raises(Exception, match="closed"):
+        driver.execute("SELECT 1")
+
+
+def test_a_failure_keeps_the_drivers_words(engine: Engine) -> None:
+    """
+    What the driver said is told in one line, with its failure as the cause.
+    """
+    with (
+        pytest.raises(DatabaseUnavailable) as caught,
+        db.translated(),
+        engine.connect() as connection,
+    ):
+        connection.execute(text("SELECT nonsense\nFROM nowhere"))
+
+    headline = "The database did not carry out what it was asked. "
+    cause = caught.value.__cause__
+    assert isinstance(cause, DBAPIError)
+    assert str(caught.value).startswith(headline)
+    assert "nowhere" in str(caught.value).removeprefix(headline)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"trigger": SECRET}, {"trigger": None, "error": SECRET}, {"id": 1}]
+)
+def test_a_failure_shows_no_values(engine: Engine, changed: dict[str, object]) -> None:
+    """
+    What a refused row held stays out of the message: it may end in logs and on the status page.
+    """
+    begin(engine)
+    row = {"account": SECRET, "trigger": "manual", "state": "failed", "service_version": SECRET}
+    values = {**row, "started_at": runs.now(), **changed}
+
+    with (
+        pytest.raises(DatabaseUnavailable) as caught,
+        db.translated(),
+        engine.begin() as connection,
+    ):
+        connection.execute(sync_runs.insert().values(values))
+
+    assert "constraint" in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_failure_of_many_rows_shows_no_values(engine: Engine) -> None:
+    """
+    Nor are the values shown where many rows are written at once.
+    """
+    statement = text("INSERT INTO nowhere VALUES (:name)").bindparams(bindparam("name"))
+
+    with engine.connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(statement, [{"name": SECRET}] * 3)
+
+    assert SECRET not in str(caught.value)
+    assert SECRET not in str(db.translation(caught.value))
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("changed", [{"port": 1}, {"username": "nobody"}, {"database": "nowhere"}])
+def test_a_failure_to_connect_shows_no_password(engine: Engine, changed: dict[str, object]) -> None:
+    """
+    A database that can't be reached is told without the password.
+    """
+    url = engine.url.set(password=SECRET)
+    wrong = db.open_engine(url.set(**changed))  # type: ignore[arg-type] # a part of a URL
+
+    with pytest.raises(DatabaseUnavailable) as caught, db.translated():
+        wrong.connect()
+
+    assert "connection" in str(caught.value)
+    assert SECRET not in f"{caught.value!r} {caught.value.__cause__} {wrong!r}"
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """
+    A directory in the place of the file is a failure like any other.
+    """
+    with pytest.raises(DatabaseUnavailable, match="unable to open"), db.translated():
+        db.open_engine(make_url(f"sqlite:///{tmp_path}")).connect()
+
+
+def test_failures_of_sqlalchemy_itself_are_translated_too() -> None:
+    """
+    What never reached the driver is told in SQLAlchemy's words.
+    """
+    with pytest.raises(DatabaseUnavailable, match="no such option"), db.translated():
+        raise ArgumentError("no such\noption")
+
+
+def test_other_failures_pass_untouched() -> None:
+    """
+    What is no matter of the database keeps its name.
+    """
+    with pytest.raises(ZeroDivisionError), db.translated():
+        raise ZeroDivisionError
+
+
+def test_nothing_is_opened_before_its_use(tmp_path: Path) -> None:
+    """
+    An engine alone makes no file.
+    """
+    db.open_engine(make_url(f"sqlite:///{tmp_path}/new.db"))
+
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_refused_row_leaves_the_connection_usable(engine: Engine) -> None:
+    """
+    After a failure and its rollback, work goes on.
+    """
+    with engine.connect() as connection:
+        with pytest.raises(DatabaseUnavailable), db.translated():
+            connection.execute(addresses.insert().values(account="default", id=1))
+        connection.rollback()
+
+        assert connection.execute(select(addresses)).all() == []

@@ -1,0 +1,300 @@
+"""
+Migrations: they build what the code expects, as often and by as many as it is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import URL, Engine, insert, inspect, select, text
+
+import syncsvc
+from syncsvc import db, migrate
+from syncsvc.errors import SchemaNotCurrent
+from syncsvc.schema import addresses, metadata
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+ROOT = Path(syncsvc.__file__).parent.parent
+MIGRATION_LOCK = 0x73796E63
+UPGRADE = (
+    "import sys; from sqlalchemy import make_url; from syncsvc import db, migrate; "
+    "migrate.upgrade(db.open_engine(make_url(sys.argv[1])))"
+)
+
+
+@pytest.fixture
+def empty(empty_url: URL) -> Engine:
+    """
+    A database without tables, of each kind.
+    """
+    return db.open_engine(empty_url)
+
+
+def built(engine: Engine) -> dict[str, Any]:
+    """
+    Every table with columns, keys, checks and indexes, as the database tells them.
+    """
+    inspector = inspect(engine)
+    found = {}
+    for table in [*inspector.get_table_names(), *inspector.get_view_names()]:
+        if table != "alembic_version":
+            parts: list[list[Any]] = [
+                inspector.get_columns(table),
+                [inspector.get_pk_constraint(table)],
+                inspector.get_foreign_keys(table),
+                inspector.get_check_constraints(table),
+                inspector.get_indexes(table),
+            ]
+            found[table] = [
+                sorted(json.dumps(each, default=str) for each in part) for part in parts
+            ]
+    return found
+
+
+def check(engine: Engine) -> None:
+    """
+    `alembic check`: fail where the tables are not those of the metadata.
+    """
+    config = Config(ROOT / "alembic.ini")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.check(config)
+
+
+def test_the_migrations_build_what_the_code_describes(empty: Engine) -> None:
+    """
+    Alembic finds nothing to add to a database that was brought up to date.
+    """
+    migrate.upgrade(empty)
+
+    check(empty)
+
+
+def test_a_database_from_empty_equals_the_metadata(empty: Engine) -> None:
+    """
+    Migrations and metadata build the same tables, down to the names of the constraints.
+    """
+    migrate.upgrade(empty)
+    migrated = built(empty)
+    migrate.downgrade(empty, "base")
+    metadata.create_all(empty)
+
+    described = built(empty)
+
+    assert described == {name: migrated[name] for name in described}
+    assert set(metadata.tables) == set(described)
+
+
+def test_a_downgrade_to_base_leaves_nothing(empty: Engine) -> None:
+    """
+    Taken all the way back, a database holds the migrations' own table and no more.
+    """
+    migrate.upgrade(empty)
+
+    migrate.downgrade(empty, "base")
+
+    inspector = inspect(empty)
+    assert inspector.get_table_names() == ["alembic_version"]
+    assert inspector.get_view_names() == []
+    with empty.connect() as connection:
+        assert migrate.current(connection) is None
+
+
+def test_a_downgrade_can_be_taken_back(empty: Engine) -> None:
+    """
+    Down and up again leads to the same tables.
+    """
+    migrate.upgrade(empty)
+    before = built(empty)
+
+    migrate.downgrade(empty, "base")
+    migrate.upgrade(empty)
+
+    assert before == built(empty)
+
+
+def test_a_second_upgrade_changes_nothing(engine: Engine) -> None:
+    """
+    An upgrade of a database that is up to date leaves tables and rows alone.
+    """
+    before = built(engine)
+    stamps = dict.fromkeys(["first_seen_at", "changed_at"], datetime(2024, 7, 15, tzinfo=UTC))
+    with engine.begin() as connection:
+        connection.execute(insert(addresses).values(account="default", id=1, **stamps))
+
+    migrate.upgrade(engine)
+
+    assert before == built(engine)
+    with engine.connect() as connection:
+        assert [*connection.execute(select(addresses.c.id)).scalars()] == [1]
+
+
+def test_an_upgrade_that_fails_leaves_nothing(empty: Engine) -> None:
+    """
+    All of an upgrade takes effect, or none of it.
+    """
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE number_history (id INTEGER)"))
+
+    with pytest.raises(Exception, match="already exists"):
+        migrate.upgrade(empty)
+
+    assert inspect(empty).get_table_names() == ["number_history"]
+
+
+def waiting(connection: Connection) -> int:
+    """
+    How many sessions wait for the lock of the migrations.
+    """
+    query = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+        "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_two_hosts_may_upgrade_at_once(empty: Engine, empty_url: URL) -> None:
+    """
+    Of two upgrades at the same time, the second waits for the first and finds all done.
+    """
+    url = empty_url.render_as_string(hide_password=False)
+    with empty.connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
+        both = [subprocess.Popen([sys.executable, "-c", UPGRADE, url], cwd=ROOT) for _ in range(2)]
+        patience = time.monotonic() + 30
+        while waiting(connection) < len(both) and time.monotonic() < patience:
+            time.sleep(0.02)
+        assert len(both) == waiting(connection)
+        connection.rollback()
+
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    check(empty)
+
+
+def test_the_ddl_is_plain_sql(empty: Engine, empty_url: URL) -> None:
+    """
+    The printed statements, fed to the database as they are, build what an upgrade builds.
+    """
+    statements = migrate.ddl(empty_url)
+    assert built(empty) == {}
+
+    if empty.dialect.name == "sqlite":
+        with closing(sqlite3.connect(str(empty_url.database))) as file:
+            file.executescript(statements)
+    else:
+        dsn = empty_url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(dsn, autocommit=True) as session:
+            session.execute(statements.encode())
+
+    check(empty)
+    with empty.connect() as connection:
+        migrate.require_current(connection)
+
+
+def test_the_ddl_needs_no_database() -> None:
+    """
+    The statements can be printed where no database can be reached.
+    """
+    nowhere = URL.create("postgresql+psycopg", "user", "secret", "192.0.2.1", database="x")
+
+    statements = migrate.ddl(nowhere)
+
+    assert "CREATE TABLE numbers" in statements
+    assert "COMMENT ON COLUMN numbers.uuid" in statements
+    assert "secret" not in statements
+
+
+def test_a_database_that_is_up_to_date_is_accepted(engine: Engine) -> None:
+    """
+    A database at the newest revision may be used.
+    """
+    with engine.connect() as connection:
+        migrate.require_current(connection)
+
+        assert migrate.newest() == migrate.current(connection)
+
+
+def test_a_database_that_was_never_migrated_is_refused(empty: Engine) -> None:
+    """
+    Whoever starts on an empty database is told which command to run.
+    """
+    with (
+        empty.connect() as connection,
+        pytest.raises(SchemaNotCurrent, match=r"no revision.*`syncsvc migrate`"),
+    ):
+        migrate.require_current(connection)
+
+
+def test_a_database_of_another_version_is_refused(engine: Engine) -> None:
+    """
+    Both revisions are named, and the command to run.
+    """
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'other'"))
+
+        with pytest.raises(SchemaNotCurrent) as caught:
+            migrate.require_current(connection)
+
+        connection.rollback()
+    for word in ("at other", f"needs {migrate.newest()}", "Run `syncsvc migrate`"):
+        assert word in str(caught.value)
+
+
+def test_an_empty_database_is_told_from_one_with_tables(empty: Engine) -> None:
+    """
+    A database is empty until the first table is there.
+    """
+    with empty.connect() as connection:
+        assert migrate.is_empty(connection)
+    migrate.upgrade(empty)
+    with empty.connect() as connection:
+        assert not migrate.is_empty(connection)
+
+
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """
+    An installation of its own, whose package holds the migrations, none so far.
+    """
+    (tmp_path / "migrations" / "versions").mkdir(parents=True)
+    (tmp_path / "alembic.ini").write_bytes((ROOT / "alembic.ini").read_bytes())
+    monkeypatch.setattr(migrate, "__file__", str(tmp_path / "migrate.py"))
+    return tmp_path / "migrations"
+
+
+def test_an_installation_without_migrations_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Where the migrations are missing, no database is called current.
+    """
+    installed(tmp_path, monkeypatch)
+
+    with pytest.raises(SchemaNotCurrent, match="migrations are missing"):
+        migrate.newest()
+
+
+def test_the_migrations_inside_the_package_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    An installed package goes by the migrations that it brought along.
+    """
+    versions = installed(tmp_path, monkeypatch) / "versions"
+    (versions / "packed.py").write_text("revision = 'packed'\ndown_revision = None\n")
+
+    assert migrate.newest() == "packed"
