@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, not_, select, type_coerce
+from sqlalchemy import Text, and_, cast, not_, select, type_coerce
 
 from syncsvc.plan import (
     planned_address_changes,
@@ -25,7 +25,7 @@ from syncsvc.vocabulary import Event, Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Column, ColumnElement, Connection, Select, Table
 
     from syncsvc.runs import Run
 
@@ -65,11 +65,18 @@ def _old_and_new(run: Run, target: Table, plan: Table, fields: Sequence[str]) ->
     The known planned rows: key, then the other fields as they were and will be.
     """
     key, *others = fields
-    was = [target.c[name] for name in others]
-    will_be = [type_coerce(plan.c[name], target.c[name].type) for name in others]
+    was = [_exactly(target.c[name], target.c[name]) for name in others]
+    will_be = [_exactly(plan.c[name], target.c[name]) for name in others]
     same = and_(target.c.account == run.account, target.c[key] == plan.c[key])
     query: Select[Any] = select(plan.c[key], *was, *will_be).select_from(plan.join(target, same))
     return query.where(plan.c.known)
+
+
+def _exactly(value: ColumnElement[Any], column: Column[Any]) -> ColumnElement[Any]:
+    """
+    A value of a column's type; JSON as the database writes it, so that true is not 1.
+    """
+    return cast(value, Text) if column.name == "extra" else type_coerce(value, column.type)
 
 
 def _describe(
@@ -91,10 +98,14 @@ def _differences(row: Sequence[Any], fields: Sequence[str]) -> Change:
     others = fields[1:]
     was, will_be = row[1 : len(fields)], row[len(fields) :]
     return {
-        name: {"old": old, "new": new}
+        name: {"old": _shown(name, old), "new": _shown(name, new)}
         for name, old, new in zip(others, was, will_be, strict=True)
         if old != new
     }
+
+
+def _shown(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+    return msgspec.Raw(value.encode()) if name == "extra" and value is not None else value
 
 
 def _ending(row: Sequence[Any]) -> Change:
