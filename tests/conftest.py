@@ -18,7 +18,7 @@ import stamina
 import structlog
 from sqlalchemy import URL, Engine, make_url, text
 
-from support import api_for
+from support import Clock, Watch, api_for
 from syncsvc import db, migrate
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema import metadata
@@ -194,3 +194,21 @@ def job(engine: Engine, api: NumberApi) -> Job:
         concurrency=4,
         deadline=timedelta(minutes=5),
     )
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """
+    The clock that runs go by, at New Year 2026 until it is set.
+    """
+    by_hand = Clock()
+    monkeypatch.setattr("syncsvc.runs.now", by_hand)
+    return by_hand
+
+
+@pytest.fixture
+def watch(job: Job, sandbox: Sandbox) -> Watch:
+    """
+    Runs over listings that a test states.
+    """
+    return Watch(job, sandbox)

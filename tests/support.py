@@ -5,17 +5,31 @@ What several tests build.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlalchemy import select
 
 from syncsvc.exchange import Exchange
 from syncsvc.provider import NumberApi
+from syncsvc.sandbox import Inventory
+from syncsvc.schema import address_history, addresses, number_history, numbers, sync_runs
+from syncsvc.sync import Job, Summary, run_once
 from syncsvc.tokens import FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sqlalchemy import Engine, Table
+
     from syncsvc.sandbox import Sandbox
+
+Row = dict[str, Any]
+
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+STAMP = "2016-01-03 17:48:59"
+PUBLISHED = (numbers, addresses, number_history, address_history)
 
 
 @contextmanager
@@ -33,3 +47,158 @@ def api_for(sandbox: Sandbox, **options: Any) -> Iterator[NumberApi]:
         yield client
     finally:
         client.close()
+
+
+def uuid_at(place: int) -> str:
+    """
+    The uuid of the number at this place.
+    """
+    return f"00000000-0000-4000-8000-{place:012d}"
+
+
+def number_row(place: int = 1, details: Row | None = None, **fields: Any) -> Row:  # noqa: ANN401 - JSON
+    """
+    A live number in the provider's wire form, with these fields in place of the usual ones.
+    """
+    usual_details = {
+        "status": "Reserved",
+        "provisioned": STAMP,
+        "cancelled": "",
+        "number_address": None,
+        "emergency_number_address": None,
+    }
+    usual: Row = {
+        "uuid": uuid_at(place),
+        "number_e164": f"+441245{place:06d}",
+        "number": f"{place:06d}",
+        "range_code": "1245",
+        "range_name": "Chelmsford",
+        "country_code": "44",
+        "country_name": "United Kingdom",
+        "country_iso": "UK",
+        "monthly_charge": "0.3",
+        "setup_charge": 1,
+        "status": "Reserved",
+        "provisioned": STAMP,
+    }
+    return {**usual, "details": {**usual_details, **(details or {})}, **fields}
+
+
+def address(number: int = 1, **fields: Any) -> Row:  # noqa: ANN401 - JSON
+    """
+    An address in the provider's wire form.
+    """
+    return {
+        "id": number,
+        "name": f"Office {number}",
+        "useForProofOfAddress": True,
+        "useForEmergencyAddress": False,
+        "addressLine1": "7800 Alexander Road",
+        "addressLine2": "",
+        "addressCity": "London",
+        "addressRegion": "London",
+        "addressPostalCode": "NW2 1AA",
+        "addressCountry": {"name": "United Kingdom", "iso": "GB"},
+        **fields,
+    }
+
+
+def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[Row]:  # noqa: ANN401 - values
+    """
+    The rows of a table that have these values, in the order of its key.
+    """
+    conditions = (table.c[name] == value for name, value in wanted.items())
+    query = select(table).where(*conditions).order_by(*table.primary_key.columns)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def published(engine: Engine) -> dict[str, list[Row]]:
+    """
+    All that runs have published: numbers, addresses and both histories.
+    """
+    return {table.name: rows_of(engine, table) for table in PUBLISHED}
+
+
+class Clock:
+    """
+    The machine's clock, set by hand.
+    """
+
+    def __init__(self) -> None:
+        self.time = NEW_YEAR
+
+    def __call__(self) -> datetime:
+        """
+        Read the clock.
+        """
+        return self.time
+
+    def pass_by(self, **duration: float) -> datetime:
+        """
+        Let some time go by, or go back.
+        """
+        self.time += timedelta(**duration)
+        return self.time
+
+
+class Watch:
+    """
+    Runs over listings that a test states, and what becomes of the tables.
+    """
+
+    def __init__(self, job: Job, sandbox: Sandbox) -> None:
+        self.job = job
+        self.sandbox = sandbox
+        self.engine = job.engine
+
+    def see(self, *rows: Any, **options: Any) -> Summary:  # noqa: ANN401 - JSON, and fields of Job
+        """
+        Run once over a listing of these rows.
+        """
+        self.sandbox.inventory = Inventory(rows)
+        return self.run(**options)
+
+    def see_paged(self, *rows: Any, page_size: int = 1) -> Summary:  # noqa: ANN401 - JSON
+        """
+        Run once over a listing of these rows, a few on each page.
+        """
+        with api_for(self.sandbox, page_size=page_size) as api:
+            return self.see(*rows, api=api)
+
+    def run(self, **options: Any) -> Summary:  # noqa: ANN401 - fields of Job
+        """
+        Run once over whatever the provider lists now.
+        """
+        return run_once(msgspec.structs.replace(self.job, **options))
+
+    def number(self, place: int = 1) -> Row:
+        """
+        A number as it stands in the tables.
+        """
+        (row,) = rows_of(self.engine, numbers, uuid=uuid_at(place))
+        return row
+
+    def history(self, place: int = 1) -> list[Row]:
+        """
+        A number's history, oldest first.
+        """
+        return rows_of(self.engine, number_history, uuid=uuid_at(place))
+
+    def events(self, place: int = 1) -> list[str]:
+        """
+        What happened to a number, oldest first.
+        """
+        return [row["event"] for row in self.history(place)]
+
+    def address_history(self, number: int = 1) -> list[Row]:
+        """
+        An address's history, oldest first.
+        """
+        return rows_of(self.engine, address_history, address_id=number)
+
+    def last_run(self) -> Row:
+        """
+        The newest row of `sync_runs`.
+        """
+        return rows_of(self.engine, sync_runs)[-1]
