@@ -192,6 +192,7 @@ def _walk_once(job: Job, stage: Stage, progress: Progress, walk: Walk) -> Proof:
         progress.pages += 1
         progress.num_results = walk.num_results
         job.on_page(walk.pages, walk.rows, walk.num_results)
+    progress.num_results = walk.num_results  # of a listing without rows, too
     return walk.prove(stage.distinct_rows())
 
 
@@ -278,8 +279,7 @@ def _record_failure(
     if run is None:
         return
     try:
-        connection.rollback()
-        connection.close()
+        connection.rollback()  # it still holds the lock, until the failure is on record
         with job.engine.begin() as fresh:
             runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
     except SQLAlchemyError as again:
