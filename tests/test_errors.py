@@ -54,11 +54,9 @@ def test_a_class_without_a_docstring_has_the_detail_alone() -> None:
     """
     Where documentation is stripped from the program, details are still told.
     """
+    undocumented = type("Undocumented", (errors.SyncError,), {"__doc__": None})
 
-    class Undocumented(errors.SyncError):
-        __doc__ = None
-
-    assert str(Undocumented("What was found.")) == "What was found."
+    assert str(undocumented("What was found.")) == "What was found."
 
 
 @pytest.mark.parametrize("kind", KINDS)
