@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 
 from syncsvc import __version__
 from syncsvc.schema import sync_runs
@@ -68,7 +68,7 @@ def mark_crashed(connection: Connection, account: str) -> int:
     left = (sync_runs.c.account == account, sync_runs.c.state == RunState.RUNNING)
     crashed = {
         "state": RunState.CRASHED,
-        "finished_at": now(),
+        "finished_at": case((sync_runs.c.started_at > now(), sync_runs.c.started_at), else_=now()),
         "error": "Its process ended, or lost the database, before it could say how it went.",
     }
     return connection.execute(update(sync_runs).where(*left).values(crashed)).rowcount

@@ -52,6 +52,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
     """
     depth = start = 0
     key = ""
+    is_open = False  # a comma wants another piece
     for token in TOKEN.finditer(text):
         mark = token[0]
         if depth == 1 and mark == ":":
@@ -60,7 +61,9 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
             value = text[start : token.start()].strip()
             if value:
                 yield key, value
-            key, start = "", token.end()
+            elif mark == "," or is_open:
+                raise ValueError("There is a comma too many.")
+            key, start, is_open = "", token.end(), mark == ","
         if mark in "[{":
             depth += 1
             start = token.end() if depth == 1 else start

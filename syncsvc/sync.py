@@ -283,7 +283,7 @@ def _record_failure(
         with job.engine.begin() as fresh:
             runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
     except SQLAlchemyError as again:
-        log.error("sync.failure_not_recorded", **context, error=str(again))  # noqa: TRY400 - it is no bug
+        log.error("sync.failure_not_recorded", **context, error=str(db.translation(again)))  # noqa: TRY400 - it is no bug
 
 
 def failure_text(exc: BaseException) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NULL = msgspec.Raw(b"null")
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-MAX_EXPONENT = 308  # of a JSON number in an unknown field, as in a double
+LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
 
 
 Shape: TypeAlias = "dict[str, Shape]"  # the known fields of an object, with those inside
@@ -123,7 +123,7 @@ def _exact(text: str) -> Decimal:
         number = Decimal(text)
     except DecimalException:
         number = Decimal("Infinity")
-    if not number.is_finite() or (number and abs(number.adjusted()) > MAX_EXPONENT):
+    if not number.is_finite() or (number and not LEAST < number.adjusted() <= MOST):
         raise ValueError(f"the number {values.shown(text)} is beyond what can be kept")
     return number
 
@@ -222,7 +222,8 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
     details_provisioned_at = values.moment("details.provisioned", details.provisioned, zone)
     address = _address("number_address", row, details)
     emergency = _address("emergency_number_address", row, details)
-    gone = cancelled_at or (status and status.strip().casefold() == "cancelled")
+    said = row.status or details.status or ""
+    gone = cancelled_at or said.strip().casefold() == "cancelled"
     return Number(
         values.uuid(row.uuid),
         row.number_e164,

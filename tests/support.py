@@ -56,7 +56,7 @@ def uuid_at(place: int) -> str:
     return f"00000000-0000-4000-8000-{place:012d}"
 
 
-def number_row(place: int = 1, details: Row | None = None, **fields: Any) -> Row:  # noqa: ANN401 - JSON
+def number_row(place: int = 1, details: Row | None = None, **fields: Any) -> Row:
     """
     A live number in the provider's wire form, with these fields in place of the usual ones.
     """
@@ -84,7 +84,7 @@ def number_row(place: int = 1, details: Row | None = None, **fields: Any) -> Row
     return {**usual, "details": {**usual_details, **(details or {})}, **fields}
 
 
-def address(number: int = 1, **fields: Any) -> Row:  # noqa: ANN401 - JSON
+def address(number: int = 1, **fields: Any) -> Row:
     """
     An address in the provider's wire form.
     """
@@ -103,7 +103,7 @@ def address(number: int = 1, **fields: Any) -> Row:  # noqa: ANN401 - JSON
     }
 
 
-def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[Row]:  # noqa: ANN401 - values
+def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[Row]:
     """
     The rows of a table that have these values, in the order of its key.
     """
@@ -152,21 +152,21 @@ class Watch:
         self.sandbox = sandbox
         self.engine = job.engine
 
-    def see(self, *rows: Any, **options: Any) -> Summary:  # noqa: ANN401 - JSON, and fields of Job
+    def see(self, *rows: Any, **options: Any) -> Summary:
         """
         Run once over a listing of these rows.
         """
         self.sandbox.inventory = Inventory(rows)
         return self.run(**options)
 
-    def see_paged(self, *rows: Any, page_size: int = 1) -> Summary:  # noqa: ANN401 - JSON
+    def see_paged(self, *rows: Any, page_size: int = 1) -> Summary:
         """
         Run once over a listing of these rows, a few on each page.
         """
         with api_for(self.sandbox, page_size=page_size) as api:
             return self.see(*rows, api=api)
 
-    def run(self, **options: Any) -> Summary:  # noqa: ANN401 - fields of Job
+    def run(self, **options: Any) -> Summary:
         """
         Run once over whatever the provider lists now.
         """

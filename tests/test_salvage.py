@@ -130,3 +130,12 @@ def test_what_only_looks_like_json_is_refused(text: str) -> None:
     What common parsers let pass beyond RFC 8259 does not pass here.
     """
     assert not salvage.is_json(text)
+
+
+@pytest.mark.parametrize("text", ["[1,]", "[,1]", "[1,,2]", '{"a":1,}', "[,]"])
+def test_a_comma_too_many_is_no_json(text: str) -> None:
+    """
+    What a parser would refuse is not let through for being cut into pieces.
+    """
+    with pytest.raises(ValueError, match="comma"):
+        list(salvage.elements(text))

@@ -242,7 +242,7 @@ def test_a_failed_run_is_never_taken_for_a_crashed_one(watch: Watch) -> None:
     """
     looks: list[str] = []
 
-    def look(_connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:  # noqa: ANN401 - as SQLAlchemy has it
+    def look(_connection: Connection, _cursor: Any, statement: str, *_more: Any) -> None:
         if statement.startswith("UPDATE sync_runs") and "error" in statement and armed.is_set():
             armed.clear()
             with pytest.raises(RunInProgress):
@@ -410,7 +410,7 @@ def test_a_reject_that_a_later_walk_could_read_is_none(watch: Watch, paged: Numb
 def test_a_provider_that_does_not_say_how_many_there_are_proves_nothing(
     watch: Watch,
     paged: NumberApi,
-    num_results: Any,  # noqa: ANN401 - one of the choices
+    num_results: Any,
 ) -> None:
     """
     Without the listing's size no walk is complete: all is read, and nothing is absent.

@@ -562,7 +562,7 @@ def test_a_reject_costs_no_neighbour() -> None:
             body(row(number="1"), fault, row(number="2"), rest=',"num_results":3'), UTC
         )
 
-        assert 3 == page.num_results  # noqa: SIM300 - expected first
+        assert 3 == page.num_results
         first, middle, last = page.rows
         assert isinstance(middle, Reject)
         assert ("1", fault, "2") == (
@@ -682,7 +682,7 @@ def test_unknown_fields_count_even_where_they_are_empty(sent: str) -> None:
     assert f'{{"new":{sent}}}' == number(raw_row(f'"new":{sent}')).extra
 
 
-@pytest.mark.parametrize("sent", ["1e400", "-1e309", "1e-400", "1e99999999999999999999"])
+@pytest.mark.parametrize("sent", ["1e400", "-1e309", "1e-4000", "1e99999999999999999999"])
 def test_a_number_beyond_what_can_be_kept_makes_a_reject(sent: str) -> None:
     """
     An unknown field with a number that no database keeps costs the row.
@@ -1095,7 +1095,7 @@ def test_any_json_is_read_or_rejected(sent: list[object], other: object) -> None
 def test_any_json_in_any_field_is_read_or_rejected(
     name: str,
     value: object,
-    inside: bool,  # noqa: FBT001 - hypothesis gives it by position
+    inside: bool,
 ) -> None:
     """
     Whatever JSON stands in a field, the row becomes a number, or a reject whose uuid is known.
@@ -1151,3 +1151,35 @@ def test_any_bytes_are_a_page_or_no_answer(sent: bytes) -> None:
     """
     with pytest.raises(ProviderUnavailable):
         read_page(sent, UTC)
+
+
+def test_a_charge_too_small_to_keep_is_nothing() -> None:
+    """
+    A tiny charge is rounded to 4 places like any other, as number and as text.
+    """
+    number = read_page(
+        body(
+            '{"uuid":"7c327e0f-6bce-4b2f-9d5d-9c86e7fa065f","number_e164":"+1",'
+            '"monthly_charge":1e-400,"setup_charge":"1e-400"}'
+        ),
+        UTC,
+    ).rows[0]
+
+    assert isinstance(number, Number)
+    assert (Decimal("0.0000"), Decimal("0.0000")) == (number.monthly_charge, number.setup_charge)
+
+
+def test_a_blank_status_gives_way_to_the_one_in_details() -> None:
+    """
+    A number whose own status is blank is cancelled where its details say so.
+    """
+    number = read_page(
+        body(
+            '{"uuid":"7c327e0f-6bce-4b2f-9d5d-9c86e7fa065f","number_e164":"+1",'
+            '"status":"","details":{"status":"Cancelled"}}'
+        ),
+        UTC,
+    ).rows[0]
+
+    assert isinstance(number, Number)
+    assert ("", "cancelled") == (number.status, number.lifecycle)
