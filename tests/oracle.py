@@ -1,0 +1,310 @@
+"""
+The contract's table of history rows in plain Python, to hold the tables against.
+
+It reads the provider's rows by itself and shares nothing with the service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+Row = dict[str, Any]
+
+TRACKED = (
+    "lifecycle",
+    "status",
+    "monthly_charge",
+    "setup_charge",
+    "provisioned_at",
+    "cancelled_at",
+    "number_address_id",
+    "emergency_number_address_id",
+)
+TEXTS = (
+    "number_e164",
+    "number",
+    "range_code",
+    "range_name",
+    "country_code",
+    "country_name",
+    "country_iso",
+)
+NUMBER_KEYS = {
+    *TEXTS,
+    *("uuid", "monthly_charge", "setup_charge", "status", "details", "provisioned", "cancelled"),
+    *("number_address", "emergency_number_address"),
+}
+DETAILS_KEYS = {
+    *("status", "provisioned", "cancelled", "number_address", "emergency_number_address"),
+}
+ADDRESS_KEYS = {
+    "name": "name",
+    "useForProofOfAddress": "use_for_proof_of_address",
+    "useForEmergencyAddress": "use_for_emergency_address",
+    "addressLine1": "address_line1",
+    "addressLine2": "address_line2",
+    "addressCity": "address_city",
+    "addressRegion": "address_region",
+    "addressPostalCode": "address_postal_code",
+}
+ALPHA2 = {"UK": "GB", "GB": "GB", "IE": "IE"}
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SAID_OF_THE_END = ("status", "monthly_charge", "setup_charge", "cancelled_at")
+
+
+class Unreadable(ValueError):
+    """
+    A row that is to be rejected.
+    """
+
+
+def plain(value: object) -> object:
+    """
+    A value as the column `changes` shows it.
+    """
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case Decimal():
+            return f"{value:.4f}"
+        case _:
+            return value
+
+
+def canonical(row: Row) -> str:
+    """
+    A row in one spelling, in which true is not 1.
+    """
+    return json.dumps({name: plain(value) for name, value in row.items()}, sort_keys=True)
+
+
+def alike(one: object, other: object) -> bool:
+    """
+    Whether two values are the same one in a table.
+    """
+    return json.dumps(plain(one), sort_keys=True) == json.dumps(plain(other), sort_keys=True)
+
+
+def differences(old: Row, new: Row) -> Row:
+    """
+    Every column that differs.
+    """
+    return {
+        name: {"old": plain(old[name]), "new": plain(new[name])}
+        for name in new
+        if not alike(old[name], new[name])
+    }
+
+
+def moment(text: str | None) -> datetime | None:
+    """
+    A timestamp of the provider, in UTC.
+    """
+    return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+
+
+def amount(value: object) -> Decimal | None:
+    """
+    A charge.
+    """
+    try:
+        return None if value is None else Decimal(str(value)).quantize(Decimal("0.0001"))
+    except InvalidOperation:
+        raise Unreadable from None
+
+
+def read_address(sent: Row) -> Row:
+    """
+    An address as the tables hold it.
+    """
+    country = sent.get("addressCountry") or {}
+    unknown = set(sent) - set(ADDRESS_KEYS) - {"id", "addressCountry"}
+    return {
+        **{column: sent.get(key) for key, column in ADDRESS_KEYS.items()},
+        "country_name": country.get("name"),
+        "country_iso": country.get("iso"),
+        "extra": {key: sent[key] for key in unknown} or None,
+    }
+
+
+def read_number(sent: Row) -> tuple[Row, dict[int, Row]]:
+    """
+    A number as its row shows it, and the addresses in the row.
+
+    Raises:
+        Unreadable: It is to be rejected.
+    """
+    if UUID.fullmatch(sent["uuid"]) is None:
+        raise Unreadable
+    details = sent.get("details") or {}
+    found = [
+        sent.get(key) or details.get(key) for key in ("number_address", "emergency_number_address")
+    ]
+    ids = [each["id"] if each else None for each in found]
+    extra = {key: sent[key] for key in set(sent) - NUMBER_KEYS}
+    if inside := {key: details[key] for key in set(details) - DETAILS_KEYS}:
+        extra["details"] = inside
+    status = sent["status"] if sent.get("status") is not None else details.get("status")
+    cancelled_at = moment(details.get("cancelled")) or moment(sent.get("cancelled"))
+    gone = cancelled_at is not None or (status or "").lower() == "cancelled"
+    number = {
+        **{name: sent.get(name) for name in TEXTS},
+        "country_alpha2": ALPHA2.get(sent.get("country_iso") or ""),
+        "lifecycle": "cancelled" if gone else "live",
+        "status": status,
+        "monthly_charge": amount(sent.get("monthly_charge")),
+        "setup_charge": amount(sent.get("setup_charge")),
+        "provisioned_at": moment(sent.get("provisioned")) or moment(details.get("provisioned")),
+        "cancelled_at": cancelled_at,
+        "details_status": details.get("status"),
+        "details_provisioned_at": moment(details.get("provisioned")),
+        "number_address_id": ids[0],
+        "emergency_number_address_id": ids[1],
+        "extra": extra or None,
+    }
+    return number, {each["id"]: read_address(each) for each in found if each}
+
+
+class Oracle:
+    """
+    What the tables have to hold after the runs so far, all of complete listings.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, Row] = {}
+        self.seen: dict[str, Row] = {}  # first_seen_at, changed_at and the runs' ids
+        self.history: dict[str, list[Row]] = {}
+        self.addresses: dict[int, Row] = {}
+        self.addresses_seen: dict[int, Row] = {}
+        self.address_history: dict[int, list[Row]] = {}
+        self.rejects: list[tuple[int, str | None]] = []
+        self.counts: dict[str, int] = {}
+        self._run_id = 0
+        self._at = datetime.min.replace(tzinfo=UTC)
+
+    def run(self, listing: list[Row], run_id: int, at: datetime) -> None:
+        """
+        Take over one listing.
+        """
+        self._run_id, self._at = run_id, at
+        self.counts = dict.fromkeys(
+            ("added", "provisioned", "cancelled", "reinstated", "changed", "unchanged"), 0
+        )
+        self.counts |= {"listed": 0, "address_changes": 0, "rejected": 0, "withheld": 0}
+        present: set[str] = set()
+        nameless = False
+        shown: dict[int, Row] = {}
+        for sent in listing:
+            uuid = sent["uuid"]
+            known = UUID.fullmatch(uuid) is not None
+            present.add(uuid)
+            try:
+                number, found = read_number(sent)
+            except Unreadable:
+                nameless = nameless or not known
+                self.rejects.append((run_id, uuid if known else None))
+                self.counts["rejected"] += 1
+                continue
+            self.counts["listed"] += 1
+            shown |= found
+            self._listed(uuid, number)
+        for number_id, content in shown.items():
+            self._address(number_id, content)
+        if not nameless:
+            for uuid in set(self.numbers) - present:
+                self._absent(uuid)
+
+    def _listed(self, uuid: str, new: Row) -> None:
+        old = self.numbers.get(uuid)
+        if old is None:
+            self._first_seen(uuid, new)
+        elif new["lifecycle"] == "cancelled":
+            said = {name: new[name] for name in SAID_OF_THE_END if new[name] is not None}
+            event = "cancelled" if old["lifecycle"] == "live" else "changed"
+            stamp = new["cancelled_at"] if event == "cancelled" else None
+            self._becomes(uuid, old | {"lifecycle": "cancelled"} | said, event, stamp)
+        elif old["lifecycle"] == "cancelled":
+            end = old["cancelled_at"] or max(
+                row["occurred_at"] for row in self.history[uuid] if row["event"] == "cancelled"
+            )
+            stamp = new["provisioned_at"]
+            self._becomes(uuid, new, "reinstated", stamp if stamp and stamp > end else None)
+        elif new["provisioned_at"] not in (None, old["provisioned_at"]):
+            self._becomes(uuid, new, "provisioned", new["provisioned_at"])
+        else:
+            self._becomes(uuid, new, "changed", None)
+
+    def _first_seen(self, uuid: str, new: Row) -> None:
+        self.seen[uuid] = {"first_seen_at": self._at, "first_run_id": self._run_id}
+        self.history[uuid] = []
+        if new["lifecycle"] == "live":
+            stamp = new["provisioned_at"]
+            self._write(uuid, new, "provisioned" if stamp else "added", stamp, None)
+            return
+        changes = None
+        if new["provisioned_at"]:
+            then = new | {"lifecycle": "live", "status": None, "cancelled_at": None}
+            self._write(uuid, then, "provisioned", new["provisioned_at"], None)
+            changes = differences(then, new)
+        self._write(uuid, new, "cancelled", new["cancelled_at"], changes)
+
+    def _absent(self, uuid: str) -> None:
+        old = self.numbers[uuid]
+        if old["lifecycle"] == "live":
+            gone = old | {"lifecycle": "cancelled", "cancelled_at": self._at}
+            self._becomes(uuid, gone, "cancelled", None, evidence="absence")
+
+    def _becomes(
+        self, uuid: str, new: Row, event: str, stamp: datetime | None, evidence: str = "listing"
+    ) -> None:
+        changes = differences(self.numbers[uuid], new)
+        if changes:
+            self._write(uuid, new, event, stamp, changes, evidence)
+        elif new["lifecycle"] == "live":
+            self.counts["unchanged"] += 1
+
+    def _write(
+        self,
+        uuid: str,
+        new: Row,
+        event: str,
+        stamp: datetime | None,
+        changes: Row | None,
+        evidence: str = "listing",
+    ) -> None:
+        if self.history[uuid]:
+            self.history[uuid][-1]["valid_to"] = self._at
+        row = {
+            "run_id": self._run_id,
+            "event": event,
+            "occurred_at": stamp or self._at,
+            "occurred_at_source": "provider" if stamp else "observed",
+            "evidence": evidence,
+            "valid_from": self._at,
+            "valid_to": None,
+            "changes": changes,
+        }
+        self.history[uuid].append(row | {name: new[name] for name in TRACKED})
+        self.numbers[uuid] = new
+        self.seen[uuid] |= {"changed_at": self._at, "changed_run_id": self._run_id}
+        self.counts[event] += 1
+
+    def _address(self, number_id: int, new: Row) -> None:
+        old = self.addresses.get(number_id)
+        if old is not None and not differences(old, new):
+            return
+        rows = self.address_history.setdefault(number_id, [])
+        if rows:
+            rows[-1]["valid_to"] = self._at
+        changes = differences(old, new) if old is not None else None
+        event = "added" if old is None else "changed"
+        of_run = {"run_id": self._run_id, "event": event, "changes": changes}
+        rows.append(new | of_run | {"valid_from": self._at, "valid_to": None})
+        self.addresses[number_id] = new
+        seen = self.addresses_seen.setdefault(number_id, {"first_seen_at": self._at})
+        seen["changed_at"] = self._at
+        self.counts["address_changes"] += 1

@@ -1,0 +1,92 @@
+"""
+An account of the size that large ones have.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+from sqlalchemy import func, select
+
+from support import address, number_row
+from syncsvc.schema import metadata, sync_runs
+from syncsvc.sync import Job, run_once
+from syncsvc.wire import read_page
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from syncsvc.provider import NumberApi
+    from syncsvc.records import Page
+
+SIZE = 100_000
+PAGE_SIZE = 200
+
+
+class LargeListing:
+    """
+    A listing of 100,000 numbers.
+    """
+
+    def page(self, index: int) -> Page:
+        """
+        Give a page as the provider's client does.
+        """
+        return read_page(body(index), UTC)
+
+
+@cache
+def body(index: int) -> bytes:
+    """
+    One page of the listing, made once.
+    """
+    places = range((index - 1) * PAGE_SIZE, min(index * PAGE_SIZE, SIZE))
+    rows = [
+        number_row(place, number_address=address(place // 100), label=place) for place in places
+    ]
+    envelope = {"numbers": rows, "num_results": SIZE, "paginates": index * PAGE_SIZE < SIZE}
+    return json.dumps(envelope).encode()
+
+
+def sizes(engine: Engine) -> dict[str, int]:
+    """
+    How many rows each table has.
+    """
+    with engine.connect() as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in metadata.sorted_tables
+        }
+
+
+def test_a_second_run_over_many_numbers_adds_one_row(engine: Engine) -> None:
+    """
+    A hundred thousand numbers are carried over once, and the run after that adds only its own row.
+    """
+    job = Job(
+        engine=engine,
+        api=cast("NumberApi", LargeListing()),
+        account="default",
+        concurrency=2,
+        deadline=timedelta(minutes=4),
+    )
+
+    first = run_once(job)
+    after_first = sizes(engine)
+    second = run_once(job)
+    after_second = sizes(engine)
+
+    assert (first.state, first.provisioned, first.pages) == ("succeeded", SIZE, SIZE // PAGE_SIZE)
+    assert after_first == {
+        "sync_runs": 1,
+        "addresses": SIZE // 100,
+        "address_history": SIZE // 100,
+        "numbers": SIZE,
+        "number_history": SIZE,
+        "sync_rejects": 0,
+    }
+    assert (second.state, second.unchanged) == ("succeeded", SIZE)
+    assert after_second == after_first | {sync_runs.name: 2}
