@@ -37,7 +37,11 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.register_profile("soak", settings.get_profile("usual"), max_examples=5000)
+settings.register_profile(
+    "soak",
+    settings.get_profile("usual"),
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "5000")),
+)
 # The second property tells nothing new about single rows, and takes fewer examples.
 profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 fewer = settings(profile, max_examples=profile.max_examples // 3)
