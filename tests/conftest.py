@@ -133,6 +133,9 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
 
 @contextmanager
 def _cloned(server: URL, template: str) -> Iterator[URL]:
+    """
+    A database of its own, dropped in the end.
+    """
     name = f"test_{next(names)}"
     _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.set(database=name)
@@ -140,6 +143,9 @@ def _cloned(server: URL, template: str) -> Iterator[URL]:
 
 
 def _administer(url: URL, statement: str) -> None:
+    """
+    Execute a statement that stands outside transactions.
+    """
     with db.open_engine(url).connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(statement))

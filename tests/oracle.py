@@ -175,6 +175,9 @@ class Oracle:
     """
 
     def __init__(self) -> None:
+        """
+        Begin with empty tables.
+        """
         self.numbers: dict[str, Row] = {}
         self.seen: dict[str, Row] = {}  # first_seen_at, changed_at and the runs' ids
         self.history: dict[str, list[Row]] = {}
@@ -219,6 +222,9 @@ class Oracle:
                 self._absent(uuid)
 
     def _listed(self, uuid: str, new: Row) -> None:
+        """
+        Take over what a number's own row says.
+        """
         old = self.numbers.get(uuid)
         if old is None:
             self._first_seen(uuid, new)
@@ -239,6 +245,9 @@ class Oracle:
             self._becomes(uuid, new, "changed", None)
 
     def _first_seen(self, uuid: str, new: Row) -> None:
+        """
+        Begin a number's history.
+        """
         self.seen[uuid] = {"first_seen_at": self._at, "first_run_id": self._run_id}
         self.history[uuid] = []
         if new["lifecycle"] == "live":
@@ -253,6 +262,9 @@ class Oracle:
         self._write(uuid, new, "cancelled", new["cancelled_at"], changes)
 
     def _absent(self, uuid: str) -> None:
+        """
+        Cancel a live number that the listing does not hold.
+        """
         old = self.numbers[uuid]
         if old["lifecycle"] == "live":
             gone = old | {"lifecycle": "cancelled", "cancelled_at": self._at}
@@ -261,6 +273,9 @@ class Oracle:
     def _becomes(
         self, uuid: str, new: Row, event: str, stamp: datetime | None, evidence: str = "listing"
     ) -> None:
+        """
+        Give a number another state, where it is another.
+        """
         changes = differences(self.numbers[uuid], new)
         if changes:
             self._write(uuid, new, event, stamp, changes, evidence)
@@ -276,6 +291,9 @@ class Oracle:
         changes: Row | None,
         evidence: str = "listing",
     ) -> None:
+        """
+        Write a history row, and the state after it.
+        """
         if self.history[uuid]:
             self.history[uuid][-1]["valid_to"] = self._at
         row = {
@@ -294,6 +312,9 @@ class Oracle:
         self.counts[event] += 1
 
     def _address(self, number_id: int, new: Row) -> None:
+        """
+        Take over an address.
+        """
         old = self.addresses.get(number_id)
         if old is not None and not differences(old, new):
             return

@@ -120,6 +120,9 @@ def published(engine: Engine) -> dict[str, list[Row]]:
 
 
 def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:  # noqa: ANN401 - values
+    """
+    Read the rows of a table that have these values.
+    """
     conditions = (table.c[name] == value for name, value in wanted.items())
     query = select(table).where(*conditions).order_by(*table.primary_key.columns)
     return [dict(row) for row in connection.execute(query).mappings()]
@@ -131,6 +134,9 @@ class Clock:
     """
 
     def __init__(self) -> None:
+        """
+        Set it to New Year.
+        """
         self.time = NEW_YEAR
 
     def __call__(self) -> datetime:
@@ -153,6 +159,9 @@ class Watch:
     """
 
     def __init__(self, job: Job, sandbox: Sandbox) -> None:
+        """
+        Take the job to run, and the provider to list for it.
+        """
         self.job = job
         self.sandbox = sandbox
         self.engine = job.engine
