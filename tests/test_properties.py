@@ -46,7 +46,7 @@ settings.register_profile(
 profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 fewer = settings(profile, max_examples=profile.max_examples // 3)
 
-PLACES = range(1, 13)
+PLACES = range(1, 7)
 STAMPS = ("2016-01-03 17:48:59", "2020-02-29 23:59:59", "2099-01-01 00:00:00")
 ENDS = ("2019-05-06 07:08:09", "2021-01-01 00:00:00")
 ABSENT = object()
@@ -80,9 +80,25 @@ CONTENTS = st.fixed_dictionaries(
         "floor": st.sampled_from([1, True]),
     },
 )
+ENDINGS = st.one_of(
+    st.fixed_dictionaries(
+        {"status": st.just("Cancelled")}, optional={"cancelled": FIELDS["cancelled"]}
+    ),
+    st.fixed_dictionaries({"details.cancelled": st.sampled_from(ENDS)}),
+)
+RETURNS = st.fixed_dictionaries(
+    {
+        "status": st.just("Active"),
+        "cancelled": st.none(),
+        "details.cancelled": st.none(),
+    },
+    optional={"provisioned": FIELDS["provisioned"], "label": st.sampled_from([1, True])},
+)
 # What happens to a number between two runs: it goes, comes as another one, or is edited.
 HAPPENINGS = st.one_of(
     st.none(),
+    ENDINGS,
+    RETURNS,
     st.fixed_dictionaries(FIELDS),
     st.fixed_dictionaries({}, optional=FIELDS),
     st.sampled_from(sorted(FIELDS)).flatmap(
