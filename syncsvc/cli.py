@@ -135,6 +135,12 @@ def sync(
         bool, typer.Option("--dry-run", help="Print what would change and write nothing.")
     ] = False,
     as_json: JsonFlag = False,
+    allow_mass_cancel: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mass-cancel", help="Accept cancellations that the guard would withhold."
+        ),
+    ] = False,
     account: AccountFlag = None,
     database_url: DatabaseFlag = None,
 ) -> None:
@@ -150,9 +156,18 @@ def sync(
     watched = sys.stderr.isatty() and not as_json
     settings = _settings(context, quiet=watched, account=account, database_url=database_url)
     with _interrupts() as interrupted:
-        state = oneshot.sync(settings, dry_run=dry_run, watched=watched, as_json=as_json)
-    codes = {"failed": FAILED, "withheld": WITHHELD}
-    raise typer.Exit(INTERRUPTED if interrupted else codes.get(state, 0))
+        summary = oneshot.sync(
+            settings,
+            dry_run=dry_run,
+            allow_mass_cancel=allow_mass_cancel,
+            watched=watched,
+            as_json=as_json,
+        )
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if summary.state == "failed":
+        raise typer.Exit(FAILED)
+    raise typer.Exit(WITHHELD if summary.withheld else 0)
 
 
 @contextmanager

@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     run_deadline: Annotated[timedelta, Before(values.interval), Field(description=_INTERVAL)] = (
         timedelta(hours=1)
     )
+    keep_rejects: Annotated[timedelta, Before(values.interval), Field(description=_INTERVAL)] = (
+        timedelta(days=90)
+    )
     cancel_guard_percent: Annotated[
         _Decimal, Field(ge=0, le=100, description="a number from 0 to 100")
     ] = 10.0

@@ -131,17 +131,17 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except SQLAlchemyError as exc:
+    except DBAPIError as exc:
         raise translation(exc) from exc
 
 
-def translation(exc: SQLAlchemyError) -> DatabaseUnavailable:
+def translation(exc: DBAPIError) -> DatabaseUnavailable:
     """
     A failure of the driver in the driver's own words, in one line.
 
     PostgreSQL's detail is left out: it repeats the values of the row.
     """
-    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    cause = exc.orig
     primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
     words = primary or cause
     return DatabaseUnavailable(" ".join(str(words).split()))

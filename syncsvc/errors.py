@@ -79,6 +79,12 @@ class ProviderRefused(NeedsOperator):
     """
 
 
+class NoSuchListing(ProviderRefused):
+    """
+    The provider shows no such listing to this account.
+    """
+
+
 class UnknownNumber(NeedsOperator):
     """
     This number is not known.

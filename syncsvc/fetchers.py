@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -44,7 +45,7 @@ class Fetchers:
         for _ in range(self.count):
             self._calls.put(None)
 
-    def submit(self, call: Callable[[int], T], argument: int) -> Future[T]:
+    def submit(self, call: Callable[[A], T], argument: A) -> Future[T]:
         """
         Have `call(argument)` done by the next thread that is free.
         """
@@ -58,7 +59,24 @@ class Fetchers:
             call()
 
 
-def _settle(future: Future[T], call: Callable[[int], T], argument: int) -> None:
+class InPlace(Fetchers):
+    """
+    Run calls at once, in the thread that asks: for those who are in one already.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def submit(self, call: Callable[[A], T], argument: A) -> Future[T]:
+        """
+        Have `call(argument)` done now.
+        """
+        future: Future[T] = Future()
+        _settle(future, call, argument)
+        return future
+
+
+def _settle(future: Future[T], call: Callable[[A], T], argument: A) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

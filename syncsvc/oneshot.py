@@ -17,7 +17,9 @@ from sqlalchemy import make_url
 
 from syncsvc import compose, db, migrate, render, reports
 from syncsvc.errors import DatabaseUnavailable
-from syncsvc.sync import Job, Summary, run_once
+from syncsvc.evidence import Guard
+from syncsvc.job import Job, Summary
+from syncsvc.sync import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,16 +31,15 @@ if TYPE_CHECKING:
 CHANGES_SHOWN = 100
 
 
-def sync(settings: Settings, *, dry_run: bool, watched: bool, as_json: bool) -> str:
+def sync(
+    settings: Settings, *, dry_run: bool, allow_mass_cancel: bool, watched: bool, as_json: bool
+) -> Summary:
     """
     Do one run and print what it found.
 
     Args:
         watched: Show a progress bar on stderr.
         as_json: Print one JSON object and nothing else.
-
-    Returns:
-        The run's state.
     """
     settings.require_credentials()
     changes: list[Any] = []
@@ -46,36 +47,43 @@ def sync(settings: Settings, *, dry_run: bool, watched: bool, as_json: bool) -> 
         try:
             engine = stack.enter_context(_prepared(settings, dry_run=dry_run))
             on_page = stack.enter_context(_progress_bar()) if watched else _ignore
-            job = _job(settings, engine, dry_run=dry_run, on_page=on_page, changes=changes)
+            job = msgspec.structs.replace(
+                _job(settings, engine, allow_mass_cancel=allow_mass_cancel), on_page=on_page
+            )
             stack.callback(job.api.close)
-            summary = run_once(job)
+            summary = run_once(_dry(job, changes) if dry_run else job)
         except DatabaseUnavailable as exc:
             summary = Summary(account=settings.account, state="failed", error=str(exc))
     _print(summary, changes, as_json=as_json)
-    return summary.state
+    return summary
 
 
-def _job(
-    settings: Settings,
-    engine: Engine,
-    *,
-    dry_run: bool,
-    on_page: Callable[[int, int, int | None], None],
-    changes: list[Any],
-) -> Job:
-    def note_changes(connection: Connection, run_id: int) -> None:
-        changes.extend(reports.changes_of_run(connection, run_id, CHANGES_SHOWN))
-
+def _job(settings: Settings, engine: Engine, *, allow_mass_cancel: bool) -> Job:
     return Job(
         engine=engine,
         api=compose.api_from(settings),
         account=settings.account,
         concurrency=settings.concurrency,
         deadline=settings.run_deadline,
-        dry_run=dry_run,
-        on_page=on_page,
-        on_found=note_changes if dry_run else _ignore,
+        cancelled_listing=settings.cancelled_listing,
+        guard=Guard(
+            percent=settings.cancel_guard_percent,
+            count=settings.cancel_guard_count,
+            lifted=allow_mass_cancel,
+        ),
+        keep_rejects=settings.keep_rejects,
     )
+
+
+def _dry(job: Job, changes: list[Any]) -> Job:
+    """
+    The same run with nothing written, and its first changes noted.
+    """
+
+    def note_changes(connection: Connection, run_id: int) -> None:
+        changes.extend(reports.changes_of_run(connection, run_id, CHANGES_SHOWN))
+
+    return msgspec.structs.replace(job, dry_run=True, on_found=note_changes)
 
 
 @contextmanager
@@ -146,3 +154,5 @@ def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
         events = (getattr(summary, event) for event in render.EVENT_COLOURS)
         console.print(render.changes_table(changes, sum(events)))
     console.print(render.summary_table(summary))
+    if summary.withheld:
+        console.print(render.WITHHELD, markup=False)

@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from syncsvc.columns import UtcDateTime
 from syncsvc.schema import addresses, number_history, numbers
@@ -36,6 +37,7 @@ from syncsvc.stage import (
     JsonText,
     as_staged,
     staged_addresses,
+    staged_cancelled,
     staged_numbers,
     temporary,
 )
@@ -83,12 +85,28 @@ planned_address_changes = Table(
     prefixes=["TEMPORARY"],
 )
 
+credible_cancellations = Table(
+    "credible_cancellations",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+credible_absences = Table(
+    "credible_absences",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
 PLANNED = (planned_numbers, planned_addresses, planned_changes, planned_address_changes)
 
-new, old = staged_numbers.c, numbers.c
+old = numbers.c
 is_new = old.uuid.is_(None)
-goes = new.lifecycle == Lifecycle.CANCELLED
 was_live = old.lifecycle == Lifecycle.LIVE
+was_gone = old.lifecycle == Lifecycle.CANCELLED
+
+Columns = ReadOnlyColumnCollection[str, Column[Any]]
 
 
 def create_plan(connection: Connection) -> None:
@@ -103,28 +121,26 @@ def plan_listed(connection: Connection, run: Run) -> None:
     """
     Plan what the numbers' own rows in the listing say.
     """
-    columns: dict[str, ColumnElement[Any]] = {
-        "known": not_(is_new),
-        "event": _event(),
-        "evidence": literal(Evidence.LISTING),
-        "stamp": _stamp(),
-        **{name: _value(name) for name in NUMBER_FIELDS},
-    }
-    same_number = and_(old.account == run.account, old.uuid == new.uuid)
-    query = (
-        select(*columns.values())
-        .select_from(staged_numbers.outerjoin(numbers, same_number))
-        .where(not_(new.rejected), _differs())
+    readable = not_(staged_numbers.c.rejected)
+    _plan_sent(connection, run, staged_numbers, Evidence.LISTING, readable)
+
+
+def plan_cancelled(connection: Connection, run: Run) -> None:
+    """
+    Plan what the cancelled listing says of numbers that the listing does not hold.
+
+    A number that is live as far as we know takes `credible_cancellations`.
+    """
+    uuid = staged_cancelled.c.uuid
+    credible = or_(is_new, was_gone, uuid.in_(select(credible_cancellations.c.uuid)))
+    _plan_sent(
+        connection, run, staged_cancelled, Evidence.CANCELLED_LISTING, not_listed(uuid), credible
     )
-    connection.execute(insert(planned_numbers).from_select(list(columns), query))
 
 
 def plan_absent(connection: Connection, run: Run) -> None:
     """
-    Plan the cancellation of live numbers that the listing does not hold.
-
-    It takes a listing that was proved complete, and rejects whose uuids are
-    all known, to infer anything from absence.
+    Plan the cancellation of the numbers in `credible_absences`.
     """
     gone: dict[str, ColumnElement[Any]] = {
         "lifecycle": literal(Lifecycle.CANCELLED),
@@ -137,8 +153,43 @@ def plan_absent(connection: Connection, run: Run) -> None:
         "stamp": null(),
         **{name: gone.get(name, old[name]) for name in NUMBER_FIELDS},
     }
-    listed = exists().where(new.uuid == old.uuid)
-    query = select(*columns.values()).where(old.account == run.account, was_live, not_(listed))
+    query = select(*columns.values()).where(
+        old.account == run.account, was_live, old.uuid.in_(select(credible_absences.c.uuid))
+    )
+    connection.execute(insert(planned_numbers).from_select(list(columns), query))
+
+
+def not_listed(uuid: ColumnElement[str]) -> ColumnElement[bool]:
+    """
+    Whether the listing does not hold a number, not even as a row that can't be read.
+    """
+    return not_(exists().where(staged_numbers.c.uuid == uuid))
+
+
+def _plan_sent(
+    connection: Connection,
+    run: Run,
+    source: Table,
+    evidence: Evidence,
+    *conditions: ColumnElement[bool],
+) -> None:
+    """
+    Plan what rows that the provider sent make different.
+    """
+    new = source.c
+    columns: dict[str, ColumnElement[Any]] = {
+        "known": not_(is_new),
+        "event": _event(new),
+        "evidence": literal(evidence),
+        "stamp": _stamp(new),
+        **{name: _value(new, name) for name in NUMBER_FIELDS},
+    }
+    same_number = and_(old.account == run.account, old.uuid == new.uuid)
+    query = (
+        select(*columns.values())
+        .select_from(source.outerjoin(numbers, same_number))
+        .where(*conditions, _differs(new))
+    )
     connection.execute(insert(planned_numbers).from_select(list(columns), query))
 
 
@@ -176,7 +227,11 @@ def address_conflicts(connection: Connection) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def _value(name: str) -> ColumnElement[Any]:
+def _goes(new: Columns) -> ColumnElement[bool]:
+    return new.lifecycle == Lifecycle.CANCELLED
+
+
+def _value(new: Columns, name: str) -> ColumnElement[Any]:
     """
     What a column of a listed number becomes.
 
@@ -186,10 +241,10 @@ def _value(name: str) -> ColumnElement[Any]:
     if name in {"uuid", "lifecycle"}:
         return new[name]
     kept = func.coalesce(new[name], old[name]) if name in SET_BY_CANCELLATION else old[name]
-    return case((and_(goes, not_(is_new)), kept), else_=new[name])
+    return case((and_(_goes(new), not_(is_new)), kept), else_=new[name])
 
 
-def _differs() -> ColumnElement[bool]:
+def _differs(new: Columns) -> ColumnElement[bool]:
     """
     Whether a listed number is new or not as it was.
     """
@@ -199,30 +254,32 @@ def _differs() -> ColumnElement[bool]:
         and_(new[name].is_not(None), new[name].is_distinct_from(old[name]))
         for name in SET_BY_CANCELLATION
     )
+    goes = _goes(new)
     return or_(is_new, and_(not_(goes), live_differs), and_(goes, or_(was_live, *said)))
 
 
-def _event() -> ColumnElement[str]:
+def _event(new: Columns) -> ColumnElement[str]:
     """
     The first that holds of cancelled, reinstated, provisioned, added, changed.
     """
+    goes = _goes(new)
     stamped = new.provisioned_at.is_not(None)
     newly_stamped = and_(stamped, new.provisioned_at.is_distinct_from(old.provisioned_at))
     return case(
         (and_(goes, or_(is_new, was_live)), literal(Event.CANCELLED)),
         (goes, literal(Event.CHANGED)),
-        (old.lifecycle == Lifecycle.CANCELLED, literal(Event.REINSTATED)),
+        (was_gone, literal(Event.REINSTATED)),
         (newly_stamped, literal(Event.PROVISIONED)),
         (is_new, literal(Event.ADDED)),
         else_=literal(Event.CHANGED),
     )
 
 
-def _stamp() -> ColumnElement[Any]:
+def _stamp(new: Columns) -> ColumnElement[Any]:
     """
     The provider's own time of the event; NULL where it gives none.
     """
-    event = _event()
+    event = _event(new)
     back = case((new.provisioned_at > _cancellation(), new.provisioned_at), else_=null())
     return case(
         (event == Event.CANCELLED, new.cancelled_at),

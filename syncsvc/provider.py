@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import httpx
 import stamina
 
-from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
 from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import tzinfo
 
     from syncsvc.exchange import Answer, Exchange
@@ -25,14 +26,16 @@ if TYPE_CHECKING:
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
 NUMBERS = "/api/numbers"
+CANCELLED = "/api/numbers/cancelled"
 OK = 200
 UNAUTHORIZED = 401
+FORBIDDEN = 403
 NOT_FOUND = 404
 
 ADVICE = {
     UNAUTHORIZED: "The token is not accepted. Check SYNCSVC_API_TOKEN, or the client's id and "
     "secret, and that SYNCSVC_API_URL is the host that they belong to.",
-    403: "The token's portal user may not see numbers. Ask for the permission in the portal.",
+    FORBIDDEN: "The token's portal user may not see numbers. Ask for the permission in the portal.",
     NOT_FOUND: "There is no such API. Check SYNCSVC_API_URL.",
 }
 
@@ -83,6 +86,25 @@ class NumberApi:
             ProviderUnavailable: It did not work in any attempt.
             ProviderRefused: The token or the request is wrong.
         """
+        return self._fetch(NUMBERS, index)
+
+    def cancelled_page(self, index: int) -> Page | None:
+        """
+        Fetch one page of the cancelled listing, as `page` does.
+
+        Raises:
+            NoSuchListing: The account has none, or may not see it.
+        """
+        return self._fetch(CANCELLED, index)
+
+    def search_page(self, digits: str, index: int) -> Page | None:
+        """
+        Fetch one page of the numbers that contain some digits, as `page` does.
+        """
+        return self._fetch(NUMBERS, index, search=digits)
+
+    def _fetch(self, path: str, index: int, **search: str) -> Page | None:
+        params: dict[str, str | int] = {**search, "max_per_page": self._page_size, "page": index}
         for attempt in stamina.retry_context(
             on=self._wait_before_retry,
             attempts=self._retries + 1,
@@ -92,22 +114,22 @@ class NumberApi:
             wait_jitter=1.0,
         ):
             with attempt:
-                return self._page(index)
+                return self._fetch_once(path, params)
         raise AssertionError("the last attempt either returned or raised")  # pragma: no cover
 
-    def _page(self, index: int) -> Page | None:
+    def _fetch_once(self, path: str, params: Mapping[str, str | int]) -> Page | None:
         if self._closed:
             raise ProviderRefused("The run has ended.")
-        answer = self._get(NUMBERS, {"max_per_page": self._page_size, "page": index})
+        answer = self._get(path, params)
         if answer.status == OK:
             return read_page(answer.body, self._zone)
-        if answer.status == NOT_FOUND and index > 1:
+        if answer.status == NOT_FOUND and params["page"] != 1:
             return None
         if answer.may_pass:
-            raise answer.unavailable(NUMBERS)
-        raise _refused(NUMBERS, answer)
+            raise answer.unavailable(path)
+        raise _refused(path, answer)
 
-    def _get(self, path: str, params: dict[str, str | int]) -> Answer:
+    def _get(self, path: str, params: Mapping[str, str | int]) -> Answer:
         """
         Ask with the token in use, and once more with a new one after a 401.
         """
@@ -118,7 +140,7 @@ class NumberApi:
             answer = self._send(path, params, renewed) if renewed else answer
         return answer
 
-    def _send(self, path: str, params: dict[str, str | int], token: str) -> Answer:
+    def _send(self, path: str, params: Mapping[str, str | int], token: str) -> Answer:
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
         return self._exchange.send("GET", path, params=params, headers=headers)
 
@@ -138,7 +160,9 @@ def _refused(path: str, answer: Answer) -> ProviderRefused:
             f"It leads to {_origin(answer.headers.get('Location', ''))}; redirects are not "
             "followed. Set SYNCSVC_API_URL to the final address."
         )
-    return ProviderRefused(f"{path} answered {answer.status}. {advice}")
+    hidden = path == CANCELLED and answer.status in {FORBIDDEN, NOT_FOUND}
+    kind = NoSuchListing if hidden else ProviderRefused
+    return kind(f"{path} answered {answer.status}. {advice}")
 
 
 def _origin(location: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from syncsvc.sync import Summary
+    from syncsvc.job import Summary
 
 EVENT_COLOURS = {
     "added": "cyan",
@@ -25,6 +25,10 @@ EVENT_COLOURS = {
     "reinstated": "yellow",
     "changed": "blue",
 }
+WITHHELD = """\
+Cancellations were withheld: the numbers stay live until the provider shows that they are gone.
+To look:   syncsvc sync --dry-run
+To accept: syncsvc sync --allow-mass-cancel"""
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
 
 

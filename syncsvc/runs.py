@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import case, delete, func, insert, select, update
 
 from syncsvc import __version__
-from syncsvc.schema import sync_runs
+from syncsvc.schema import sync_rejects, sync_runs
 from syncsvc.vocabulary import RunState, Trigger
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def finish(
     connection: Connection, run: Run, counts: dict[str, int | None], detail: dict[str, Any]
 ) -> None:
     """
-    Note that a run succeeded, in the transaction that publishes.
+    Note that a run published, in the transaction that does.
     """
-    values = {**counts, "state": RunState.SUCCEEDED, "detail": detail}
-    _end(connection, run, values)
+    state = RunState.WITHHELD if counts.get("withheld") else RunState.SUCCEEDED
+    _end(connection, run, {**counts, "state": state, "detail": {**place(), **detail}})
 
 
 def fail(connection: Connection, run: Run, counts: dict[str, int | None], error: str) -> None:
@@ -89,6 +89,16 @@ def fail(connection: Connection, run: Run, counts: dict[str, int | None], error:
     Note that a run failed, unless it has published after all.
     """
     _end(connection, run, {**counts, "state": RunState.FAILED, "error": error})
+
+
+def forget_rejects(connection: Connection, run: Run, older_than: timedelta) -> None:
+    """
+    Remove the account's rejects of runs that began long before this one.
+    """
+    old = select(sync_runs.c.id).where(
+        sync_runs.c.account == run.account, sync_runs.c.started_at < run.started_at - older_than
+    )
+    connection.execute(delete(sync_rejects).where(sync_rejects.c.run_id.in_(old)))
 
 
 def _end(connection: Connection, run: Run, values: dict[str, Any]) -> None:

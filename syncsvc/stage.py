@@ -37,15 +37,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateTable
 
-from syncsvc.records import Address, Number, Reject
+from syncsvc.records import Address, Number, Page, Reject
 from syncsvc.schema import addresses, numbers
+from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
-
-    from syncsvc.records import Page
 
 NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
 ADDRESS_FIELDS = Address.__struct_fields__
@@ -97,7 +96,17 @@ staged_rejects = Table(
     prefixes=["TEMPORARY"],
 )
 
-STAGED = (staged_numbers, staged_addresses, staged_rejects)
+staged_cancelled = Table(
+    "staged_cancelled",
+    temporary,
+    Column("seq", BigInteger, nullable=False),
+    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+staged_cancelled_by_uuid = Index("ix_staged_cancelled_uuid", staged_cancelled.c.uuid)
+
+LISTED = (staged_numbers, staged_addresses, staged_rejects)
+BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
 
 
 class Stage:
@@ -114,7 +123,7 @@ class Stage:
         self._seq = self._address_seq = 0
         self._known_addresses: dict[int, Address] = {}
         with connection.begin():
-            for table in STAGED:
+            for table in (*LISTED, staged_cancelled):
                 connection.execute(CreateTable(table))
 
     def begin_walk(self) -> None:
@@ -126,7 +135,7 @@ class Stage:
 
     def add(self, page: Page, index: int) -> None:
         """
-        Put one page aside.
+        Put one page of the listing aside.
         """
         read: list[tuple[Any, ...]] = []
         found: list[tuple[Any, ...]] = []
@@ -141,10 +150,46 @@ class Stage:
             rejects.append((self._walk, self._seq, index, position, *msgspec.structs.astuple(row)))
             if row.uuid is not None:
                 read.append((self._walk, self._seq, True, *_blank(row)))
+        self._copy({staged_numbers: read, staged_addresses: found, staged_rejects: rejects})
+
+    def add_found(self, rows: Iterable[Number]) -> None:
+        """
+        Put numbers aside that a search found, though the listing does not hold them.
+        """
+        self.add(Page(rows=list(rows), num_results=None, paginates=None), index=0)
+
+    def add_cancelled(self, page: Page, index: int) -> None:
+        """
+        Put one page of the cancelled listing aside.
+        """
+        read: list[tuple[Any, ...]] = []
+        found: list[tuple[Any, ...]] = []
+        rejects: list[tuple[Any, ...]] = []
+        for position, row in enumerate(page.rows, 1):
+            self._seq += 1
+            if isinstance(row, Reject):
+                said = (row.uuid, f"cancelled listing: {row.reason}", row.payload)
+                rejects.append((self._walk, self._seq, index, position, *said))
+                continue
+            gone = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
+            read.append((self._seq, *msgspec.structs.astuple(gone)[:-1]))
+            for address in row.addresses:
+                seq = BEFORE_ALL_WALKS + self._seq
+                found.append((0, seq, _content(address), *msgspec.structs.astuple(address)))
+        self._copy({staged_cancelled: read, staged_addresses: found, staged_rejects: rejects})
+
+    def settle_cancelled(self) -> None:
+        """
+        Leave the latest row of each number in the cancelled listing.
+        """
         with self._connection.begin():
-            copy_into(self._connection, staged_numbers, read)
-            copy_into(self._connection, staged_addresses, found)
-            copy_into(self._connection, staged_rejects, rejects)
+            staged_cancelled_by_uuid.create(self._connection)
+            _keep_latest_of(self._connection, staged_cancelled)
+
+    def _copy(self, rows: dict[Table, list[tuple[Any, ...]]]) -> None:
+        with self._connection.begin():
+            for table, some in rows.items():
+                copy_into(self._connection, table, some)
 
     def distinct_rows(self) -> int:
         """
@@ -174,15 +219,11 @@ class Stage:
                 self._connection.exec_driver_sql("ANALYZE staged_numbers, staged_addresses")
 
     def _keep_last_walk(self) -> None:
-        for table in STAGED if self._walk > 1 else ():
+        for table in LISTED if self._walk > 1 else ():
             self._connection.execute(delete(table).where(table.c.walk < self._walk))
 
     def _keep_latest(self) -> None:
-        later = staged_numbers.alias("later")
-        superseded = exists().where(
-            later.c.uuid == staged_numbers.c.uuid, later.c.seq > staged_numbers.c.seq
-        )
-        self._connection.execute(delete(staged_numbers).where(superseded))
+        _keep_latest_of(self._connection, staged_numbers)
         still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
         nameless = staged_rejects.c.uuid.is_(None)
         outdated = or_(
@@ -201,9 +242,22 @@ class Stage:
             if len(self._known_addresses) >= ADDRESSES_REMEMBERED:
                 self._known_addresses.clear()
             self._known_addresses[address.id] = address
-            content = hashlib.blake2b(msgspec.json.encode(address), digest_size=16).hexdigest()
             self._address_seq += 1
-            yield (self._walk, self._address_seq, content, *msgspec.structs.astuple(address))
+            values = msgspec.structs.astuple(address)
+            yield (self._walk, self._address_seq, _content(address), *values)
+
+
+def _content(address: Address) -> str:
+    """
+    Equal for addresses with equal content.
+    """
+    return hashlib.blake2b(msgspec.json.encode(address), digest_size=16).hexdigest()
+
+
+def _keep_latest_of(connection: Connection, table: Table) -> None:
+    later = table.alias("later")
+    superseded = exists().where(later.c.uuid == table.c.uuid, later.c.seq > table.c.seq)
+    connection.execute(delete(table).where(superseded))
 
 
 def _blank(row: Reject) -> tuple[Any, ...]:

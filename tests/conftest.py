@@ -20,9 +20,9 @@ from sqlalchemy import URL, Engine, event, make_url, text
 
 from support import Clock, Watch, api_for
 from syncsvc import db, migrate
+from syncsvc.job import Job
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema import metadata
-from syncsvc.sync import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ from syncsvc.exchange import Exchange
 from syncsvc.provider import NumberApi
 from syncsvc.sandbox import Inventory
 from syncsvc.schema import address_history, addresses, number_history, numbers, sync_runs
-from syncsvc.sync import Job, Summary, run_once
+from syncsvc.sync import run_once
 from syncsvc.tokens import FixedToken
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
+    from syncsvc.job import Job, Summary
     from syncsvc.sandbox import Sandbox
 
 Row = dict[str, Any]
@@ -119,7 +120,7 @@ def published(engine: Engine) -> dict[str, list[Row]]:
         return {table.name: _rows(connection, table) for table in PUBLISHED}
 
 
-def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:  # noqa: ANN401 - values
+def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:
     """
     Read the rows of a table that have these values.
     """

@@ -37,6 +37,7 @@ DEFAULTS = {
     "account": "default",
     "schedule": "15m",
     "run_deadline": "1h",
+    "keep_rejects": "90d",
     "cancel_guard_percent": "10",
     "cancel_guard_count": "10",
     "cancelled_listing": "auto",

@@ -273,7 +273,7 @@ def test_how_a_listing_is_paged_makes_no_difference(
     wipe: Callable[[], None],
     steps: list[Any],
     paging: dict[str, int],
-    order: Any,  # noqa: ANN401 - hypothesis names no type for it
+    order: Any,
 ) -> None:
     """
     Page size, order and concurrency change nothing in what two accounts' tables hold in the end.

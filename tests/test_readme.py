@@ -11,10 +11,12 @@ from sqlalchemy import text
 from syncsvc.cli import app
 from syncsvc.config import Settings
 from syncsvc.sandbox import Inventory, Sandbox
-from syncsvc.sync import Job, run_once
+from syncsvc.sync import run_once
 
 if TYPE_CHECKING:
     from sqlalchemy import CursorResult, Engine
+
+    from syncsvc.job import Job
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 QUESTIONS = re.findall(r"```sql\n(.+?)```\n\n```text\n(.+?)```", README, re.DOTALL)

@@ -145,7 +145,7 @@ def test_runs_left_behind_are_marked_as_crashed(connection: Connection, clock: C
     What still claims to run is told as crashed, of this account only, and ended runs stay.
     """
     ended = runs.begin(connection, "default", Trigger.MANUAL)
-    runs.finish(connection, ended, {}, {})
+    runs.finish(connection, ended, {"withheld": 0}, {})
     left = runs.begin(connection, "default", Trigger.MANUAL)
     others = runs.begin(connection, "other", Trigger.MANUAL)
     clock.time += MINUTE
@@ -170,7 +170,7 @@ def test_a_finished_run_says_what_it_found(connection: Connection, clock: Clock)
     runs.finish(connection, run, {"listed": 7, "num_results": None}, {"complete": True})
 
     row = kept(connection, run.id)
-    assert (row["state"], row["listed"], row["detail"]) == ("succeeded", 7, {"complete": True})
+    assert (row["state"], row["listed"], row["detail"]["complete"]) == ("succeeded", 7, True)
     assert clock.time == row["finished_at"]
     assert not {"error", "num_results"} & row.keys()
 
@@ -211,7 +211,7 @@ def test_a_run_does_not_end_before_it_began(connection: Connection, clock: Clock
     run = runs.begin(connection, "default", Trigger.MANUAL)
     clock.time -= MINUTE
 
-    runs.finish(connection, run, {}, {})
+    runs.finish(connection, run, {"withheld": 0}, {})
 
     assert kept(connection, run.id)["finished_at"] == NOON
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, cast
 from sqlalchemy import func, select
 
 from support import address, number_row
+from syncsvc.job import Job
 from syncsvc.schema import metadata, sync_runs
-from syncsvc.sync import Job, run_once
+from syncsvc.sync import run_once
 from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class LargeListing:
         Give a page as the provider's client does.
         """
         return read_page(body(index), UTC)
+
+    def cancelled_page(self, index: int) -> Page:  # noqa: ARG002 - as the client has it
+        """
+        Give a page of the cancelled listing, which is empty.
+        """
+        return read_page(b'{"numbers": [], "num_results": 0}', UTC)
 
 
 @cache

@@ -27,9 +27,11 @@ from support import (
 )
 from syncsvc import db
 from syncsvc.errors import RunInProgress, SchemaNotCurrent
+from syncsvc.evidence import Guard
+from syncsvc.job import Summary
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema import number_history, numbers, sync_rejects, sync_runs
-from syncsvc.sync import Summary, run_once
+from syncsvc.sync import run_once
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from support import Clock, Watch
+    from syncsvc.job import Job
     from syncsvc.provider import NumberApi
     from syncsvc.sandbox import Sandbox
-    from syncsvc.sync import Job
 
 COUNTS = (
     "walks",
@@ -292,7 +294,7 @@ def test_a_run_that_would_publish_after_its_deadline_fails(
     before = published(engine)
     summary = watch.see(*AFTER, api=paged, deadline=timedelta(seconds=1.5), on_page=dawdle)
 
-    assert "publishing" in str(summary.error)
+    assert "SYNCSVC_RUN_DEADLINE" in str(summary.error)
     assert watch.last_run()["state"] == "failed"
     assert published(engine) == before
 
@@ -639,7 +641,8 @@ def test_a_reader_never_sees_half_a_run(watch: Watch, engine: Engine) -> None:
                 connection.rollback()
 
     with _in_background(reads, done):
-        watch.see(*(number_row(place, status="Active") for place in range(size, 2 * size)))
+        rows = (number_row(place, status="Active") for place in range(size, 2 * size))
+        watch.see(*rows, guard=Guard(lifted=True))
 
     with engine.connect() as connection:
         after = _state(connection)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from syncsvc.provider import NumberApi
 
+A = TypeVar("A")
 T = TypeVar("T")
 PastEnd = Literal["empty", "not_found", "repeat"]
 
@@ -518,7 +519,7 @@ class InAnyOrder(Fetchers):
         self._chance = chance
         self._waiting: list[Callable[[], None]] = []
 
-    def submit(self, call: Callable[[int], T], argument: int) -> Future[T]:
+    def submit(self, call: Callable[[A], T], argument: A) -> Future[T]:
         """
         Have the call made at some time before its result is needed.
         """

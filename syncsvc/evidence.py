@@ -1,0 +1,326 @@
+"""
+What may be believed of live numbers that the listing does not hold.
+
+Such a number is cancelled only where something says so: an entry in the
+cancelled listing that tells of a new cancellation, or its absence from a
+listing that was proved complete, which a search confirms. The verdict is put
+into two temporary tables, from which the plan takes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Table,
+    Text,
+    and_,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+)
+from sqlalchemy.schema import CreateTable
+
+from syncsvc.plan import credible_absences, credible_cancellations, not_listed
+from syncsvc.records import Number
+from syncsvc.schema import number_history, numbers, sync_runs
+from syncsvc.search import Inquiry, Outcome
+from syncsvc.stage import (
+    copy_into,
+    count,
+    staged_cancelled,
+    staged_numbers,
+    staged_rejects,
+    temporary,
+)
+from syncsvc.vocabulary import Event, Lifecycle, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Select
+
+    from syncsvc.stage import Stage
+
+SEARCHES_AT_MOST = 200
+WITHHELD_NAMED = 10
+FOUND = "found"
+
+missing_numbers = Table(
+    "missing_numbers",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("number_e164", Text, nullable=False),
+    Column("number", Text),
+    Column("entered", Boolean, nullable=False),  # the cancelled listing tells it, as news
+    Column("certain", Boolean, nullable=False),  # and it can be nothing but news
+    prefixes=["TEMPORARY"],
+)
+searched_numbers = Table(
+    "searched_numbers",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+missing, searched = missing_numbers.c, searched_numbers.c
+TABLES = (missing_numbers, searched_numbers, credible_cancellations, credible_absences)
+
+
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    When cancellations that rest on absence are too many to be true.
+
+    Attributes:
+        percent: Of the live numbers; both this and `count` must be exceeded.
+        lifted: Accept them all the same (`--allow-mass-cancel`).
+    """
+
+    percent: float = 10.0
+    count: int = 10
+    lifted: bool = False
+
+    def trips(self, absences: int, live: int) -> bool:
+        """
+        Whether so many absences, of so many live numbers, are not to be believed.
+        """
+        many = absences > self.count and absences * 100 > self.percent * live
+        return many and not self.lifted
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What became of the missing numbers.
+
+    Attributes:
+        searches: Made, of which `found` returned their number.
+        withheld: Cancellations that were not accepted.
+        first_withheld: Ten of them, in E.164.
+    """
+
+    missing: int
+    searches: int
+    found: int
+    withheld: int
+    first_withheld: list[str]
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the judgement is about.
+
+    Attributes:
+        complete: The listing was proved complete.
+    """
+
+    account: str
+    complete: bool
+    guard: Guard
+
+
+def judge(
+    connection: Connection,
+    scope: Scope,
+    stage: Stage,
+    search: Callable[[Sequence[Inquiry]], Mapping[str, Number | Outcome]],
+) -> Verdict:
+    """
+    Fill `credible_cancellations` and `credible_absences`; stage the numbers that are found.
+
+    Args:
+        search: Looks for numbers, and gives what came out of each, by uuid.
+    """
+    with connection.begin():
+        for table in TABLES:
+            connection.execute(CreateTable(table))
+        empty_listing = count(connection, staged_numbers) == 0
+        _note_missing(connection, scope)
+        inquiries = _worth_a_search(connection, scope, empty_listing=empty_listing)
+    outcomes = search(inquiries)
+    stage.add_found(row for row in outcomes.values() if isinstance(row, Number))
+    with connection.begin():
+        rows = [(uuid, _word(outcome)) for uuid, outcome in outcomes.items()]
+        copy_into(connection, searched_numbers, rows)
+        _believe_entries(connection, scope)
+        _believe_absences(connection, scope, empty_listing=empty_listing)
+        return _verdict(connection)
+
+
+def _word(outcome: Number | Outcome) -> str:
+    return FOUND if isinstance(outcome, Number) else outcome.value
+
+
+def _note_missing(connection: Connection, scope: Scope) -> None:
+    """
+    Note the live numbers that are not listed, where that may mean something.
+    """
+    entry = staged_cancelled.c
+    entered = and_(entry.uuid.is_not(None), _is_news(scope))
+    since = _last_success(connection, scope)
+    certain: ColumnElement[bool] = literal(value=False)
+    if scope.complete and since is not None:
+        certain = func.coalesce(and_(entered, entry.cancelled_at > since), literal(value=False))
+    unreadable = exists().where(staged_rejects.c.uuid == numbers.c.uuid)
+    query = (
+        select(numbers.c.uuid, numbers.c.number_e164, numbers.c.number, entered, certain)
+        .select_from(numbers.outerjoin(staged_cancelled, entry.uuid == numbers.c.uuid))
+        .where(
+            numbers.c.account == scope.account,
+            numbers.c.lifecycle == Lifecycle.LIVE,
+            not_listed(numbers.c.uuid),
+            not_(unreadable),
+            or_(entered, literal(_may_infer(connection, scope))),
+        )
+    )
+    connection.execute(insert(missing_numbers).from_select(missing.keys(), query))
+
+
+def _may_infer(connection: Connection, scope: Scope) -> bool:
+    """
+    Whether a number's absence says anything: every row read must be known by its uuid.
+    """
+    nameless = count(connection, staged_rejects, staged_rejects.c.uuid.is_(None))
+    return scope.complete and not nameless
+
+
+def _is_news(scope: Scope) -> ColumnElement[bool]:
+    """
+    Whether an entry tells of another cancellation than one from before the number came back.
+    """
+    told = number_history.c
+    stamp = staged_cancelled.c.cancelled_at
+    old_story = exists().where(
+        told.account == scope.account,
+        told.uuid == numbers.c.uuid,
+        told.event == Event.CANCELLED,
+        told.cancelled_at >= stamp,
+    )
+    before = and_(numbers.c.provisioned_at.is_not(None), stamp < numbers.c.provisioned_at)
+    return or_(stamp.is_(None), and_(not_(before), not_(old_story)))
+
+
+def _last_success(connection: Connection, scope: Scope) -> datetime | None:
+    """
+    When the last run began that published; None where there was none.
+
+    A cancellation from before it should have been seen then.
+    """
+    published = (RunState.SUCCEEDED, RunState.WITHHELD)
+    query = select(func.max(sync_runs.c.started_at)).where(
+        sync_runs.c.account == scope.account, sync_runs.c.state.in_(published)
+    )
+    began_at: datetime | None = connection.execute(query).scalar_one()
+    return began_at
+
+
+def _worth_a_search(connection: Connection, scope: Scope, *, empty_listing: bool) -> list[Inquiry]:
+    """
+    The missing numbers to search for, as many as a run may: doubtful entries first.
+    """
+    wanted = not_(missing.certain)
+    if _hopeless(connection, scope, empty_listing=empty_listing):
+        wanted = and_(wanted, missing.entered)
+    query = (
+        select(missing.uuid, missing.number, missing.number_e164)
+        .where(wanted)
+        .order_by(missing.entered.desc(), missing.number_e164, missing.uuid)
+        .limit(SEARCHES_AT_MOST)
+    )
+    rows = connection.execute(query)
+    return [
+        Inquiry(uuid=uuid, digits=_digits(local) or _digits(e164)) for uuid, local, e164 in rows
+    ]
+
+
+def _digits(text: str | None) -> str:
+    return "".join(c for c in text or "" if c in "0123456789")
+
+
+def _hopeless(connection: Connection, scope: Scope, *, empty_listing: bool) -> bool:
+    """
+    Whether no absence will be believed, whatever searches may say.
+    """
+    absences = count(connection, missing_numbers, not_(missing.entered))
+    too_many = absences > SEARCHES_AT_MOST and _guard_trips(connection, scope, absences)
+    return too_many or (empty_listing and not scope.guard.lifted)
+
+
+def _guard_trips(connection: Connection, scope: Scope, absences: int) -> bool:
+    live = count(
+        connection,
+        numbers,
+        numbers.c.account == scope.account,
+        numbers.c.lifecycle == Lifecycle.LIVE,
+    )
+    return scope.guard.trips(absences, live)
+
+
+def _believe_entries(connection: Connection, scope: Scope) -> None:
+    """
+    Believe the cancelled listing, but where a search contradicts it.
+
+    Beside a listing that was not proved complete an entry may be an old
+    story, so that a search has to confirm it.
+    """
+    confirmed = missing.uuid.in_(_with(Outcome.GONE))
+    contradicted = missing.uuid.in_(_with(FOUND))
+    credible = not_(contradicted) if scope.complete else confirmed
+    query = select(missing.uuid).where(missing.entered, credible)
+    connection.execute(insert(credible_cancellations).from_select(["uuid"], query))
+
+
+def _believe_absences(connection: Connection, scope: Scope, *, empty_listing: bool) -> None:
+    """
+    Believe the absences that searches confirm, unless they are too many.
+
+    With the guard lifted, those beyond the searches are believed too, but
+    none where any search found a number.
+    """
+    found = count(connection, searched_numbers, searched.outcome == FOUND)
+    if scope.guard.lifted:
+        credible = not_(missing.uuid.in_(_with(Outcome.UNSURE)))
+        refused = found > 0
+    else:
+        credible = missing.uuid.in_(_with(Outcome.GONE))
+        absent = and_(not_(missing.entered), not_(missing.uuid.in_(_with(FOUND))))
+        absences = count(connection, missing_numbers, absent)
+        refused = empty_listing or _guard_trips(connection, scope, absences)
+    if not refused:
+        query = select(missing.uuid).where(not_(missing.entered), credible)
+        connection.execute(insert(credible_absences).from_select(["uuid"], query))
+
+
+def _with(outcome: str) -> Select[tuple[str]]:
+    return select(searched.uuid).where(searched.outcome == outcome)
+
+
+def _verdict(connection: Connection) -> Verdict:
+    """
+    What is missing and was neither found nor believed to be gone is withheld.
+    """
+    withheld = and_(
+        missing.uuid.not_in(_with(FOUND)),
+        missing.uuid.not_in(select(credible_cancellations.c.uuid)),
+        missing.uuid.not_in(select(credible_absences.c.uuid)),
+    )
+    first = (
+        select(missing.number_e164)
+        .where(withheld)
+        .order_by(missing.number_e164)
+        .limit(WITHHELD_NAMED)
+    )
+    return Verdict(
+        missing=count(connection, missing_numbers),
+        searches=count(connection, searched_numbers),
+        found=count(connection, searched_numbers, searched.outcome == FOUND),
+        withheld=count(connection, missing_numbers, withheld),
+        first_withheld=list(connection.execute(first).scalars()),
+    )

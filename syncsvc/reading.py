@@ -1,0 +1,70 @@
+"""
+Read the provider's listings into the stage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from syncsvc.errors import NoSuchListing
+from syncsvc.walk import Proof, Walk
+
+if TYPE_CHECKING:
+    from syncsvc.fetchers import Fetchers
+    from syncsvc.job import Job, Progress
+    from syncsvc.stage import Stage
+
+log = structlog.get_logger(__name__)
+
+WALKS_AT_MOST = 3
+
+
+def read_listing(job: Job, stage: Stage, progress: Progress, fetchers: Fetchers) -> Proof:
+    """
+    Walk until one walk proves that it saw the whole listing, 3 times at most.
+    """
+    while True:
+        walk = Walk(job.api.page, fetchers, progress.seconds_left)
+        proof = _walk_once(job, stage, progress, walk)
+        if proof.complete or progress.walks == WALKS_AT_MOST:
+            stage.settle(complete=proof.complete)
+            return proof
+        log.warning("sync.walk_incomplete", walk=progress.walks, rows=walk.rows)
+
+
+def read_cancelled_listing(job: Job, stage: Stage, progress: Progress, fetchers: Fetchers) -> str:
+    """
+    Walk over the cancelled listing once; what it does not hold is no news.
+
+    Returns:
+        What came of it, for the run's detail.
+    """
+    if job.cancelled_listing == "off":
+        said = "off"
+    else:
+        walk = Walk(job.api.cancelled_page, fetchers, progress.seconds_left)
+        try:
+            for page in walk:
+                stage.add_cancelled(page, walk.pages)
+            said = f"{walk.rows} rows on {walk.pages} pages"
+        except NoSuchListing as exc:
+            if job.cancelled_listing == "on":
+                raise
+            log.info("sync.no_cancelled_listing", error=str(exc))
+            said = f"not available: {exc}"
+    stage.settle_cancelled()
+    return said
+
+
+def _walk_once(job: Job, stage: Stage, progress: Progress, walk: Walk) -> Proof:
+    stage.begin_walk()
+    progress.walks += 1
+    for page in walk:
+        stage.add(page, walk.pages)
+        progress.pages += 1
+        progress.num_results = walk.num_results
+        job.on_page(walk.pages, walk.rows, walk.num_results)
+    progress.num_results = walk.num_results  # of a listing without rows, too
+    return walk.prove(stage.distinct_rows())
