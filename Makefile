@@ -6,7 +6,7 @@ WORKERS ?= 2
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lock build wheel-check clean
+.PHONY: help install demo test coverage check format lock build wheel-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,10 @@ demo: install ## Run the main job against a simulated provider, into SQLite; nee
 	@$(BIN)/syncsvc demo
 
 test: install ## Run every test, on SQLite and on a real PostgreSQL
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+coverage: install ## Run them again, slower, and fail below 95 % of the branches
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
 
 check: install ## Lint, format, types, import layers and docstrings of tests
 	$(BIN)/ruff check .
