@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import stamina
 import structlog
-from sqlalchemy import URL, Engine, event, make_url, text
+from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
 from support import Clock, Watch, api_for
 from syncsvc import db, migrate
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DATABASES = ("sqlite", "postgresql")
 TEMPLATE = "syncsvc_template"
+TABLES = ", ".join(metadata.tables)
+KEPT = {"alembic_version", *metadata.tables}
 names = count(1)
 
 
@@ -86,6 +88,15 @@ def postgresql_server() -> Iterator[URL]:
 
 
 @pytest.fixture(scope="session")
+def postgresql_database(postgresql_server: URL) -> Iterator[URL]:
+    """
+    A migrated database that each test empties behind itself.
+    """
+    with _cloned(postgresql_server, TEMPLATE) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     A migrated SQLite file to copy.
@@ -127,8 +138,12 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
         event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
         yield opened
         return
-    with _cloned(request.getfixturevalue("postgresql_server"), TEMPLATE) as url:
-        yield db.open_engine(url)
+    opened = db.open_engine(request.getfixturevalue("postgresql_database"))
+    yield opened
+    with opened.begin() as connection:
+        for table in sorted(set(inspect(connection).get_table_names()) - KEPT):
+            connection.execute(text(f"DROP TABLE {table}"))  # a test's own
+        connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
 
 
 @contextmanager
