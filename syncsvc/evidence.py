@@ -106,11 +106,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         first_withheld: Ten of them, in E.164.
     """
 
-    missing: int
-    searches: int
-    found: int
-    withheld: int
-    first_withheld: list[str]
+    missing: int = 0
+    searches: int = 0
+    found: int = 0
+    withheld: int = 0
+    first_withheld: list[str] = []
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,6 +143,8 @@ def judge(
             connection.execute(CreateTable(table))
         empty_listing = count(connection, staged_numbers) == 0
         _note_missing(connection, scope)
+        if not count(connection, missing_numbers):
+            return Verdict()
         inquiries = _worth_a_search(connection, scope, empty_listing=empty_listing)
     outcomes = search(inquiries)
     stage.add_found(row for row in outcomes.values() if isinstance(row, Number))
