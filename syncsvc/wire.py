@@ -15,104 +15,38 @@ from __future__ import annotations
 import re
 from decimal import Decimal, DecimalException
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from syncsvc import salvage, values
 from syncsvc.errors import ProviderUnavailable
 from syncsvc.records import Address, Number, Page, Reject
+from syncsvc.sent import (
+    ADDRESS_SHAPE,
+    NULL,
+    ROW_SHAPE,
+    LooseAddress,
+    LooseRow,
+    SentAddress,
+    SentCountry,
+    SentDetails,
+    SentRow,
+    Shape,
+)
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-NULL = msgspec.Raw(b"null")
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
-
-
-Shape: TypeAlias = "dict[str, Shape]"  # the known fields of an object, with those inside
-
-
-class _Country(msgspec.Struct, forbid_unknown_fields=True):
-    name: str | None = None
-    iso: str | None = None
-
-
-class _Address(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    id: int | str | None = None
-    name: str | None = None
-    use_for_proof_of_address: bool | int | None = None
-    use_for_emergency_address: bool | int | None = None
-    address_line1: str | None = None
-    address_line2: str | None = None
-    address_city: str | None = None
-    address_region: str | None = None
-    address_postal_code: str | None = None
-    address_country: _Country | None = None
-
-
-class _Details(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    status: str | None = None
-    provisioned: str | None = None
-    cancelled: str | None = None
-    number_address: msgspec.Raw = NULL
-    emergency_number_address: msgspec.Raw = NULL
-
-
-class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    uuid: str
-    number_e164: str
-    number: str | None = None
-    range_code: str | None = None
-    range_name: str | None = None
-    country_code: str | None = None
-    country_name: str | None = None
-    country_iso: str | None = None
-    monthly_charge: msgspec.Raw = NULL
-    setup_charge: msgspec.Raw = NULL
-    status: str | None = None
-    details: _Details | None = None
-    provisioned: str | None = None
-    cancelled: str | None = None
-    number_address: msgspec.Raw = NULL
-    emergency_number_address: msgspec.Raw = NULL
-
-
-class _LooseCountry(_Country, forbid_unknown_fields=False):
-    """The same, where there are fields that we do not know."""
-
-
-class _LooseAddress(_Address, forbid_unknown_fields=False, rename="camel"):
-    """The same, where there are fields that we do not know."""
-
-    address_country: _LooseCountry | None = None
-
-
-class _LooseDetails(_Details, forbid_unknown_fields=False):
-    """The same, where there are fields that we do not know."""
-
-
-class _LooseRow(_Row, forbid_unknown_fields=False):
-    """The same, where there are fields that we do not know."""
-
-    details: _LooseDetails | None = None
 
 
 class _Envelope(msgspec.Struct):
     numbers: list[msgspec.Raw]
     num_results: msgspec.Raw = NULL
     paginates: msgspec.Raw = NULL
-
-
-def _shape(kind: type[msgspec.Struct], **nested: Shape) -> Shape:
-    names: Shape = {field.encode_name: {} for field in msgspec.structs.fields(kind)}
-    return names | nested
-
-
-ADDRESS_SHAPE = _shape(_Address, addressCountry=_shape(_Country))
-ROW_SHAPE = _shape(_Row, details=_shape(_Details))
 
 
 def _exact(text: str) -> Decimal:
@@ -129,14 +63,14 @@ def _exact(text: str) -> Decimal:
 
 
 ENVELOPE = msgspec.json.Decoder(_Envelope)
-ROW = msgspec.json.Decoder(_Row)
-LOOSE_ROW = msgspec.json.Decoder(_LooseRow)
-ADDRESS = msgspec.json.Decoder(_Address | None)
-LOOSE_ADDRESS = msgspec.json.Decoder(_LooseAddress)
+ROW = msgspec.json.Decoder(SentRow)
+LOOSE_ROW = msgspec.json.Decoder(LooseRow)
+ADDRESS = msgspec.json.Decoder(SentAddress | None)
+LOOSE_ADDRESS = msgspec.json.Decoder(LooseAddress)
 ANYTHING = msgspec.json.Decoder(float_hook=_exact)
 CANONICAL = msgspec.json.Encoder(order="sorted", decimal_format="number")
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-NO_DETAILS = _Details()
+NO_DETAILS = SentDetails()
 
 
 def read_page(body: bytes, zone: tzinfo) -> Page:
@@ -249,7 +183,7 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
     )
 
 
-def _decode_row(raw: bytes) -> tuple[_Row, str | None]:
+def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:
     """
     Decode a row; the slow way only where it has fields that we do not know.
     """
@@ -259,7 +193,7 @@ def _decode_row(raw: bytes) -> tuple[_Row, str | None]:
         return LOOSE_ROW.decode(raw), _extra(raw, ROW_SHAPE)
 
 
-def _address(field: str, row: _Row, details: _Details) -> Address | None:
+def _address(field: str, row: SentRow, details: SentDetails) -> Address | None:
     inside = _read_address(field, bytes(getattr(details, field)))
     return _read_address(field, bytes(getattr(row, field))) or inside
 
@@ -275,7 +209,7 @@ def _read_address(field: str, raw: bytes) -> Address | None:
         raise ValueError(f"{field}: {exc}") from None
     if sent is None:
         return None
-    country = sent.address_country or _Country()
+    country = sent.address_country or SentCountry()
     return Address(
         id=values.identity(f"{field}.id", sent.id),
         name=sent.name,
@@ -292,7 +226,7 @@ def _read_address(field: str, raw: bytes) -> Address | None:
     )
 
 
-def _decode_address(raw: bytes) -> tuple[_Address | None, str | None]:
+def _decode_address(raw: bytes) -> tuple[SentAddress | None, str | None]:
     try:
         return ADDRESS.decode(raw), None
     except msgspec.ValidationError:
