@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import Counter
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import pytest
 import stamina
 import structlog
+from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
-from support import Clock, Watch, api_for
+from support import Clock, Watch, api_for, profile
 from syncsvc import db, migrate
 from syncsvc.job import Job
 from syncsvc.sandbox import Inventory, Sandbox
@@ -33,6 +35,7 @@ DATABASES = ("sqlite", "postgresql")
 TEMPLATE = "syncsvc_template"
 TABLES = ", ".join(metadata.tables)
 KEPT = {"alembic_version", *metadata.tables}
+SOAKED = "soaked"
 names = count(1)
 
 
@@ -230,6 +233,34 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     by_hand = Clock()
     monkeypatch.setattr("syncsvc.runs.now", by_hand)
     return by_hand
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None], kind: str) -> Iterator[Counter[str]]:
+    """
+    What a property test has gone through, to be told at the end of a soak.
+    """
+    counted: Counter[str] = Counter()
+    yield counted
+    record_property(SOAKED, {"database": kind, **counted})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """
+    Tell what a soak has gone through, where this is one.
+    """
+    if profile is not settings.get_profile("soak"):
+        return
+    total: Counter[str] = Counter()
+    databases = set()
+    for report in (each for some in terminalreporter.stats.values() for each in some):
+        of_test = dict(report.user_properties) if getattr(report, "when", "") == "teardown" else {}
+        figures = dict(of_test.get(SOAKED, {}))
+        databases.add(figures.pop("database", None))
+        total.update(figures)
+    terminalreporter.section("soak")
+    told = " and ".join(sorted(filter(None, databases)))
+    terminalreporter.line(f"{total['sequences']} sequences, {total['runs']} runs, on {told}")
 
 
 @pytest.fixture

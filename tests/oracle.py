@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import Any
 
 Row = dict[str, Any]
@@ -169,6 +171,55 @@ def read_number(sent: Row) -> tuple[Row, dict[int, Row]]:
     return number, {each["id"]: read_address(each) for each in found if each}
 
 
+def assert_history_replays(tables: dict[str, list[Row]]) -> None:
+    """
+    The last row of a number is its state, and rows follow each other without a gap.
+    """
+    histories: dict[str, list[Row]] = {}
+    for row in tables["number_history"]:
+        histories.setdefault(row["uuid"], []).append(row)
+    for number in tables["numbers"]:
+        rows = histories.pop(number["uuid"])
+        assert [row["valid_to"] for row in rows].count(None) == 1
+        assert rows[-1]["valid_to"] is None
+        assert all(one["valid_to"] == other["valid_from"] for one, other in pairwise(rows))
+        assert {name: rows[-1][name] for name in TRACKED} == {
+            name: number[name] for name in TRACKED
+        }
+        assert rows[0]["changes"] is None
+        assert all(row["changes"] for row in rows[1:])
+        assert len({row["run_id"] for row in rows}) >= len(rows) - 1
+    assert histories == {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """
+    What the provider shows to one run, and how much of what is missing that run believes.
+
+    Attributes:
+        entries: The cancelled listing.
+        unlisted: Rows that the listing leaves out and a search finds.
+        percent: The guard's share of the live numbers.
+        count: The guard's count.
+        lifted: The guard is lifted.
+    """
+
+    listed: list[Row]
+    entries: list[Row] = field(default_factory=list)
+    unlisted: list[Row] = field(default_factory=list)
+    percent: int = 10
+    count: int = 10
+    lifted: bool = False
+
+    def finds(self, uuid: str, digits: str) -> Row | None:
+        """
+        The number that a search for its digits returns.
+        """
+        rows = (row for row in self.unlisted if digits in row["number_e164"])
+        return next((row for row in rows if row["uuid"] == uuid), None)
+
+
 class Oracle:
     """
     What the tables have to hold after the runs so far, all of complete listings.
@@ -187,52 +238,131 @@ class Oracle:
         self.rejects: list[tuple[int, str | None]] = []
         self.counts: dict[str, int] = {}
         self._run_id = 0
-        self._at = datetime.min.replace(tzinfo=UTC)
+        self._at = self._before = datetime.min.replace(tzinfo=UTC)
+        self._nameless = False  # this run has read a row without a uuid
+        self._any_found = False  # a search of this run has found a number
 
-    def run(self, listing: list[Row], run_id: int, at: datetime) -> None:
+    def run(self, view: View, run_id: int, at: datetime) -> None:
         """
-        Take over one listing.
+        Take over what one run is shown.
         """
-        self._run_id, self._at = run_id, at
+        self._run_id, self._before, self._at = run_id, self._at, at
+        self._nameless = False
         self.counts = dict.fromkeys(
             ("added", "provisioned", "cancelled", "reinstated", "changed", "unchanged"), 0
         )
         self.counts |= {"listed": 0, "address_changes": 0, "rejected": 0, "withheld": 0}
-        present: set[str] = set()
-        nameless = False
         shown: dict[int, Row] = {}
-        for sent in listing:
-            uuid = sent["uuid"]
-            known = UUID.fullmatch(uuid) is not None
-            present.add(uuid)
-            try:
-                number, found = read_number(sent)
-            except Unreadable:
-                nameless = nameless or not known
-                self.rejects.append((run_id, uuid if known else None))
-                self.counts["rejected"] += 1
-                continue
-            self.counts["listed"] += 1
-            shown |= found
+        listed = self._read(view.listed, shown)
+        of_entries: dict[int, Row] = {}
+        entries = self._read(view.entries, of_entries)
+        unreadable = {row["uuid"] for row in view.entries} - set(entries)
+        present = {row["uuid"] for row in view.listed}
+        live = {uuid for uuid, row in self.numbers.items() if row["lifecycle"] == "live"}
+        news = {
+            uuid: entry | {"lifecycle": "cancelled"}
+            for uuid, entry in entries.items()
+            if uuid not in present and not self._is_old_story(uuid, entry["cancelled_at"])
+        }
+        missing = live - present - unreadable
+        absent = set() if self._nameless else missing - set(news)
+        listed |= self._search(view, missing & set(news), absent, news, shown)
+        absent -= set(listed)
+        for uuid, number in listed.items():
             self._listed(uuid, number)
-        for number_id, content in shown.items():
+        for uuid, entry in news.items():
+            if uuid not in listed:
+                self._listed(uuid, entry, "cancelled_listing")
+        for number_id, content in (of_entries | shown).items():
             self._address(number_id, content)
-        if not nameless:
-            for uuid in set(self.numbers) - present:
+        self.counts["listed"] = len(listed)
+        self._take_from_absence(view, absent, live)
+
+    def _read(self, rows: list[Row], shown: dict[int, Row]) -> dict[str, Row]:
+        """
+        Read a listing's rows and the addresses in them; reject those that can't be read.
+        """
+        numbers: dict[str, Row] = {}
+        for sent in rows:
+            try:
+                numbers[sent["uuid"]], found = read_number(sent)
+                shown |= found
+            except Unreadable:
+                known = UUID.fullmatch(sent["uuid"]) is not None
+                self._nameless = self._nameless or not known
+                self.rejects.append((self._run_id, sent["uuid"] if known else None))
+                self.counts["rejected"] += 1
+        return numbers
+
+    def _is_old_story(self, uuid: str, stamp: datetime | None) -> bool:
+        """
+        Whether an entry tells how an earlier life of the number ended.
+        """
+        if uuid not in self.numbers or stamp is None:
+            return False
+        begun = self.numbers[uuid]["provisioned_at"]
+        if begun is not None and stamp < begun:
+            return True
+        rows = self.history[uuid]
+        back = max((n for n, row in enumerate(rows) if row["event"] == "reinstated"), default=0)
+        ends = [row["cancelled_at"] for row in rows[:back] if row["event"] == "cancelled"]
+        return any(end is not None and stamp <= end for end in ends)
+
+    def _search(
+        self,
+        view: View,
+        entered: set[str],
+        absent: set[str],
+        news: dict[str, Row],
+        shown: dict[int, Row],
+    ) -> dict[str, Row]:
+        """
+        Search for what is missing; the numbers that are found, as they stand.
+
+        An entry stamped after the run before needs no search, and where the
+        listing is empty, none would make its absences credible.
+        """
+        stamps = {uuid: news[uuid]["cancelled_at"] for uuid in entered}
+        wanted = {uuid for uuid, stamp in stamps.items() if stamp is None or stamp <= self._before}
+        if view.listed or view.lifted:
+            wanted |= absent
+        found: dict[str, Row] = {}
+        for uuid in wanted:
+            row = view.finds(uuid, self.numbers[uuid]["number"])
+            if row is not None:
+                try:
+                    found[uuid], addresses = read_number(row)
+                    shown |= addresses
+                except Unreadable:
+                    pass
+        self._any_found = bool(found)
+        return found
+
+    def _take_from_absence(self, view: View, absent: set[str], live: set[str]) -> None:
+        """
+        Cancel what is absent and not found, unless that is too much to be true.
+        """
+        many = len(absent) > view.count and len(absent) * 100 > view.percent * len(live)
+        refused = self._any_found if view.lifted else many or not view.listed
+        for uuid in absent:
+            unsure = view.finds(uuid, self.numbers[uuid]["number"]) is not None
+            if refused or unsure:
+                self.counts["withheld"] += 1
+            else:
                 self._absent(uuid)
 
-    def _listed(self, uuid: str, new: Row) -> None:
+    def _listed(self, uuid: str, new: Row, evidence: str = "listing") -> None:
         """
-        Take over what a number's own row says.
+        Take over what a number's own row says, or its entry in the cancelled listing.
         """
         old = self.numbers.get(uuid)
         if old is None:
-            self._first_seen(uuid, new)
+            self._first_seen(uuid, new, evidence)
         elif new["lifecycle"] == "cancelled":
             said = {name: new[name] for name in SAID_OF_THE_END if new[name] is not None}
             event = "cancelled" if old["lifecycle"] == "live" else "changed"
             stamp = new["cancelled_at"] if event == "cancelled" else None
-            self._becomes(uuid, old | {"lifecycle": "cancelled"} | said, event, stamp)
+            self._becomes(uuid, old | {"lifecycle": "cancelled"} | said, event, stamp, evidence)
         elif old["lifecycle"] == "cancelled":
             end = old["cancelled_at"] or max(
                 row["occurred_at"] for row in self.history[uuid] if row["event"] == "cancelled"
@@ -244,7 +374,7 @@ class Oracle:
         else:
             self._becomes(uuid, new, "changed", None)
 
-    def _first_seen(self, uuid: str, new: Row) -> None:
+    def _first_seen(self, uuid: str, new: Row, evidence: str) -> None:
         """
         Begin a number's history.
         """
@@ -257,18 +387,16 @@ class Oracle:
         changes = None
         if new["provisioned_at"]:
             then = new | {"lifecycle": "live", "status": None, "cancelled_at": None}
-            self._write(uuid, then, "provisioned", new["provisioned_at"], None)
+            self._write(uuid, then, "provisioned", new["provisioned_at"], None, evidence)
             changes = differences(then, new)
-        self._write(uuid, new, "cancelled", new["cancelled_at"], changes)
+        self._write(uuid, new, "cancelled", new["cancelled_at"], changes, evidence)
 
     def _absent(self, uuid: str) -> None:
         """
-        Cancel a live number that the listing does not hold.
+        Cancel a number that nothing shows any more.
         """
-        old = self.numbers[uuid]
-        if old["lifecycle"] == "live":
-            gone = old | {"lifecycle": "cancelled", "cancelled_at": self._at}
-            self._becomes(uuid, gone, "cancelled", None, evidence="absence")
+        gone = self.numbers[uuid] | {"lifecycle": "cancelled", "cancelled_at": self._at}
+        self._becomes(uuid, gone, "cancelled", None, "absence")
 
     def _becomes(
         self, uuid: str, new: Row, event: str, stamp: datetime | None, evidence: str = "listing"

@@ -4,11 +4,13 @@ What several tests build.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from hypothesis import HealthCheck, settings
 from sqlalchemy import select
 
 from syncsvc.exchange import Exchange
@@ -19,7 +21,7 @@ from syncsvc.sync import run_once
 from syncsvc.tokens import FixedToken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -31,6 +33,20 @@ Row = dict[str, Any]
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 STAMP = "2016-01-03 17:48:59"
 PUBLISHED = (numbers, addresses, number_history, address_history)
+
+settings.register_profile(
+    "usual",
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.register_profile(
+    "soak",
+    settings.get_profile("usual"),
+    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "5000")),
+    print_blob=True,
+)
+profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 
 @contextmanager
@@ -127,6 +143,33 @@ def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:
     conditions = (table.c[name] == value for name, value in wanted.items())
     query = select(table).where(*conditions).order_by(*table.primary_key.columns)
     return [dict(row) for row in connection.execute(query).mappings()]
+
+
+class Lying(Inventory):
+    """
+    Numbers of which the listing leaves some out, while a search finds them.
+    """
+
+    def __init__(
+        self, rows: Iterable[Row] = (), cancelled: Iterable[Row] = (), *, unlisted: Iterable[Row]
+    ) -> None:
+        """
+        Hold all rows, those that the listing leaves out last.
+        """
+        left_out = list(unlisted)
+        super().__init__([*rows, *left_out], cancelled)
+        self.unlisted = {row["uuid"] for row in left_out}
+
+    def listing(
+        self, *, cancelled: bool = False, digits: str | None = None, shuffled: bool = False
+    ) -> list[Any]:
+        """
+        Give the rows as of now, without those left out unless they are searched for.
+        """
+        rows = super().listing(cancelled=cancelled, digits=digits, shuffled=shuffled)
+        if cancelled or digits is not None:
+            return rows
+        return [row for row in rows if row["uuid"] not in self.unlisted]
 
 
 class Clock:
