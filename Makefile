@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+EXAMPLES ?= 5000
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check format lock build wheel-check clean
+.PHONY: help install demo test coverage soak check format lock build wheel-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,9 @@ test: install ## Run every test, on SQLite and on a real PostgreSQL
 
 coverage: install ## Run them again, slower, and fail below 95 % of the branches
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term
+
+soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n
+	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 tests/test_model.py tests/test_properties.py
 
 check: install ## Lint, format, types, import layers and docstrings of tests
 	$(BIN)/ruff check .
