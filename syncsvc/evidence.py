@@ -28,9 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from syncsvc.plan import credible_absences, credible_cancellations, not_listed
+from syncsvc.plan import credible_absences, credible_cancellations, not_listed, tells_news
 from syncsvc.records import Number
-from syncsvc.schema import number_history, numbers, sync_runs
+from syncsvc.schema import numbers, sync_runs
 from syncsvc.search import Inquiry, Outcome
 from syncsvc.stage import (
     copy_into,
@@ -40,7 +40,7 @@ from syncsvc.stage import (
     staged_rejects,
     temporary,
 )
-from syncsvc.vocabulary import Event, Lifecycle, RunState
+from syncsvc.vocabulary import Lifecycle, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +165,7 @@ def _note_missing(connection: Connection, scope: Scope) -> None:
     Note the live numbers that are not listed, where that may mean something.
     """
     entry = staged_cancelled.c
-    entered = and_(entry.uuid.is_not(None), _is_news(scope))
+    entered = and_(entry.uuid.is_not(None), tells_news(scope.account))
     since = _last_success(connection, scope)
     certain: ColumnElement[bool] = literal(value=False)
     if scope.complete and since is not None:
@@ -191,22 +191,6 @@ def _may_infer(connection: Connection, scope: Scope) -> bool:
     """
     nameless = count(connection, staged_rejects, staged_rejects.c.uuid.is_(None))
     return scope.complete and not nameless
-
-
-def _is_news(scope: Scope) -> ColumnElement[bool]:
-    """
-    Whether an entry tells of another cancellation than one from before the number came back.
-    """
-    told = number_history.c
-    stamp = staged_cancelled.c.cancelled_at
-    old_story = exists().where(
-        told.account == scope.account,
-        told.uuid == numbers.c.uuid,
-        told.event == Event.CANCELLED,
-        told.cancelled_at >= stamp,
-    )
-    before = and_(numbers.c.provisioned_at.is_not(None), stamp < numbers.c.provisioned_at)
-    return or_(stamp.is_(None), and_(not_(before), not_(old_story)))
 
 
 def _last_success(connection: Connection, scope: Scope) -> datetime | None:

@@ -129,10 +129,15 @@ def plan_cancelled(connection: Connection, run: Run) -> None:
     """
     Plan what the cancelled listing says of numbers that the listing does not hold.
 
-    A number that is live as far as we know takes `credible_cancellations`.
+    A number that is live as far as we know takes `credible_cancellations`, and
+    one that is gone takes no story from before it last came back.
     """
     uuid = staged_cancelled.c.uuid
-    credible = or_(is_new, was_gone, uuid.in_(select(credible_cancellations.c.uuid)))
+    credible = or_(
+        is_new,
+        and_(was_gone, tells_news(run.account)),
+        uuid.in_(select(credible_cancellations.c.uuid)),
+    )
     _plan_sent(
         connection, run, staged_cancelled, Evidence.CANCELLED_LISTING, not_listed(uuid), credible
     )
@@ -164,6 +169,29 @@ def not_listed(uuid: ColumnElement[str]) -> ColumnElement[bool]:
     Whether the listing does not hold a number, not even as a row that can't be read.
     """
     return not_(exists().where(staged_numbers.c.uuid == uuid))
+
+
+def tells_news(account: str) -> ColumnElement[bool]:
+    """
+    Whether an entry tells of another cancellation than one from before the number came back.
+    """
+    ended, back = number_history.alias("ended").c, number_history.alias("back").c
+    stamp = staged_cancelled.c.cancelled_at
+    came_back_later = exists().where(
+        back.account == account,
+        back.uuid == ended.uuid,
+        back.event == Event.REINSTATED,
+        back.id > ended.id,
+    )
+    old_story = exists().where(
+        ended.account == account,
+        ended.uuid == old.uuid,
+        ended.event == Event.CANCELLED,
+        ended.cancelled_at >= stamp,
+        came_back_later,
+    )
+    before = and_(old.provisioned_at.is_not(None), stamp < old.provisioned_at)
+    return or_(stamp.is_(None), and_(not_(before), not_(old_story)))
 
 
 def _plan_sent(

@@ -14,7 +14,7 @@ from sqlalchemy import Text, and_, cast, or_, select
 from structlog.testing import capture_logs
 
 from support import NEW_YEAR, STAMP, Row, address, number_row, rows_of, uuid_at
-from syncsvc.sandbox import Fault
+from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema import addresses, number_history, numbers, sync_rejects
 
 if TYPE_CHECKING:
@@ -705,6 +705,30 @@ def test_a_number_listed_live_is_live_whatever_the_cancelled_listing_says(
 
     assert watch.events() == ["provisioned"]
     assert watch.number()["lifecycle"] == "live"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_old_entry_says_nothing_of_a_later_cancellation(
+    watch: Watch, sandbox: Sandbox, clock: Clock, *, known: bool
+) -> None:
+    """
+    A second run over the same listings leaves the date of a cancellation that absence told.
+    """
+    entry = number_row(status="Cancelled", cancelled=GONE_STAMP)
+    if known:
+        watch.see(entry, number_row(2))
+        watch.see(number_row(), number_row(2))
+    else:
+        watch.see(number_row(provisioned="2025-12-01 00:00:00"), number_row(2))
+    clock.pass_by(hours=1)
+    sandbox.inventory = Inventory([number_row(2)], [entry])
+    watch.run()
+    gone_at = clock.time
+    clock.pass_by(hours=1)
+    again = watch.run()
+
+    assert (gone_at, "absence") == claims(watch.history()[-1], "cancelled_at", "evidence")
+    assert (again.changed, watch.number()["cancelled_at"]) == (0, gone_at)
 
 
 def test_a_row_that_cannot_be_read_leaves_its_number_as_it_was(
