@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
-from support import Clock, Watch, api_for, profile
+from support import Clock, Result, Watch, api_for, profile
 from syncsvc import db, migrate
+from syncsvc.cli import main
 from syncsvc.job import Job
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema import metadata
@@ -269,3 +271,23 @@ def watch(job: Job, sandbox: Sandbox) -> Watch:
     Runs over listings that a test states.
     """
     return Watch(job, sandbox)
+
+
+@pytest.fixture
+def cli(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Result]:
+    """
+    Call the command as the shell would, in a directory of its own.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["syncsvc", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return Result(code if isinstance(code, int) else 0, *capsys.readouterr())
+
+    return call

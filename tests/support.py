@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from hypothesis import HealthCheck, settings
@@ -47,6 +47,16 @@ settings.register_profile(
     print_blob=True,
 )
 profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+
+
+class Result(NamedTuple):
+    """
+    How a command ended.
+    """
+
+    code: int
+    out: str
+    err: str
 
 
 @contextmanager

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import make_url, select
 
+from support import Result
 from syncsvc import __version__, db, migrate, runs
-from syncsvc.cli import app, main
+from syncsvc.cli import app
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema import numbers, sync_runs
 from syncsvc.vocabulary import Trigger
@@ -44,36 +45,6 @@ KEYS = [
     "error",
 ]
 COMMANDS = ("sync", "migrate", "check", "runs", "history", "sandbox", "demo")
-
-
-class Result(NamedTuple):
-    """
-    How a command ended.
-    """
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Result]:
-    """
-    Call the command as the shell would, in a directory of its own.
-    """
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["syncsvc", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        code = ended.value.code
-        return Result(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture
