@@ -36,7 +36,7 @@ PUBLISHED = (numbers, addresses, number_history, address_history)
 
 settings.register_profile(
     "usual",
-    max_examples=30,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
