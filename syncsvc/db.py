@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -121,6 +121,18 @@ def _interruptible(connection: Connection, seconds_left: Callable[[], float]) ->
         driver.set_progress_handler(None, 0)
 
 
+def abandon(connection: Connection) -> None:
+    """
+    Roll back, also where a commit that was refused has left the driver's transaction open.
+
+    SQLAlchemy takes the transaction for ended then, and its locks would keep others waiting.
+    """
+    connection.rollback()
+    if not connection.invalidated:
+        with suppress(connection.dialect.loaded_dbapi.Error):
+            connection.connection.rollback()
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """
@@ -182,7 +194,7 @@ def _release(connection: Connection, key: int) -> None:
     Give the lock back; where the session is lost, it is gone already.
     """
     try:
-        connection.rollback()
+        abandon(connection)
         connection.execute(select(func.pg_advisory_unlock(key)))
         connection.commit()
     except SQLAlchemyError as exc:

@@ -91,6 +91,16 @@ def fail(connection: Connection, run: Run, counts: dict[str, int | None], error:
     _end(connection, run, {**counts, "state": RunState.FAILED, "error": error})
 
 
+def published(connection: Connection, run: Run) -> dict[str, Any] | None:
+    """
+    The row of a run, where it says that the run has published.
+    """
+    states = (RunState.SUCCEEDED, RunState.WITHHELD)
+    query = select(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(states))
+    row = connection.execute(query).mappings().first()
+    return dict(row) if row else None
+
+
 def forget_rejects(connection: Connection, run: Run, older_than: timedelta) -> None:
     """
     Remove the account's rejects of runs that began long before this one.

@@ -60,10 +60,10 @@ def run_once(job: Job) -> Summary:
                 with bound_contextvars(**_run_context(job, progress)):
                     return _run(job, connection, progress)
             except BaseException as exc:
-                _record_failure(job, connection, progress, exc)
+                published = _record_failure(job, connection, progress, exc)
                 if not isinstance(exc, Exception):
                     raise
-                return progress.summary(job, RunState.FAILED, error=failure_text(exc))
+                return published or progress.summary(job, RunState.FAILED, error=failure_text(exc))
 
 
 def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
@@ -196,22 +196,40 @@ def _conflicts(connection: Connection) -> dict[str, int]:
 
 def _record_failure(
     job: Job, connection: Connection, progress: Progress, exc: BaseException
-) -> None:
+) -> Summary | None:
     """
     Note in the log and on record why a run failed; the tables stay as they were.
+
+    Returns:
+        The summary of a run that has published after all: its transaction took
+        effect, and the answer to that was lost.
     """
     known = isinstance(exc, SyncError | DBAPIError) or not isinstance(exc, Exception)
     context = _run_context(job, progress)
     log.error("sync.failed", **context, error=failure_text(exc), exc_info=None if known else exc)
     run = progress.run
     if run is None:
-        return
+        return None
     try:
-        connection.rollback()  # it still holds the lock, until the failure is on record
+        db.abandon(connection)  # it still holds the lock, until the failure is on record
         with job.engine.begin() as fresh:
             runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
+            row = runs.published(fresh, run)
     except DBAPIError as again:
         log.error("sync.failure_not_recorded", **context, error=str(db.translation(again)))  # noqa: TRY400 - it is no bug
+        return None
+    return _published_after_all(job, progress, row) if row else None
+
+
+def _published_after_all(job: Job, progress: Progress, row: Mapping[str, Any]) -> Summary:
+    """
+    Sum a run up by its row in `sync_runs`.
+    """
+    told = progress.summary(job, row["state"])
+    found = {name: row[name] for name in msgspec.structs.asdict(told) if name in row}
+    summary = msgspec.structs.replace(told, **found)
+    log.warning("sync.published_after_all", **msgspec.structs.asdict(summary))
+    return summary
 
 
 def failure_text(exc: BaseException) -> str:
