@@ -147,13 +147,13 @@ def translated() -> Iterator[None]:
         raise translation(exc) from exc
 
 
-def translation(exc: DBAPIError) -> DatabaseUnavailable:
+def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable:
     """
     A failure of the driver in the driver's own words, in one line.
 
     PostgreSQL's detail is left out: it repeats the values of the row.
     """
-    cause = exc.orig
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
     primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
     words = primary or cause
     return DatabaseUnavailable(" ".join(str(words).split()))

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     and_,
     exists,
-    func,
     insert,
     literal,
     not_,
@@ -30,7 +29,7 @@ from sqlalchemy.schema import CreateTable
 
 from syncsvc.plan import credible_absences, credible_cancellations, not_listed, tells_news
 from syncsvc.records import Number
-from syncsvc.schema import numbers, sync_runs
+from syncsvc.schema import numbers
 from syncsvc.search import Inquiry, Outcome
 from syncsvc.stage import (
     copy_into,
@@ -40,13 +39,12 @@ from syncsvc.stage import (
     staged_rejects,
     temporary,
 )
-from syncsvc.vocabulary import Lifecycle, RunState
+from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import Connection, Select
 
     from syncsvc.stage import Stage
 
@@ -61,7 +59,6 @@ missing_numbers = Table(
     Column("number_e164", Text, nullable=False),
     Column("number", Text),
     Column("entered", Boolean, nullable=False),  # the cancelled listing tells it, as news
-    Column("certain", Boolean, nullable=False),  # and it can be nothing but news
     prefixes=["TEMPORARY"],
 )
 searched_numbers = Table(
@@ -152,7 +149,7 @@ def judge(
         rows = [(uuid, _word(outcome)) for uuid, outcome in outcomes.items()]
         copy_into(connection, searched_numbers, rows)
         _believe_entries(connection, scope)
-        _believe_absences(connection, scope, empty_listing=empty_listing)
+        _believe_absences(connection, scope)
         return _verdict(connection)
 
 
@@ -166,13 +163,9 @@ def _note_missing(connection: Connection, scope: Scope) -> None:
     """
     entry = staged_cancelled.c
     entered = and_(entry.uuid.is_not(None), tells_news(scope.account))
-    since = _last_success(connection, scope)
-    certain: ColumnElement[bool] = literal(value=False)
-    if scope.complete and since is not None:
-        certain = func.coalesce(and_(entered, entry.cancelled_at > since), literal(value=False))
     unreadable = exists().where(staged_rejects.c.uuid == numbers.c.uuid)
     query = (
-        select(numbers.c.uuid, numbers.c.number_e164, numbers.c.number, entered, certain)
+        select(numbers.c.uuid, numbers.c.number_e164, numbers.c.number, entered)
         .select_from(numbers.outerjoin(staged_cancelled, entry.uuid == numbers.c.uuid))
         .where(
             numbers.c.account == scope.account,
@@ -193,30 +186,14 @@ def _may_infer(connection: Connection, scope: Scope) -> bool:
     return scope.complete and not nameless
 
 
-def _last_success(connection: Connection, scope: Scope) -> datetime | None:
-    """
-    When the last run began that published; None where there was none.
-
-    A cancellation from before it should have been seen then.
-    """
-    published = (RunState.SUCCEEDED, RunState.WITHHELD)
-    query = select(func.max(sync_runs.c.started_at)).where(
-        sync_runs.c.account == scope.account, sync_runs.c.state.in_(published)
-    )
-    began_at: datetime | None = connection.execute(query).scalar_one()
-    return began_at
-
-
 def _worth_a_search(connection: Connection, scope: Scope, *, empty_listing: bool) -> list[Inquiry]:
     """
-    The missing numbers to search for, as many as a run may: doubtful entries first.
+    The missing numbers to search for, as many as a run may: those with an entry first.
     """
-    wanted = not_(missing.certain)
-    if _hopeless(connection, scope, empty_listing=empty_listing):
-        wanted = and_(wanted, missing.entered)
+    hopeless = _hopeless(connection, scope, empty_listing=empty_listing)
     query = (
         select(missing.uuid, missing.number, missing.number_e164)
-        .where(wanted)
+        .where(or_(missing.entered, literal(not hopeless)))
         .order_by(missing.entered.desc(), missing.number_e164, missing.uuid)
         .limit(SEARCHES_AT_MOST)
     )
@@ -253,8 +230,8 @@ def _believe_entries(connection: Connection, scope: Scope) -> None:
     """
     Believe the cancelled listing, but where a search contradicts it.
 
-    Beside a listing that was not proved complete an entry may be an old
-    story, so that a search has to confirm it.
+    The number may have come back since. Beside a listing that was not proved
+    complete nothing speaks against that, so that a search has to confirm it.
     """
     confirmed = missing.uuid.in_(_with(Outcome.GONE))
     contradicted = missing.uuid.in_(_with(FOUND))
@@ -263,7 +240,7 @@ def _believe_entries(connection: Connection, scope: Scope) -> None:
     connection.execute(insert(credible_cancellations).from_select(["uuid"], query))
 
 
-def _believe_absences(connection: Connection, scope: Scope, *, empty_listing: bool) -> None:
+def _believe_absences(connection: Connection, scope: Scope) -> None:
     """
     Believe the absences that searches confirm, unless they are too many.
 
@@ -278,7 +255,7 @@ def _believe_absences(connection: Connection, scope: Scope, *, empty_listing: bo
         credible = missing.uuid.in_(_with(Outcome.GONE))
         absent = and_(not_(missing.entered), not_(missing.uuid.in_(_with(FOUND))))
         absences = count(connection, missing_numbers, absent)
-        refused = empty_listing or _guard_trips(connection, scope, absences)
+        refused = _guard_trips(connection, scope, absences)
     if not refused:
         query = select(missing.uuid).where(not_(missing.entered), credible)
         connection.execute(insert(credible_absences).from_select(["uuid"], query))

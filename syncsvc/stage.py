@@ -15,6 +15,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psycopg
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -37,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateTable
 
+from syncsvc import db
 from syncsvc.records import Address, Number, Page, Reject
 from syncsvc.schema import addresses, numbers
 from syncsvc.vocabulary import Lifecycle
@@ -289,6 +291,9 @@ def copy_into(connection: Connection, table: Table, rows: Sequence[tuple[Any, ..
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - the connection is open
     columns = ", ".join(table.c.keys())
-    with driver.cursor().copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
+    try:
+        with driver.cursor().copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as exc:  # SQLAlchemy knows nothing of COPY
+        raise db.translation(exc) from exc

@@ -402,16 +402,18 @@ def test_a_search_contradicts_an_entry_that_may_be_old(watch: Watch) -> None:
     assert watch.number()["status"] == "Active"
 
 
-def test_a_new_entry_beside_a_complete_listing_needs_no_search(watch: Watch, clock: Clock) -> None:
+def test_a_new_entry_is_told_after_a_search_that_does_not_return_the_number(
+    watch: Watch, clock: Clock
+) -> None:
     """
-    An entry from after the last run, of a number that is not listed, can be nothing but news.
+    An entry from after the last run is believed too only where nothing contradicts it.
     """
     show(watch, live(2))
     clock.pass_by(hours=2)
-    summary = show(watch, [number_row(2)], [entry(1, cancelled="2026-01-01 01:00:00")])
+    gone = show(watch, [number_row(2)], [entry(1, cancelled="2026-01-01 01:00:00")])
 
-    assert (summary.state, summary.cancelled) == ("succeeded", 1)
-    assert searches(watch.sandbox) == []
+    assert (gone.state, gone.cancelled) == ("succeeded", 1)
+    assert len(searches(watch.sandbox)) == 1
 
 
 def test_an_absence_that_a_search_confirms_is_a_cancellation(watch: Watch, clock: Clock) -> None:
