@@ -37,12 +37,14 @@ PUBLISHED = (numbers, addresses, number_history, address_history)
 settings.register_profile(
     "usual",
     max_examples=25,
+    derandomize=True,  # the soak is where new sequences are looked for
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile(
     "soak",
     settings.get_profile("usual"),
+    derandomize=False,
     max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "5000")),
     print_blob=True,
 )
