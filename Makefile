@@ -16,7 +16,7 @@ install: $(VENV)/.installed ## Install syncsvc and its tools into .venv, every f
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -56,7 +56,7 @@ build: install ## Build the wheel and the source archive into dist/
 wheel-check: build ## Install the wheel into an empty environment elsewhere, and use it there
 	@set -e; home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; \
 	$(PYTHON) -m venv $$home/venv; \
-	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock; \
+	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock; \
 	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl; \
 	cd $$home; venv/bin/syncsvc --version; venv/bin/syncsvc migrate; venv/bin/syncsvc demo >/dev/null; \
 	echo "The wheel works on its own."
