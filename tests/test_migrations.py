@@ -21,7 +21,7 @@ from alembic.config import Config
 from sqlalchemy import URL, Engine, insert, inspect, select, text
 
 import syncsvc
-from syncsvc import db, migrate
+from syncsvc import db, migrate, views
 from syncsvc.errors import SchemaNotCurrent
 from syncsvc.schema import addresses, metadata
 
@@ -97,6 +97,45 @@ def test_a_database_from_empty_equals_the_metadata(empty: Engine) -> None:
 
     assert described == {name: migrated[name] for name in described}
     assert set(metadata.tables) == set(described)
+
+
+def made(engine: Engine) -> list[tuple[str, ...]]:
+    """
+    Every view, function and comment, as the database keeps them.
+    """
+    if engine.dialect.name == "sqlite":
+        query = "SELECT name, sql FROM sqlite_master WHERE type = 'view' ORDER BY name"
+    else:
+        query = """
+            SELECT relname, coalesce(attname, ''), coalesce(description, ''),
+                CASE WHEN attname IS NULL THEN pg_get_viewdef(c.oid) END
+            FROM pg_class c
+            LEFT JOIN pg_description d ON d.objoid = c.oid AND d.classoid = 'pg_class'::regclass
+            LEFT JOIN pg_attribute a ON attrelid = c.oid AND attnum = objsubid AND attnum > 0
+            WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace
+            UNION ALL
+            SELECT proname, '', obj_description(oid, 'pg_proc'), pg_get_functiondef(oid)
+            FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            ORDER BY 1, 2"""
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_the_migrations_views_are_those_of_the_code(empty: Engine) -> None:
+    """
+    Views, functions and their comments are made by the migrations as the code describes them.
+    """
+    migrate.upgrade(empty)
+    migrated = made(empty)
+    migrate.downgrade(empty, "base")
+    metadata.create_all(empty)
+    with empty.begin() as connection:
+        views.create_all(connection)
+
+    described = made(empty)
+
+    assert described == migrated
+    assert set(views.metadata.tables) <= {row[0] for row in described}
 
 
 def test_a_downgrade_to_base_leaves_nothing(empty: Engine) -> None:

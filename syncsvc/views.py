@@ -1,0 +1,229 @@
+"""
+The views for reports: their columns, what each means, and how they are made.
+
+Each one is a table here, so that a query over it is written as one over a
+table, with dates, decimals and aware times in its rows. They stand in a
+`MetaData` of their own: the database makes them from `view_queries`, by a
+migration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import BigInteger, Column, Date, MetaData, Table
+
+from syncsvc import view_queries
+from syncsvc.columns import Money, UtcDateTime, account_column
+from syncsvc.schema import addresses, number_history, numbers, sync_runs
+from syncsvc.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES, WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+metadata = MetaData()
+
+
+def _as(name: str, column: Column[Any], comment: str = "") -> Column[Any]:
+    """
+    A column of a table, as a view shows it.
+    """
+    return Column(name, column.type, comment=comment or column.comment, info=dict(column.info))
+
+
+def _same(table: Table, *names: str) -> Iterator[Column[Any]]:
+    """
+    Columns of a table under their own names.
+    """
+    return (_as(name, table.c[name]) for name in names or table.c.keys())
+
+
+def _of_addresses() -> Iterator[Column[Any]]:
+    """
+    What is known of the addresses that a number has.
+    """
+    whose = {"number_address": "Of its address", "emergency_number_address": "Of its emergency one"}
+    for role in ROLES:
+        for name, column in ADDRESS_FIELDS.items():
+            told = addresses.c[column]
+            yield _as(f"{role}_{name}", told, f"{whose[role]}: {told.comment}")
+
+
+def _live_numbers(name: str, comment: str) -> Table:
+    return Table(name, metadata, *_same(numbers), *_of_addresses(), comment=comment)
+
+
+def _month(comment: str) -> Column[Any]:
+    return Column("month", Date, comment=f"{comment} First day of the month, UTC.")
+
+
+def _count(name: str, comment: str) -> Column[int]:
+    return Column(name, BigInteger, comment=comment)
+
+
+live_numbers = _live_numbers(
+    "live_numbers", "One row for each live number, with both of its addresses."
+)
+
+number_changes = Table(
+    "number_changes",
+    metadata,
+    *_same(number_history),
+    *_same(numbers, *OF_NUMBER),
+    comment="One row for each change of a number, with what people know the number by. Number, "
+    "range and country are those of now.",
+)
+
+monthly_charges = Table(
+    "monthly_charges",
+    metadata,
+    account_column(),
+    *_same(numbers, "country_alpha2", "country_name", "range_name"),
+    _count("numbers", "Live numbers."),
+    Column(
+        "monthly_charge",
+        Money,
+        comment="Their cost per month, summed exactly; a charge that is not known counts as "
+        "nothing.",
+    ),
+    comment="What the live numbers cost a month, by account, country and range.",
+)
+
+inventory_by_month = Table(
+    "inventory_by_month",
+    metadata,
+    _month("Told by its end, or by now where it is the current month."),
+    account_column(),
+    _as("country_alpha2", numbers.c.country_alpha2),
+    _count("numbers", "Numbers that were live then, going by when things occurred."),
+    Column(
+        "monthly_charge",
+        Money,
+        comment="Their cost per month, summed exactly, at the charges known then; before a "
+        "charge was known, at the first one known. One that is not known counts as nothing.",
+    ),
+    comment="What was live at the end of each month, by account and country, from the month in "
+    "which the country's first number went live. The country is the number's of now.",
+)
+
+churn_by_month = Table(
+    "churn_by_month",
+    metadata,
+    _month("When things occurred."),
+    account_column(),
+    _as("country_alpha2", numbers.c.country_alpha2),
+    _count("added", "Numbers first seen, not provisioned yet."),
+    _count("provisioned", "Numbers provisioned, or given another provisioned timestamp."),
+    _count("reinstated", "Numbers live again after they were cancelled."),
+    _count("cancelled", "Numbers cancelled."),
+    comment="What happened in each month, by account and country; months in which nothing did "
+    "have no row. The country is the number's of now.",
+)
+
+numbers_without_emergency_address = _live_numbers(
+    "numbers_without_emergency_address",
+    "One row for each live number without an address registered with the emergency services.",
+)
+
+numbers_without_proof_of_address = _live_numbers(
+    "numbers_without_proof_of_address", "One row for each live number without an address."
+)
+
+sync_status = Table(
+    "sync_status",
+    metadata,
+    account_column(),
+    _as("last_run_id", sync_runs.c.id, "The account's last run."),
+    _as("last_run_state", sync_runs.c.state),
+    _as("last_run_started_at", sync_runs.c.started_at, "Start of the last run. UTC."),
+    Column(
+        "last_success_at",
+        UtcDateTime,
+        comment="End of the last run that published, cancellations withheld or not; NULL where "
+        "none ever did. UTC.",
+    ),
+    _count("seconds_since_success", "Whole seconds since then; NULL where there is no then."),
+    _count("live_numbers", "Numbers that are live."),
+    _count("cancelled_numbers", "Numbers that are cancelled."),
+    _as("withheld", sync_runs.c.withheld, "Cancellations that the last run did not accept."),
+    _as("rejected", sync_runs.c.rejected, "Rows that the last run could not read."),
+    comment="How each account stands, also one whose runs have only ever failed.",
+)
+
+AS_OF_COLUMNS = (
+    "account",
+    "uuid",
+    *OF_NUMBER,
+    "lifecycle",
+    "status",
+    "monthly_charge",
+    "setup_charge",
+    "provisioned_at",
+    "cancelled_at",
+    "number_address_id",
+    "emergency_number_address_id",
+    "valid_from",
+    "valid_to",
+)
+AS_OF_COMMENT = (
+    "The inventory as it was known at a moment, cancelled numbers too: one row for each number "
+    "that had been seen, as it stood then. Number, range and country are those of now."
+)
+
+
+def statements(dialect: str) -> list[str]:
+    """
+    What makes every view, in the order in which they build on each other.
+
+    Args:
+        dialect: `postgresql` or `sqlite`.
+    """
+    made = [
+        f"CREATE VIEW {view.name} AS\n{getattr(view_queries, view.name)(WORDS[dialect])}"
+        for view in metadata.tables.values()
+    ]
+    return [*made, as_of(), *comments()] if dialect == "postgresql" else made
+
+
+def as_of() -> str:
+    """
+    The function that tells the inventory as known at a moment.
+    """
+    types = {"monthly_charge": "numeric", "setup_charge": "numeric"}
+    types |= dict.fromkeys(("number_address_id", "emergency_number_address_id"), "bigint")
+    types |= dict.fromkeys(("valid_from", "valid_to"), "timestamptz")
+    types |= dict.fromkeys(("provisioned_at", "cancelled_at"), "timestamptz")
+    returned = ", ".join(f"{name} {types.get(name, 'text')}" for name in AS_OF_COLUMNS)
+    selected = ", ".join(f"c.{name}" for name in AS_OF_COLUMNS)
+    return f"""CREATE FUNCTION inventory_as_of(moment timestamptz) RETURNS TABLE ({returned})
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT {selected}
+  FROM number_changes c
+  WHERE c.valid_from <= moment AND (c.valid_to IS NULL OR c.valid_to > moment);
+END"""  # noqa: S608 - names of ours
+
+
+def comments() -> Iterator[str]:
+    """
+    What PostgreSQL is told of each view, column and function.
+    """
+    for view in metadata.tables.values():
+        yield f"COMMENT ON VIEW {view.name} IS {_quoted(view.comment)}"
+        for column in view.c:
+            yield f"COMMENT ON COLUMN {view.name}.{column.name} IS {_quoted(column.comment)}"
+    yield f"COMMENT ON FUNCTION inventory_as_of(timestamptz) IS {_quoted(AS_OF_COMMENT)}"
+
+
+def _quoted(text: str | None) -> str:
+    return "'" + (text or "").replace("'", "''") + "'"
+
+
+def create_all(connection: Connection) -> None:
+    """
+    Make every view, in a database that has the tables and no view.
+    """
+    for statement in statements(connection.dialect.name):
+        connection.exec_driver_sql(statement)
