@@ -141,6 +141,13 @@ def sync(
             "--allow-mass-cancel", help="Accept cancellations that the guard would withhold."
         ),
     ] = False,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write metrics there, for node_exporter's textfile collector.",
+            show_default=False,
+        ),
+    ] = None,
     account: AccountFlag = None,
     database_url: DatabaseFlag = None,
 ) -> None:
@@ -158,16 +165,41 @@ def sync(
     with _interrupts() as interrupted:
         summary = oneshot.sync(
             settings,
-            dry_run=dry_run,
-            allow_mass_cancel=allow_mass_cancel,
-            watched=watched,
-            as_json=as_json,
+            oneshot.Wanted(
+                dry_run=dry_run,
+                allow_mass_cancel=allow_mass_cancel,
+                watched=watched,
+                as_json=as_json,
+                metrics_file=metrics_file,
+            ),
         )
     if interrupted:
         raise typer.Exit(INTERRUPTED)
     if summary.state == "failed":
         raise typer.Exit(FAILED)
     raise typer.Exit(WITHHELD if summary.withheld else 0)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
+
+    Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
+
+    Example: [bold]SYNCSVC_SCHEDULE=15m syncsvc run[/bold]
+    """
+    from syncsvc import service
+
+    def read_settings() -> Settings:
+        return _settings(context, account=account, database_url=database_url)
+
+    cut_short = service.work(read_settings)
+    raise typer.Exit(INTERRUPTED if cut_short else 0)
 
 
 @contextmanager

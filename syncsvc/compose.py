@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from syncsvc import db
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
+from syncsvc.evidence import Guard
 from syncsvc.exchange import Exchange
+from syncsvc.job import Job
 from syncsvc.provider import NumberApi
 from syncsvc.tokens import ClientCredentials, FixedToken
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from syncsvc.config import Settings
+    from syncsvc.metrics import Meter
     from syncsvc.tokens import Tokens
 
 
@@ -65,7 +68,9 @@ def require_directory(settings: Settings) -> None:
         )
 
 
-def api_from(settings: Settings, *, retries: int | None = None) -> NumberApi:
+def api_from(
+    settings: Settings, *, retries: int | None = None, meter: Meter | None = None
+) -> NumberApi:
     """
     A client for the account that the settings name.
 
@@ -73,7 +78,7 @@ def api_from(settings: Settings, *, retries: int | None = None) -> NumberApi:
         ConfigurationError: There are no credentials.
     """
     settings.require_credentials()
-    exchange = exchange_from(settings)
+    exchange = exchange_from(settings, meter)
     return NumberApi(
         exchange,
         tokens_from(settings, exchange),
@@ -83,12 +88,31 @@ def api_from(settings: Settings, *, retries: int | None = None) -> NumberApi:
     )
 
 
-def exchange_from(settings: Settings) -> Exchange:
+def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
+    """
+    A run as the settings want it.
+    """
+    return Job(
+        engine=engine,
+        api=api,
+        account=settings.account,
+        concurrency=settings.concurrency,
+        deadline=settings.run_deadline,
+        cancelled_listing=settings.cancelled_listing,
+        guard=Guard(percent=settings.cancel_guard_percent, count=settings.cancel_guard_count),
+        keep_rejects=settings.keep_rejects,
+    )
+
+
+def exchange_from(settings: Settings, meter: Meter | None = None) -> Exchange:
     """
     The way to the provider that the settings name.
     """
     return Exchange(
-        settings.api_url, timeout=settings.api_timeout, connections=settings.concurrency
+        settings.api_url,
+        timeout=settings.api_timeout,
+        connections=settings.concurrency,
+        meter=meter,
     )
 
 

@@ -179,6 +179,23 @@ class Settings(BaseSettings):
         return ZoneInfo(self.api_timezone)
 
     @property
+    def interval(self) -> timedelta | None:
+        """
+        The time between two scheduled runs; None where the schedule is a crontab.
+        """
+        if not values.is_interval(self.schedule):
+            return None
+        length = values.interval(self.schedule)
+        assert isinstance(length, timedelta)  # noqa: S101 - it was judged when it was read
+        return length
+
+    def with_secrets_of(self, other: Settings) -> Settings:
+        """
+        These settings with the credentials of others, which were rotated.
+        """
+        return self.model_copy(update={name: getattr(other, name) for name in SECRETS})
+
+    @property
     def database(self) -> URL:
         """
         The database, password included, with the driver that is used for it.

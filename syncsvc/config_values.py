@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -105,24 +105,23 @@ def schedule(value: str) -> str:
     An interval, or a five-field crontab that fires at some time.
     """
     text = value.strip()
-    if len(text.split()) == 1:
+    if is_interval(text):
         interval(text)
-    else:
-        _crontab(text)
+        return text
+    from syncsvc.schedule import CrontabTrigger  # noqa: PLC0415 - most schedules are intervals
+
+    try:
+        CrontabTrigger(text)
+    except ValueError:
+        raise ValueError("is no valid crontab, or one that never comes due") from None
     return text
 
 
-def _crontab(text: str) -> None:
-    from apscheduler.triggers.cron import (  # noqa: PLC0415 - most schedules are intervals
-        CronTrigger,
-    )
-
-    try:
-        trigger = CronTrigger.from_crontab(text, timezone="UTC")
-    except ValueError:
-        raise ValueError("is no valid crontab") from None
-    if trigger.get_next_fire_time(None, datetime(2024, 1, 1, tzinfo=UTC)) is None:
-        raise ValueError("is a crontab that never comes due")
+def is_interval(schedule: str) -> bool:
+    """
+    Whether a schedule is meant as an interval: a crontab has several fields.
+    """
+    return len(schedule.split()) == 1
 
 
 def timezone(value: str) -> str:

@@ -31,6 +31,13 @@ log = structlog.get_logger(__name__)
 
 STEPS_BETWEEN_LOOKS = 100_000  # of SQLite, at its clock and for a Ctrl-C: some milliseconds
 BUSY_TIMEOUT = 30_000  # ms that SQLite waits for another writer
+CONNECTING = {  # to PostgreSQL, where its URL does not say otherwise
+    "application_name": "syncsvc",
+    "connect_timeout": 10,  # seconds, for each of its addresses
+    "keepalives_idle": 30,  # seconds, then every 10, until a vanished server is taken for lost
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
 
@@ -45,8 +52,8 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    arguments = {"application_name": "syncsvc"}
-    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+    given = {key: value for key, value in CONNECTING.items() if key not in url.query}
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=given)
     event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
@@ -54,10 +61,15 @@ def open_engine(url: URL) -> Engine:
 def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     """
     Have times come as UTC; a start-up option would not get past every pooler.
+
+    A session whose machine has vanished ends within a minute, and with it its locks.
     """
     connection.autocommit = True
     cursor = connection.cursor()
-    cursor.execute("SET TIME ZONE 'UTC'")
+    cursor.execute(
+        "SET TIME ZONE 'UTC'; SET tcp_keepalives_idle = 30; "
+        "SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+    )
     cursor.close()
     connection.autocommit = False
 
@@ -175,10 +187,25 @@ def only_run(connection: Connection, account: str) -> Iterator[None]:
         yield
 
 
+def lock_key(name: str) -> int:
+    """
+    The key of an advisory lock on PostgreSQL.
+    """
+    digest = hashlib.blake2b(f"syncsvc:{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, signed=True)
+
+
+def lock_path(engine: Engine, name: str) -> Path:
+    """
+    The file beside a SQLite file that is locked in its stead.
+    """
+    database = Path(engine.url.database or "")
+    return database.with_name(f"{database.name}.{quote(name, safe='')}")
+
+
 @contextmanager
 def _advisory_lock(connection: Connection, account: str) -> Iterator[None]:
-    digest = hashlib.blake2b(f"syncsvc:{account}".encode(), digest_size=8).digest()
-    key = int.from_bytes(digest, signed=True)
+    key = lock_key(account)
     got = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
     connection.commit()
     if not got:
@@ -203,10 +230,8 @@ def _release(connection: Connection, key: int) -> None:
 
 @contextmanager
 def _file_lock(connection: Connection, account: str) -> Iterator[None]:
-    database = Path(connection.engine.url.database or "")
-    path = database.with_name(f"{database.name}.{quote(account, safe='')}.lock")
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(lock_path(connection.engine, f"{account}.lock"), timeout=0):
             yield
     except Timeout:
         raise RunInProgress(_holder(connection, account)) from None

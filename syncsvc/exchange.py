@@ -23,10 +23,13 @@ import msgspec
 
 from syncsvc import __version__
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.metrics import NoMeter
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
+
+    from syncsvc.metrics import Meter
 
 PASSING = frozenset({408, 425, 429})  # refusals that a later attempt may not meet
 RETRY_AFTER_LIMIT = 300.0  # seconds
@@ -69,11 +72,15 @@ class Exchange:
         base_url: Scheme, host and the path before `/api`.
         timeout: Seconds for one exchange.
         connections: How many may be open at once.
+        meter: Told of every request.
     """
 
-    def __init__(self, base_url: str, *, timeout: float, connections: int) -> None:
+    def __init__(
+        self, base_url: str, *, timeout: float, connections: int, meter: Meter | None = None
+    ) -> None:
         self._base_url = base_url
         self._timeout = timeout
+        self.meter = meter or NoMeter()
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._client = httpx.Client(
             transport=_BoundedTransport(limits=limits, proxy=_proxy_for(base_url)),
@@ -104,6 +111,28 @@ class Exchange:
             ProviderUnavailable: It broke off or took too long.
             ProviderRefused: The body is too large.
         """
+        began_at, status = time.monotonic(), "unreadable"
+        try:
+            answer = self._send(method, path, headers=headers, params=params, data=data)
+        except ProviderUnavailable as exc:
+            status = exc.reason
+            raise
+        else:
+            status = str(answer.status)
+            return answer
+        finally:
+            seconds = time.monotonic() - began_at
+            self.meter.requested(endpoint(path, params), status, seconds)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str | int] | None,
+        data: Mapping[str, str] | None,
+    ) -> Answer:
         token = ENDS_AT.set(time.monotonic() + self._timeout)
         try:
             with self._client.stream(
@@ -118,6 +147,17 @@ class Exchange:
             raise ProviderUnavailable(f"{path}: {words}.", reason="connection") from None
         finally:
             ENDS_AT.reset(token)
+
+
+def endpoint(path: str, params: Mapping[str, str | int] | None) -> str:
+    """
+    What a request is for, as metrics name it: numbers, cancelled, search or token.
+    """
+    if path.startswith("/api/oauth2/"):
+        return "token"
+    if path.endswith("/cancelled"):
+        return "cancelled"
+    return "search" if params and "search" in params else "numbers"
 
 
 def _retry_after(value: str | None) -> float | None:

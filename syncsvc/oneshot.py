@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
-from syncsvc import compose, db, migrate, render, reports
-from syncsvc.errors import DatabaseUnavailable
-from syncsvc.evidence import Guard
+from syncsvc import compose, db, migrate, render, reports, status
+from syncsvc.errors import DatabaseUnavailable, SyncError
 from syncsvc.job import Job, Summary
+from syncsvc.metrics import Metrics
 from syncsvc.sync import run_once
 
 if TYPE_CHECKING:
@@ -31,48 +31,57 @@ if TYPE_CHECKING:
 CHANGES_SHOWN = 100
 
 
-def sync(
-    settings: Settings, *, dry_run: bool, allow_mass_cancel: bool, watched: bool, as_json: bool
-) -> Summary:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Do one run and print what it found.
+    How a person, or a timer, wants one run.
 
-    Args:
+    Attributes:
         watched: Show a progress bar on stderr.
         as_json: Print one JSON object and nothing else.
+        metrics_file: Write the metrics there.
+    """
+
+    dry_run: bool = False
+    allow_mass_cancel: bool = False
+    watched: bool = False
+    as_json: bool = False
+    metrics_file: Path | None = None
+
+
+def sync(settings: Settings, wanted: Wanted) -> Summary:
+    """
+    Do one run and print what it found.
     """
     settings.require_credentials()
+    metrics = Metrics(settings.account)
     changes: list[Any] = []
     with ExitStack() as stack:
         try:
-            engine = stack.enter_context(_prepared(settings, dry_run=dry_run))
-            on_page = stack.enter_context(_progress_bar()) if watched else _ignore
-            job = msgspec.structs.replace(
-                _job(settings, engine, allow_mass_cancel=allow_mass_cancel), on_page=on_page
-            )
-            stack.callback(job.api.close)
-            summary = run_once(_dry(job, changes) if dry_run else job)
+            engine = stack.enter_context(_prepared(settings, dry_run=wanted.dry_run))
+            on_page = stack.enter_context(_progress_bar()) if wanted.watched else _ignore
+            api = compose.api_from(settings, meter=metrics)
+            stack.callback(api.close)
+            job = compose.job_from(settings, engine, api)
+            guard = msgspec.structs.replace(job.guard, lifted=wanted.allow_mass_cancel)
+            job = msgspec.structs.replace(job, guard=guard, on_page=on_page)
+            summary = run_once(_dry(job, changes) if wanted.dry_run else job)
         except DatabaseUnavailable as exc:
             summary = Summary(account=settings.account, state="failed", error=str(exc))
-    _print(summary, changes, as_json=as_json)
+    _print(summary, changes, as_json=wanted.as_json)
+    if wanted.metrics_file is not None:
+        _write_metrics(settings, metrics, summary, wanted.metrics_file)
     return summary
 
 
-def _job(settings: Settings, engine: Engine, *, allow_mass_cancel: bool) -> Job:
-    return Job(
-        engine=engine,
-        api=compose.api_from(settings),
-        account=settings.account,
-        concurrency=settings.concurrency,
-        deadline=settings.run_deadline,
-        cancelled_listing=settings.cancelled_listing,
-        guard=Guard(
-            percent=settings.cancel_guard_percent,
-            count=settings.cancel_guard_count,
-            lifted=allow_mass_cancel,
-        ),
-        keep_rejects=settings.keep_rejects,
-    )
+def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path: Path) -> None:
+    """
+    Write what the run and the tables tell; a database that is away tells nothing.
+    """
+    metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
+    engine = compose.engine_from(settings)
+    with suppress(SyncError), db.translated(), engine.connect() as connection:
+        status.show(connection, settings.account, metrics)
+    metrics.write(path)
 
 
 def _dry(job: Job, changes: list[Any]) -> Job:

@@ -14,6 +14,7 @@ import httpx
 import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
+from syncsvc.exchange import endpoint
 from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
@@ -105,14 +106,17 @@ class NumberApi:
 
     def _fetch(self, path: str, index: int, **search: str) -> Page | None:
         params: dict[str, str | int] = {**search, "max_per_page": self._page_size, "page": index}
+        reasons: list[str] = []
         for attempt in stamina.retry_context(
-            on=self._wait_before_retry,
+            on=lambda exc: self._wait_before_retry(exc, reasons),
             attempts=self._retries + 1,
             timeout=None,
             wait_initial=0.5,
             wait_max=30.0,
             wait_jitter=1.0,
         ):
+            if attempt.num > 1:
+                self._exchange.meter.retried(endpoint(path, params), reasons[-1])
             with attempt:
                 return self._fetch_once(path, params)
         raise AssertionError("the last attempt either returned or raised")  # pragma: no cover
@@ -144,12 +148,13 @@ class NumberApi:
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
         return self._exchange.send("GET", path, params=params, headers=headers)
 
-    def _wait_before_retry(self, exc: Exception) -> bool | float:
+    def _wait_before_retry(self, exc: Exception, reasons: list[str]) -> bool | float:
         """
         Whether to try again: as the provider says, or after a jittered backoff.
         """
         if self._closed or not isinstance(exc, ProviderUnavailable):
             return False
+        reasons.append(exc.reason)
         return True if exc.retry_after is None else exc.retry_after
 
 

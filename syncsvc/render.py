@@ -156,9 +156,16 @@ def what(row: Mapping[str, Any]) -> str:
     """
     The changed columns of a history row, old and new; its evidence where it has none.
     """
+    return escape(plain_changes(row))
+
+
+def plain_changes(row: Mapping[str, Any]) -> str:
+    """
+    The same as text without markup, for pages.
+    """
     changes = row["changes"] or {}
     said = (
-        f"{name}: {_value(pair['old'])} → {_value(pair['new'])}" for name, pair in changes.items()
+        f"{name}: {_plain(pair['old'])} → {_plain(pair['new'])}" for name, pair in changes.items()
     )
     return "\n".join(said) or f"first seen ({row['evidence']})"
 
@@ -176,13 +183,17 @@ def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 
 
 def _value(value: object) -> str:
+    return escape(_plain(value))
+
+
+def _plain(value: object) -> str:
     """
     A value of the provider's, with nothing in it that a terminal would obey.
     """
     if value is None:
         return "none"
     text = ISO_TIME.sub(r"\1 \2", str(value))
-    return escape("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _sum(row: Mapping[str, Any], *names: str) -> str:

@@ -67,7 +67,10 @@ def api_for(sandbox: Sandbox, **options: Any) -> Iterator[NumberApi]:
     A client with other options than the usual ones.
     """
     exchange = Exchange(
-        sandbox.url, timeout=options.pop("timeout", 5.0), connections=options.pop("connections", 4)
+        sandbox.url,
+        timeout=options.pop("timeout", 5.0),
+        connections=options.pop("connections", 4),
+        meter=options.pop("meter", None),
     )
     tokens = options.pop("tokens", None) or FixedToken(sandbox.token)
     usual = {"page_size": 200, "retries": 3, "zone": UTC}

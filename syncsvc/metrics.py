@@ -1,0 +1,211 @@
+"""
+Every metric, by its name: what Prometheus reads, or a file for node_exporter.
+
+Counters tell of this process. Gauges tell what the database says, so that a
+worker which was just started, or stands by, shows them too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    write_to_textfile,
+)
+
+from syncsvc import __version__
+from syncsvc.errors import ConfigurationError
+from syncsvc.vocabulary import Event, Lifecycle, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+RUN_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+ENDED = (RunState.SUCCEEDED, RunState.WITHHELD, RunState.FAILED)
+
+
+class Meter(Protocol):
+    """
+    Who is told of single requests to the provider.
+    """
+
+    def requested(self, endpoint: str, status: str, seconds: float) -> None:
+        """
+        Note a request; its status is that of HTTP, or why there was none.
+        """
+
+    def retried(self, endpoint: str, reason: str) -> None:
+        """
+        Note a further attempt, and why it is made.
+        """
+
+
+class NoMeter:
+    """
+    Nobody counts.
+    """
+
+    def requested(self, endpoint: str, status: str, seconds: float) -> None:
+        """
+        Let it pass.
+        """
+
+    def retried(self, endpoint: str, reason: str) -> None:
+        """
+        Let it pass.
+        """
+
+
+class Metrics:
+    """
+    The metrics of one process, for one account.
+    """
+
+    def __init__(self, account: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asked for
+        self.registry = CollectorRegistry()
+        self._account = account
+        self._runs = self._counter("runs", "Runs that ended, by their state.", "state")
+        self._rows = self._counter("history_rows", "Rows written to number_history.", "event")
+        self._rejected = self._counter("rejected_rows", "Rows that could not be read.")
+        self._took = Histogram(
+            "syncsvc_run_duration_seconds",
+            "How long runs took.",
+            ["account"],
+            buckets=RUN_SECONDS,
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            "syncsvc_provider_requests",
+            "Requests to the provider, by HTTP status, or by why there was no answer.",
+            ["endpoint", "status"],
+            registry=self.registry,
+        )
+        self._request_took = Histogram(
+            "syncsvc_provider_request_duration_seconds",
+            "How long requests to the provider took, to the last byte of the answer.",
+            ["endpoint"],
+            buckets=REQUEST_SECONDS,
+            registry=self.registry,
+        )
+        self._retries = Counter(
+            "syncsvc_provider_retries",
+            "Further attempts for one request, by the reason.",
+            ["endpoint", "reason"],
+            registry=self.registry,
+        )
+        self._set_up_gauges()
+        self._begin_at_zero()
+
+    def _set_up_gauges(self) -> None:
+        self._last_success = self._gauge(
+            "last_success_timestamp_seconds", "End of the last run that published (Unix time)."
+        )
+        self._numbers = self._gauge("numbers", "Numbers in the inventory.", "lifecycle")
+        self._withheld = self._gauge(
+            "cancellations_withheld", "Cancellations that the last run did not accept."
+        )
+        self._standby = self._gauge(
+            "standby", "1 where another worker does the account's scheduled runs."
+        )
+        self._next_run = self._gauge(
+            "next_run_timestamp_seconds", "When the next scheduled run is due (Unix time)."
+        )
+        self._interval = self._gauge(
+            "schedule_interval_seconds", "The longest time between two scheduled runs."
+        )
+        build = Gauge("syncsvc_build_info", "What runs.", ["version"], registry=self.registry)
+        build.labels(version=__version__).set(1)
+
+    def _begin_at_zero(self) -> None:
+        """
+        Show what has not happened yet as 0, so that its first time is an increase.
+        """
+        for state in ENDED:
+            self._runs.labels(self._account, state)
+        for event in Event:
+            self._rows.labels(self._account, event)
+        self._rejected.labels(self._account)
+        self._took.labels(self._account)
+
+    def requested(self, endpoint: str, status: str, seconds: float) -> None:
+        """
+        Note a request to the provider.
+        """
+        self._requests.labels(endpoint, status).inc()
+        self._request_took.labels(endpoint).observe(seconds)
+
+    def retried(self, endpoint: str, reason: str) -> None:
+        """
+        Note a further attempt for one request.
+        """
+        self._retries.labels(endpoint, reason).inc()
+
+    def run_ended(self, state: str, seconds: float, counts: Mapping[str, int]) -> None:
+        """
+        Note a run that came to its end, well or not.
+
+        Args:
+            counts: History rows by event, and `rejected`; what is missing is 0.
+        """
+        self._runs.labels(self._account, state).inc()
+        self._took.labels(self._account).observe(seconds)
+        for event in Event:
+            self._rows.labels(self._account, event).inc(counts.get(event, 0))
+        self._rejected.labels(self._account).inc(counts.get("rejected", 0))
+
+    def inventory(
+        self, *, numbers: Mapping[str, int], withheld: int, last_success: datetime | None
+    ) -> None:
+        """
+        Show what the tables say.
+
+        Args:
+            numbers: How many, by lifecycle.
+            withheld: By the last run that published.
+            last_success: The end of that run.
+        """
+        for lifecycle in Lifecycle:
+            self._numbers.labels(self._account, lifecycle).set(numbers.get(lifecycle, 0))
+        self._withheld.labels(self._account).set(withheld)
+        if last_success is not None:
+            self._last_success.labels(self._account).set(last_success.timestamp())
+
+    def scheduled(self, next_run: datetime | None, interval: float) -> None:
+        """
+        Show when the next run is due, and how far they lie apart at most, in seconds.
+        """
+        self._next_run.labels(self._account).set(next_run.timestamp() if next_run else 0)
+        self._interval.labels(self._account).set(interval)
+
+    def standing_by(self, *, standby: bool) -> None:
+        """
+        Show whether another worker leads.
+        """
+        self._standby.labels(self._account).set(standby)
+
+    def write(self, path: Path) -> None:
+        """
+        Write all metrics to a file, in one step, for node_exporter's textfile collector.
+
+        Raises:
+            ConfigurationError: The file can't be written.
+        """
+        try:
+            write_to_textfile(str(path), self.registry)
+        except OSError as exc:
+            raise ConfigurationError(f"--metrics-file: {path}: {exc.strerror}.") from None
+
+    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
+        return Gauge(f"syncsvc_{name}", says, ["account", *labels], registry=self.registry)
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(f"syncsvc_{name}", says, ["account", *labels], registry=self.registry)

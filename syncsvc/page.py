@@ -1,0 +1,113 @@
+"""
+The worker's status page: how every account stands, for people.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from syncsvc import __version__, db, render, reports, runs, status
+from syncsvc.errors import SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Engine
+
+    from syncsvc.status import Standing
+
+RUNS_SHOWN = 10
+CHANGES_SHOWN = 20
+UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+class Now(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How this worker is.
+
+    Attributes:
+        says: What came of the last run that was due.
+    """
+
+    account: str
+    role: str
+    says: str
+    next_run: datetime | None
+    turns: bool
+
+
+class StatusPage:
+    """
+    The page, made anew at each call.
+
+    Args:
+        engine: Gives the database to read; it may change when credentials do.
+        now: Tells how the worker is.
+    """
+
+    def __init__(self, engine: Callable[[], Engine], now: Callable[[], Now]) -> None:
+        self._engine = engine
+        self._now = now
+        environment = Environment(
+            loader=PackageLoader("syncsvc"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters.update(when=_when, count=_count, age=age, what=render.plain_changes)
+        self._template = environment.get_template("status.html.j2")
+
+    def __call__(self) -> str:
+        """
+        The page as HTML; where the database is away it says so.
+        """
+        found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
+        try:
+            with db.translated(), self._engine().connect() as connection:
+                for account in status.accounts(connection):
+                    standing = status.standing(connection, account)
+                    last_runs = reports.last_runs(connection, account, RUNS_SHOWN)
+                    found["accounts"].append((standing, last_runs))
+                found["changes"] = status.latest_changes(connection, CHANGES_SHOWN)
+        except SyncError as exc:
+            found["problem"] = str(exc)
+        return self._template.render(
+            **found, now=runs.now(), worker=self._now(), version=__version__, health=health
+        )
+
+
+def health(standing: Standing) -> str:
+    """
+    How an account is, in one word: good, look (withheld or rejected), bad, or new.
+    """
+    if standing.trouble:
+        return "bad"
+    if standing.last_published is None:
+        return "new"
+    return "look" if standing.withheld or standing.last_published["rejected"] else "good"
+
+
+def age(length: timedelta) -> str:
+    """
+    A length of time in its two largest units.
+    """
+    left = max(int(length.total_seconds()), 0)
+    parts: list[str] = []
+    for size, unit in UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _when(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "-"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
