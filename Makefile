@@ -7,7 +7,7 @@ EXAMPLES ?= 5000
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage soak check format lock build wheel-check clean
+.PHONY: help install demo test coverage pictures soak check format lock build wheel-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ coverage: install ## Run what covers the code, slower, and fail below 95 % of li
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term -k "not postgresql" \
 		--ignore tests/test_faults.py --ignore tests/test_crashes.py --ignore tests/test_model.py \
 		--ignore tests/test_properties.py --ignore tests/test_scale.py --ignore tests/test_security.py
+
+pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
+	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_page.py -k "light-desktop or dark-phone"
 
 soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n
 	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 tests/test_model.py tests/test_properties.py

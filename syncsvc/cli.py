@@ -191,7 +191,7 @@ def run(
 
     Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
 
-    Example: [bold]SYNCSVC_SCHEDULE=15m syncsvc run[/bold]
+    Example: [bold]syncsvc run[/bold]
     """
     from syncsvc import service
 

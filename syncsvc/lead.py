@@ -75,7 +75,7 @@ class Lead:
 
     def _hold_session(self) -> bool:
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        key = db.lock_key(f"worker:{self._account}")
+        key = db.lock_key(f"worker\n{self._account}")  # no account's name has a newline
         if connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one():
             self._connection = connection
             return True

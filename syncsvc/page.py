@@ -4,13 +4,16 @@ The worker's status page: how every account stands, for people.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from syncsvc import __version__, db, render, reports, runs, status
 from syncsvc.errors import SyncError
+from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
 
 RUNS_SHOWN = 10
 CHANGES_SHOWN = 20
+BADGES = {
+    RunState.RUNNING: "",
+    RunState.SUCCEEDED: "ok",
+    RunState.WITHHELD: "look",
+    RunState.FAILED: "wrong",
+    RunState.CRASHED: "wrong",
+}
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -59,7 +69,9 @@ class StatusPage:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters.update(when=_when, count=_count, age=age, what=render.plain_changes)
+        environment.filters.update(
+            when=_when, count=_count, age=age, took=_took, what=_what, quoted=shlex.quote
+        )
         self._template = environment.get_template("status.html.j2")
 
     def __call__(self) -> str:
@@ -77,19 +89,26 @@ class StatusPage:
         except SyncError as exc:
             found["problem"] = str(exc)
         return self._template.render(
-            **found, now=runs.now(), worker=self._now(), version=__version__, health=health
+            **found,
+            now=runs.now(),
+            worker=self._now(),
+            version=__version__,
+            health=health,
+            badge=_badge,
         )
 
 
-def health(standing: Standing) -> str:
+def health(standing: Standing) -> tuple[str, str]:
     """
-    How an account is, in one word: good, look (withheld or rejected), bad, or new.
+    How an account is: a class of the style sheet, and a word.
     """
     if standing.trouble:
-        return "bad"
+        return "wrong", "failing"
     if standing.last_published is None:
-        return "new"
-    return "look" if standing.withheld or standing.last_published["rejected"] else "good"
+        return "look", "first run"
+    if standing.withheld or standing.last_published["rejected"]:
+        return "look", "needs a look"
+    return "ok", "up to date"
 
 
 def age(length: timedelta) -> str:
@@ -103,6 +122,18 @@ def age(length: timedelta) -> str:
             parts.append(f"{left // size} {unit}")
             left %= size
     return " ".join(parts[:2]) or "0 s"
+
+
+def _badge(state: str) -> Markup:
+    return Markup('<span class="badge {}">{}</span>').format(BADGES[RunState(state)], state)
+
+
+def _took(run: dict[str, Any]) -> str:
+    return f"{(run['finished_at'] - run['started_at']).total_seconds():,.1f} s"
+
+
+def _what(row: dict[str, Any]) -> list[str]:
+    return render.plain_changes(row).splitlines()
 
 
 def _when(moment: datetime | None) -> str:

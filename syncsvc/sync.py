@@ -205,8 +205,8 @@ def _record_failure(
         effect, and the answer to that was lost.
     """
     known = isinstance(exc, SyncError | DBAPIError) or not isinstance(exc, Exception)
-    context = _run_context(job, progress)
-    log.error("sync.failed", **context, error=failure_text(exc), exc_info=None if known else exc)
+    failed = progress.summary(job, RunState.FAILED, error=failure_text(exc))
+    log.error("sync.failed", **msgspec.structs.asdict(failed), exc_info=None if known else exc)
     run = progress.run
     if run is None:
         return None
@@ -216,6 +216,7 @@ def _record_failure(
             runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
             row = runs.published(fresh, run)
     except DBAPIError as again:
+        context = _run_context(job, progress)
         log.error("sync.failure_not_recorded", **context, error=str(db.translation(again)))  # noqa: TRY400 - it is no bug
         return None
     return _published_after_all(job, progress, row) if row else None

@@ -21,7 +21,7 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
-from support import Clock, Result, Watch, api_for, profile
+from support import Clock, Result, Watch, api_for, needs, profile
 from syncsvc import db, migrate
 from syncsvc.cli import main
 from syncsvc.job import Job
@@ -31,6 +31,8 @@ from syncsvc.schema import metadata
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from playwright.sync_api import Browser
+
     from syncsvc.provider import NumberApi
 
 DATABASES = ("sqlite", "postgresql")
@@ -38,6 +40,15 @@ TEMPLATE = "syncsvc_template"
 TABLES = ", ".join(metadata.tables)
 KEPT = {"alembic_version", *metadata.tables}
 SOAKED = "soaked"
+QUIET_CHROMIUM = [
+    "--no-sandbox",  # as root it has none
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 names = count(1)
 
 
@@ -263,6 +274,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("soak")
     told = " and ".join(sorted(filter(None, databases)))
     terminalreporter.line(f"{total['sequences']} sequences, {total['runs']} runs, on {told}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """
+    Debian's Chromium, which asks nobody for anything.
+    """
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - most tests need no browser
+
+    path = needs("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET_CHROMIUM)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

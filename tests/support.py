@@ -5,11 +5,13 @@ What several tests build.
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import select
 
@@ -49,6 +51,17 @@ settings.register_profile(
     print_blob=True,
 )
 profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+
+
+def needs(tool: str) -> str:
+    """
+    The path of a program that the machine may lack: skips without it, but fails where CI is set.
+    """
+    found = shutil.which(tool)
+    if found is None:
+        refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+        refuse(f"{tool} is not installed; .ci/run says which of Debian's packages has it")
+    return found
 
 
 class Result(NamedTuple):
