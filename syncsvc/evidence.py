@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from syncsvc.plan import credible_absences, credible_cancellations, not_listed, tells_news
-from syncsvc.records import Number
+from syncsvc.records import Number, Reject
 from syncsvc.schema import numbers
 from syncsvc.search import Inquiry, Outcome
 from syncsvc.stage import (
@@ -127,7 +127,7 @@ def judge(
     connection: Connection,
     scope: Scope,
     stage: Stage,
-    search: Callable[[Sequence[Inquiry]], Mapping[str, Number | Outcome]],
+    search: Callable[[Sequence[Inquiry]], Mapping[str, Number | Reject | Outcome]],
 ) -> Verdict:
     """
     Fill `credible_cancellations` and `credible_absences`; stage the numbers that are found.
@@ -144,7 +144,7 @@ def judge(
             return Verdict()
         inquiries = _worth_a_search(connection, scope, empty_listing=empty_listing)
     outcomes = search(inquiries)
-    stage.add_found(row for row in outcomes.values() if isinstance(row, Number))
+    stage.add_found(row for row in outcomes.values() if not isinstance(row, Outcome))
     with connection.begin():
         rows = [(uuid, _word(outcome)) for uuid, outcome in outcomes.items()]
         copy_into(connection, searched_numbers, rows)
@@ -153,8 +153,17 @@ def judge(
         return _verdict(connection)
 
 
-def _word(outcome: Number | Outcome) -> str:
-    return FOUND if isinstance(outcome, Number) else outcome.value
+def _word(outcome: Number | Reject | Outcome) -> str:
+    """
+    What the verdict makes of a search; of a row that can't be read, nothing.
+    """
+    match outcome:
+        case Number():
+            return FOUND
+        case Reject():
+            return Outcome.UNSURE.value
+        case _:
+            return outcome.value
 
 
 def _note_missing(connection: Connection, scope: Scope) -> None:
@@ -188,13 +197,15 @@ def _may_infer(connection: Connection, scope: Scope) -> bool:
 
 def _worth_a_search(connection: Connection, scope: Scope, *, empty_listing: bool) -> list[Inquiry]:
     """
-    The missing numbers to search for, as many as a run may: those with an entry first.
+    The missing numbers to search for, as many as a run may.
+
+    Those without an entry come first: nothing else can tell of them.
     """
     hopeless = _hopeless(connection, scope, empty_listing=empty_listing)
     query = (
         select(missing.uuid, missing.number, missing.number_e164)
         .where(or_(missing.entered, literal(not hopeless)))
-        .order_by(missing.entered.desc(), missing.number_e164, missing.uuid)
+        .order_by(missing.entered, missing.number_e164, missing.uuid)
         .limit(SEARCHES_AT_MOST)
     )
     rows = connection.execute(query)

@@ -29,7 +29,14 @@ from syncsvc.plan import (
     planned_numbers,
 )
 from syncsvc.schema import address_history, addresses, number_history, numbers, sync_rejects
-from syncsvc.stage import ADDRESS_FIELDS, NUMBER_FIELDS, count, staged_numbers, staged_rejects
+from syncsvc.stage import (
+    ADDRESS_FIELDS,
+    NUMBER_FIELDS,
+    OF_A_SEARCH,
+    count,
+    staged_numbers,
+    staged_rejects,
+)
 from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
 
 if TYPE_CHECKING:
@@ -225,13 +232,15 @@ def _counts(connection: Connection) -> dict[str, int]:
     )
     events[Event.PROVISIONED] += beginnings
     staged = staged_numbers.c
-    readable = not_(staged.rejected)
+    searched = staged.walk == OF_A_SEARCH
+    readable = and_(not_(staged.rejected), not_(searched))
     listed_live = count(connection, staged_numbers, readable, staged.lifecycle == Lifecycle.LIVE)
     changed_live = count(
         connection,
         planned_numbers,
         planned.lifecycle == Lifecycle.LIVE,
         planned.evidence == Evidence.LISTING,
+        planned.uuid.not_in(select(staged.uuid).where(searched)),
     )
     return {
         "listed": count(connection, staged_numbers, readable),

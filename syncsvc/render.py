@@ -27,7 +27,7 @@ EVENT_COLOURS = {
 }
 WITHHELD = """\
 Cancellations were withheld: the numbers stay live until the provider shows that they are gone.
-To look:   syncsvc sync --dry-run
+To look:   syncsvc sync --dry-run --allow-mass-cancel
 To accept: syncsvc sync --allow-mass-cancel"""
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
 

@@ -12,7 +12,6 @@ import structlog
 
 from syncsvc.errors import DeadlineExceeded, SyncError
 from syncsvc.fetchers import InPlace
-from syncsvc.records import Number
 from syncsvc.walk import Walk
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from syncsvc.fetchers import Fetchers
     from syncsvc.provider import NumberApi
+    from syncsvc.records import Number, Reject
 
 log = structlog.get_logger(__name__)
 
@@ -50,15 +50,18 @@ def look_for(
     api: NumberApi,
     fetchers: Fetchers,
     seconds_left: Callable[[], float],
-) -> dict[str, Number | Outcome]:
+) -> dict[str, Number | Reject | Outcome]:
     """
     Search for numbers, several at once; what comes out of each, by uuid.
+
+    Returns:
+        The number's own row, be it one that can't be read, where the search shows it.
 
     Raises:
         DeadlineExceeded: The run's time is up.
     """
 
-    def look(inquiry: Inquiry) -> Number | Outcome:
+    def look(inquiry: Inquiry) -> Number | Reject | Outcome:
         return _look(inquiry, api, seconds_left)
 
     waiting = [(inquiry.uuid, fetchers.submit(look, inquiry)) for inquiry in inquiries]
@@ -71,7 +74,9 @@ def look_for(
             future.cancel()
 
 
-def _look(inquiry: Inquiry, api: NumberApi, seconds_left: Callable[[], float]) -> Number | Outcome:
+def _look(
+    inquiry: Inquiry, api: NumberApi, seconds_left: Callable[[], float]
+) -> Number | Reject | Outcome:
     walk = Walk(lambda index: api.search_page(inquiry.digits, index), InPlace(), seconds_left)
     try:
         return _find(inquiry.uuid, walk)
@@ -82,13 +87,13 @@ def _look(inquiry: Inquiry, api: NumberApi, seconds_left: Callable[[], float]) -
         return Outcome.UNSURE
 
 
-def _find(uuid: str, walk: Walk) -> Number | Outcome:
+def _find(uuid: str, walk: Walk) -> Number | Reject | Outcome:
     seen: set[str] = set()
     for page in walk:
         for row in page.rows:
             if row.uuid is None:
                 return Outcome.UNSURE
             if row.uuid == uuid:
-                return row if isinstance(row, Number) else Outcome.UNSURE
+                return row
             seen.add(row.uuid)
     return Outcome.GONE if walk.prove(len(seen)).complete else Outcome.UNSURE

@@ -108,6 +108,7 @@ staged_cancelled = Table(
 staged_cancelled_by_uuid = Index("ix_staged_cancelled_uuid", staged_cancelled.c.uuid)
 
 LISTED = (staged_numbers, staged_addresses, staged_rejects)
+OF_A_SEARCH = 0  # in the place of a walk's number
 BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
 
 
@@ -154,11 +155,13 @@ class Stage:
                 read.append((self._walk, self._seq, True, *_blank(row)))
         self._copy({staged_numbers: read, staged_addresses: found, staged_rejects: rejects})
 
-    def add_found(self, rows: Iterable[Number]) -> None:
+    def add_found(self, rows: Iterable[Number | Reject]) -> None:
         """
-        Put numbers aside that a search found, though the listing does not hold them.
+        Put rows aside that a search found, though the listing does not hold them.
         """
-        self.add(Page(rows=list(rows), num_results=None, paginates=None), index=0)
+        self._walk = OF_A_SEARCH
+        told = [_prefixed(row, "search") if isinstance(row, Reject) else row for row in rows]
+        self.add(Page(rows=told, num_results=None, paginates=None), index=0)
 
     def add_cancelled(self, page: Page, index: int) -> None:
         """
@@ -260,6 +263,13 @@ def _keep_latest_of(connection: Connection, table: Table) -> None:
     later = table.alias("later")
     superseded = exists().where(later.c.uuid == table.c.uuid, later.c.seq > table.c.seq)
     connection.execute(delete(table).where(superseded))
+
+
+def _prefixed(row: Reject, source: str) -> Reject:
+    """
+    A reject that says where it stood, where that was not the listing.
+    """
+    return msgspec.structs.replace(row, reason=f"{source}: {row.reason}")
 
 
 def _blank(row: Reject) -> tuple[Any, ...]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from syncsvc.records import Number
+    from syncsvc.records import Number, Reject
     from syncsvc.search import Inquiry, Outcome
     from syncsvc.walk import Proof
 
@@ -96,7 +96,7 @@ def _judge_missing(
     """
     scope = Scope(account=job.account, complete=proof.complete, guard=job.guard)
 
-    def search(inquiries: Sequence[Inquiry]) -> Mapping[str, Number | Outcome]:
+    def search(inquiries: Sequence[Inquiry]) -> Mapping[str, Number | Reject | Outcome]:
         return look_for(inquiries, job.api, fetchers, progress.seconds_left)
 
     return evidence.judge(connection, scope, stage, search)
@@ -149,7 +149,7 @@ def _tell(summary: Summary, verdict: Verdict) -> None:
             "sync.cancellations_withheld",
             count=verdict.withheld,
             first=verdict.first_withheld,
-            to_look="syncsvc sync --dry-run",
+            to_look="syncsvc sync --dry-run --allow-mass-cancel",
             to_accept="syncsvc sync --allow-mass-cancel",
         )
     log.info("sync.finished", **msgspec.structs.asdict(summary))

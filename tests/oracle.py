@@ -239,8 +239,10 @@ class Oracle:
         self.counts: dict[str, int] = {}
         self._run_id = 0
         self._at = self._before = datetime.min.replace(tzinfo=UTC)
+        self._untouched: set[str] = set()  # live in this run, and as they were
         self._nameless = False  # this run has read a row without a uuid
         self._any_found = False  # a search of this run has found a number
+        self._blurred: set[str] = set()  # a search of this run showed a row that can't be read
 
     def run(self, view: View, run_id: int, at: datetime) -> None:
         """
@@ -248,6 +250,7 @@ class Oracle:
         """
         self._run_id, self._before, self._at = run_id, self._at, at
         self._nameless = False
+        self._untouched = set()
         self.counts = dict.fromkeys(
             ("added", "provisioned", "cancelled", "reinstated", "changed", "unchanged"), 0
         )
@@ -266,16 +269,18 @@ class Oracle:
         }
         missing = live - present - unreadable
         absent = set() if self._nameless else missing - set(news)
-        listed |= self._search(view, missing & set(news), absent, news, shown)
+        self.counts["listed"] = len(listed)
+        found = self._search(view, missing & set(news), absent, news, shown)
+        listed |= found
         absent -= set(listed)
         for uuid, number in listed.items():
             self._listed(uuid, number)
         for uuid, entry in news.items():
-            if uuid not in listed:
+            if uuid not in listed and uuid not in self._blurred:
                 self._listed(uuid, entry, "cancelled_listing")
         for number_id, content in (of_entries | shown).items():
             self._address(number_id, content)
-        self.counts["listed"] = len(listed)
+        self.counts["unchanged"] = len(self._untouched - set(found))
         self._take_from_absence(view, absent, live)
 
     def _read(self, rows: list[Row], shown: dict[int, Row]) -> dict[str, Row]:
@@ -327,6 +332,7 @@ class Oracle:
         if view.listed or view.lifted:
             wanted |= absent
         found: dict[str, Row] = {}
+        self._blurred.clear()
         for uuid in wanted:
             row = view.finds(uuid, self.numbers[uuid]["number"])
             if row is not None:
@@ -334,7 +340,9 @@ class Oracle:
                     found[uuid], addresses = read_number(row)
                     shown |= addresses
                 except Unreadable:
-                    pass
+                    self._blurred.add(uuid)
+                    self.rejects.append((self._run_id, uuid))
+                    self.counts["rejected"] += 1
         self._any_found = bool(found)
         return found
 
@@ -408,7 +416,7 @@ class Oracle:
         if changes:
             self._write(uuid, new, event, stamp, changes, evidence)
         elif new["lifecycle"] == "live":
-            self.counts["unchanged"] += 1
+            self._untouched.add(uuid)
 
     def _write(
         self,

@@ -472,6 +472,7 @@ def test_a_number_that_a_search_finds_is_published_as_it_stands(watch: Watch) ->
 
     assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 0, 0)
     assert (summary.changed, summary.address_changes) == (1, 1)
+    assert (summary.listed, summary.unchanged) == (1, 1)  # neither was read from the listing
     assert watch.events(1) == ["provisioned"]
     assert last(watch, 2)["changes"].keys() == {"status", "number_address_id"}
     assert detail(watch)["found"] == 2
@@ -518,21 +519,34 @@ def test_a_search_that_fails_leaves_its_number_as_it_was(watch: Watch, fault: Fa
     assert (again.state, again.cancelled, again.withheld) == ("succeeded", 1, 0)
 
 
-@pytest.mark.parametrize(
-    "found", [number_row(1, **UNREADABLE), {"number_e164": "+441245000001"}], ids=["it", "another"]
-)
-def test_an_unreadable_row_in_a_search_result_leaves_the_number_as_it_was(
-    watch: Watch, found: Row
-) -> None:
+def test_an_unreadable_row_without_a_uuid_in_a_search_result_proves_nothing(watch: Watch) -> None:
     """
-    Whether that row is the number's own can't be told, or what it says can't.
+    Whether that row is the number's own can't be told, so that the number stays as it was.
     """
     show(watch, live(2))
     before = watch.number()
-    summary = show(watch, [number_row(2)], found=[found])
+    summary = show(watch, [number_row(2)], found=[{"number_e164": "+441245000001"}])
 
     assert (summary.state, summary.cancelled, summary.withheld) == ("withheld", 0, 1)
     assert watch.number() == before
+
+
+@pytest.mark.parametrize("entries", [[], [entry()]], ids=["absent", "entered"])
+def test_a_number_that_a_search_shows_unreadably_stays_as_it_was(
+    watch: Watch, engine: Engine, entries: list[Row]
+) -> None:
+    """
+    Its row is kept as a reject, and nothing is taken for a cancellation.
+    """
+    show(watch, live(2))
+    before = watch.number()
+    summary = show(watch, [number_row(2)], entries, [number_row(1, **UNREADABLE)])
+
+    assert (summary.cancelled, summary.rejected, summary.listed) == (0, 1, 1)
+    assert watch.number() == before
+    (reject,) = rows_of(engine, sync_rejects)
+    assert (reject["uuid"], json.loads(reject["payload"])["monthly_charge"]) == (uuid_at(1), "x")
+    assert reject["reason"].startswith("search: monthly_charge: ")
 
 
 def test_a_run_searches_for_200_numbers_at_most(watch: Watch) -> None:
@@ -548,6 +562,20 @@ def test_a_run_searches_for_200_numbers_at_most(watch: Watch) -> None:
     assert (SEARCHES_AT_MOST, asked_first, len(searches(watch.sandbox))) == (200, 200, 205)
     assert (first.state, first.cancelled, first.withheld) == ("withheld", 200, 5)
     assert (second.state, second.cancelled, second.withheld) == ("succeeded", 5, 0)
+
+
+def test_what_the_cancelled_listing_tells_takes_no_search_from_an_absence(watch: Watch) -> None:
+    """
+    Absences are searched for first, since an entry beside a proved listing is evidence by itself.
+    """
+    show(watch, live(SEARCHES_AT_MOST + 2))
+    entries = [entry(place) for place in range(1, SEARCHES_AT_MOST)]
+    summary = show(watch, live(1, first=SEARCHES_AT_MOST + 2), entries, guard=NEVER)
+
+    assert (summary.state, summary.withheld) == ("succeeded", 0)
+    assert summary.cancelled == SEARCHES_AT_MOST + 1
+    assert len(searches(watch.sandbox)) == SEARCHES_AT_MOST
+    assert {f"{SEARCHES_AT_MOST + n:06d}" for n in (0, 1)} <= set(searches(watch.sandbox))
 
 
 @pytest.mark.parametrize(
@@ -744,7 +772,7 @@ def test_the_warning_names_ten_numbers_and_both_commands(watch: Watch) -> None:
     assert (warning["log_level"], warning["count"]) == ("warning", 15)
     first = [f"+441245{place:06d}" for place in range(6, 6 + WITHHELD_NAMED)]
     assert warning["first"] == detail(watch)["first_withheld"] == first
-    assert warning["to_look"] == "syncsvc sync --dry-run"
+    assert warning["to_look"] == "syncsvc sync --dry-run --allow-mass-cancel"
     assert warning["to_accept"] == "syncsvc sync --allow-mass-cancel"
 
 
@@ -778,7 +806,7 @@ def test_withheld_cancellations_exit_with_3(watch: Watch, command: Callable[...,
 
     assert (planned.code, done.code, runs_after_plan) == (3, 3, 1)
     for result in (planned, done):
-        assert "syncsvc sync --dry-run" in result.out
+        assert "syncsvc sync --dry-run --allow-mass-cancel" in result.out
         assert "syncsvc sync --allow-mass-cancel" in result.out
         assert "+441245000006" in result.err
     assert watch.last_run()["state"] == "withheld"
