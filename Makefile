@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 EXAMPLES ?= 5000
+SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
@@ -34,8 +35,10 @@ coverage: install ## Run what covers the code, slower, and fail below 95 % of li
 pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
 	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_page.py -k "light-desktop or dark-phone"
 
-soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n
-	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 tests/test_model.py tests/test_properties.py
+soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat
+	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
+	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
+		--hypothesis-seed $(SEED) tests/test_model.py tests/test_properties.py
 
 check: install ## Lint, format, types, import layers and docstrings of tests
 	$(BIN)/ruff check .

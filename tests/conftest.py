@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections import Counter
+import threading
+from collections import Counter, defaultdict
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
@@ -210,6 +211,9 @@ def sandbox(shared_sandbox: Sandbox) -> Sandbox:
     """
     A simulated provider without numbers, faults or memories.
     """
+    for thread in threading.enumerate():
+        if thread.name.startswith("fetch-"):
+            thread.join(timeout=1)  # it may still ask for a page, for the test before
     shared_sandbox.reset(Inventory())
     shared_sandbox.before_page = None
     return shared_sandbox
@@ -264,16 +268,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """
     if profile is not settings.get_profile("soak"):
         return
-    total: Counter[str] = Counter()
-    databases = set()
+    counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for report in (each for some in terminalreporter.stats.values() for each in some):
         of_test = dict(report.user_properties) if getattr(report, "when", "") == "teardown" else {}
         figures = dict(of_test.get(SOAKED, {}))
-        databases.add(figures.pop("database", None))
-        total.update(figures)
-    terminalreporter.section("soak")
-    told = " and ".join(sorted(filter(None, databases)))
-    terminalreporter.line(f"{total['sequences']} sequences, {total['runs']} runs, on {told}")
+        if figures:
+            counted[figures.pop("database")].update(figures)
+    seed = terminalreporter.config.getoption("--hypothesis-seed")
+    terminalreporter.section(f"soak with the seed {seed}")
+    for kind, figures in sorted(counted.items()):
+        told = ", ".join(f"{count} {what}" for what, count in figures.items())
+        terminalreporter.line(f"{kind}: {told}")
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ PUBLISHED = (numbers, addresses, number_history, address_history)
 
 settings.register_profile(
     "usual",
-    max_examples=25,
+    max_examples=75,
     derandomize=True,  # the soak is where new sequences are looked for
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
