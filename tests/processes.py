@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from syncsvc.sandbox import Sandbox
 
-PATIENCE = 20.0  # seconds
+PATIENCE = 60.0  # seconds
 MAIN = "from syncsvc.cli import main; main()"
 LOOK = 0.02  # seconds between looks
 

@@ -8,14 +8,15 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select, text
 
-from processes import Workers, eventually, free_port
+from processes import PATIENCE, Workers, eventually, free_port
 from support import number_row, published, rows_of
-from syncsvc import migrate
+from syncsvc import db, migrate
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema import sync_runs
 
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 SHORT_GRACE = "import syncsvc.worker; syncsvc.worker.GRACE = 0.3"
 STOPS = [signal.SIGTERM, signal.SIGINT]
+STUCK = """
+import time, syncsvc.sync, syncsvc.worker
+syncsvc.worker.LATE = 0.2
+syncsvc.sync.run_once = lambda job: time.sleep(600)
+"""
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ class Gate:
         Let a page through when the gate is open.
         """
         self.reached.set()
-        self.opened.wait(30)
+        self.opened.wait(2 * PATIENCE)
 
 
 def last_run(engine: Engine) -> tuple[str, str, str | None]:
@@ -151,7 +157,7 @@ def test_a_run_under_way_may_end(
     After SIGTERM or SIGINT the run under way publishes, and no other begins.
     """
     with workers.worker() as worker:
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(PATIENCE)
         worker.signal(stop)
         time.sleep(0.2)
         gate.opened.set()
@@ -170,10 +176,10 @@ def test_a_run_that_takes_too_long_is_rolled_back(
     A run that does not end within the grace after a signal is recorded as failed.
     """
     with workers.worker(patch=SHORT_GRACE) as worker:
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(PATIENCE)
         worker.signal(stop)
 
-        assert 0 == worker.ended(5)
+        assert 0 == worker.ended()
     assert ("startup", "failed", "Interrupted.") == last_run(engine)
     assert [] == published(engine)["numbers"]
 
@@ -183,12 +189,12 @@ def test_a_second_signal_ends_the_run_at_once(workers: Workers, gate: Gate, engi
     Who asks twice does not wait for the grace, and is told that the run was interrupted.
     """
     with workers.worker() as worker:
-        assert gate.reached.wait(20)
+        assert gate.reached.wait(PATIENCE)
         worker.signal(signal.SIGTERM)
         time.sleep(0.1)
         worker.signal(signal.SIGTERM)
 
-        assert 130 == worker.ended(5)
+        assert 130 == worker.ended()
     assert ("startup", "failed", "Interrupted.") == last_run(engine)
 
 
@@ -202,7 +208,7 @@ def test_a_run_that_waits_for_a_table_is_cut_short_too(workers: Workers, engine:
         eventually(lambda: rows_of(engine, sync_runs))
         worker.signal(signal.SIGTERM)
 
-        assert 0 == worker.ended(5)
+        assert 0 == worker.ended()
     assert ("startup", "failed", "Interrupted.") == last_run(engine)
 
 
@@ -264,7 +270,7 @@ def test_systemd_is_told(workers: Workers, tmp_path: Path) -> None:
     """
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(str(tmp_path / "notify"))
-    told.settimeout(20)
+    told.settimeout(PATIENCE)
     systemd = {"notify_socket": str(tmp_path / "notify"), "watchdog_usec": "200000"}
     with told, workers.worker(**systemd) as worker:
         said = [told.recv(4096).decode()]
@@ -329,7 +335,7 @@ def test_a_database_that_is_away_is_waited_for(workers: Workers) -> None:
         assert not worker.ready()["ready"]
         assert "refused" in worker.ready()["problems"][0].lower()
         assert worker.get("/livez").status_code == 200
-        assert "The database can't be read" in worker.get("/").text
+        assert "no database" in worker.get("/").text
         worker.signal(signal.SIGTERM)
         assert 0 == worker.ended()
 
@@ -403,3 +409,84 @@ def test_without_a_port_nothing_is_served(workers: Workers, engine: Engine) -> N
         eventually(lambda: len(rows_of(engine, sync_runs)) >= 2)
 
         assert "http.listening" not in worker.log()
+
+
+def test_a_failed_run_is_tried_again_sooner(workers: Workers, sandbox: Sandbox) -> None:
+    """
+    After a failure the next run does not wait for the schedule.
+    """
+    sandbox.inject(Fault(kind="reset"))
+    soon = "import syncsvc.worker; syncsvc.worker.FIRST_RETRY = 0.2"
+    with workers.worker(schedule="6h", patch=soon) as worker:
+        eventually(lambda: worker.runs("failed") == 1 and worker.runs("succeeded") == 1)
+
+        due = worker.metric("syncsvc_next_run_timestamp_seconds") or 0.0
+        assert due - time.time() > 21000
+
+
+def test_somebody_elses_run_is_left_alone(workers: Workers, engine: Engine) -> None:
+    """
+    While `syncsvc sync` holds the run's lock, the worker waits for its next turn.
+    """
+    with engine.connect() as connection, workers.worker() as worker:
+        with db.only_run(connection, "default"):
+            eventually(lambda: "worker.run_left" in worker.log())
+            assert 0.0 == worker.runs() == worker.runs("failed")
+
+        eventually(lambda: worker.runs() >= 1)
+
+
+def heard(manager: socket.socket) -> list[bytes]:
+    """
+    All that is said until it is quiet for a second.
+    """
+    manager.settimeout(1.0)
+    said: list[bytes] = []
+    with suppress(TimeoutError):
+        while True:
+            said.append(manager.recv(4096))
+    return said
+
+
+def test_a_stuck_run_is_not_alive(workers: Workers, tmp_path: Path) -> None:
+    """
+    A run that ignores its deadline takes liveness away, and systemd hears no more of the worker.
+    """
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.bind(str(tmp_path / "notify"))
+    systemd = {"notify_socket": str(tmp_path / "notify"), "watchdog_usec": "200000"}
+    with told, workers.worker(patch=STUCK, run_deadline="1s", **systemd) as worker:
+        eventually(lambda: worker.get("/livez").status_code == 503)
+
+        assert b"WATCHDOG=1" in heard(told)
+        assert [] == heard(told)
+
+
+def test_no_secret_is_shown(workers: Workers, engine: Engine) -> None:
+    """
+    Whatever the worker shows while its token is refused, the token is not in it.
+    """
+    secret = "hunter2-recognisable-token"
+    with workers.worker(api_token=secret, log_level="debug") as worker:
+        eventually(lambda: worker.runs("failed") >= 1)
+        eventually(lambda: worker.get("/readyz").status_code == 503)
+        shown = [worker.get(path).text for path in ("/", "/readyz", "/livez", "/metrics")]
+
+        assert "401" in shown[0]
+        assert secret not in "".join([*shown, worker.log()])
+    assert not [row for row in rows_of(engine, sync_runs) if secret in str(row)]
+
+
+def test_withheld_cancellations_are_told(workers: Workers, sandbox: Sandbox) -> None:
+    """
+    A worker whose guard trips stays up, and says how many cancellations wait for a person.
+    """
+    sandbox.inventory = Inventory([number_row(place) for place in range(1, 41)])
+    with workers.worker(cancelled_listing="off") as worker:
+        eventually(lambda: worker.runs() >= 1)
+        sandbox.inventory = Inventory([number_row(place) for place in range(1, 11)])
+
+        eventually(lambda: worker.runs("withheld") >= 1)
+        eventually(lambda: worker.metric("syncsvc_cancellations_withheld") == 30.0)
+        assert worker.ready()["ready"]
+        assert "30 cancellations were withheld" in worker.get("/").text
