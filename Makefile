@@ -33,7 +33,7 @@ coverage: install ## Run what covers the code, slower, and fail below 95 % of li
 		--ignore tests/test_properties.py --ignore tests/test_scale.py --ignore tests/test_security.py
 
 pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
-	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_page.py -k "light-desktop or dark-phone"
+	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_status_page.py -k "light-desktop or dark-phone"
 
 soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"

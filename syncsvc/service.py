@@ -12,7 +12,7 @@ from syncsvc import web
 from syncsvc.duty import Duty
 from syncsvc.metrics import Metrics
 from syncsvc.notify import Notifier
-from syncsvc.page import Now, StatusPage
+from syncsvc.status_page import Now, StatusPage
 from syncsvc.worker import Worker
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from support import NEW_YEAR, number_row
 from syncsvc import db
 from syncsvc.duty import Readiness
 from syncsvc.metrics import Metrics
-from syncsvc.page import Now, StatusPage, age
 from syncsvc.sandbox import Fault, Inventory
+from syncsvc.status_page import Now, StatusPage, age
 from syncsvc.web import Pages, served
 
 if TYPE_CHECKING:
