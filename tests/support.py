@@ -129,7 +129,7 @@ def number_row(place: int = 1, details: Row | None = None, **fields: Any) -> Row
     return {**usual, "details": {**usual_details, **(details or {})}, **fields}
 
 
-def address(number: int = 1, **fields: Any) -> Row:
+def address(number: object = 1, **fields: Any) -> Row:
     """
     An address in the provider's wire form.
     """
