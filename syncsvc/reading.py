@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from syncsvc.errors import NoSuchListing
+from syncsvc.stage import says_it_is_live
 from syncsvc.walk import Proof, Walk
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ def read_cancelled_listing(job: Job, stage: Stage, progress: Progress, fetchers:
         said = "off"
     else:
         walk = Walk(job.api.cancelled_page, fetchers, progress.seconds_left)
+        live = 0
         try:
             for page in walk:
                 stage.add_cancelled(page, walk.pages)
+                live += sum(map(says_it_is_live, page.rows))
             said = f"{walk.rows} rows on {walk.pages} pages"
+            said += f", {live} of them live by their own status and no evidence" if live else ""
         except NoSuchListing as exc:
             if job.cancelled_listing == "on":
                 raise

@@ -176,6 +176,8 @@ class Stage:
                 said = (row.uuid, f"cancelled listing: {row.reason}", row.payload)
                 rejects.append((self._walk, self._seq, index, position, *said))
                 continue
+            if says_it_is_live(row):
+                continue
             gone = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
             read.append((self._seq, *msgspec.structs.astuple(gone)[:-1]))
             for address in row.addresses:
@@ -250,6 +252,17 @@ class Stage:
             self._address_seq += 1
             values = msgspec.structs.astuple(address)
             yield (self._walk, self._address_seq, _content(address), *values)
+
+
+def says_it_is_live(row: Number | Reject) -> bool:
+    """
+    Whether an entry of the cancelled listing contradicts it: another status, and no stamp.
+
+    A host that answers with its usual listing there would else cancel what that listing misses.
+    """
+    if isinstance(row, Reject) or row.lifecycle == Lifecycle.CANCELLED:
+        return False
+    return bool(row.status and not row.status.isspace())
 
 
 def _content(address: Address) -> str:

@@ -258,8 +258,8 @@ class Oracle:
         shown: dict[int, Row] = {}
         listed = self._read(view.listed, shown)
         of_entries: dict[int, Row] = {}
-        entries = self._read(view.entries, of_entries)
-        unreadable = {row["uuid"] for row in view.entries} - set(entries)
+        entries = self._read(view.entries, of_entries, entries=True)
+        unreadable = {uuid for run_id, uuid in self.rejects if run_id == self._run_id}
         present = {row["uuid"] for row in view.listed}
         live = {uuid for uuid, row in self.numbers.items() if row["lifecycle"] == "live"}
         news = {
@@ -283,14 +283,21 @@ class Oracle:
         self.counts["unchanged"] = len(self._untouched - set(found))
         self._take_from_absence(view, absent, live)
 
-    def _read(self, rows: list[Row], shown: dict[int, Row]) -> dict[str, Row]:
+    def _read(
+        self, rows: list[Row], shown: dict[int, Row], *, entries: bool = False
+    ) -> dict[str, Row]:
         """
         Read a listing's rows and the addresses in them; reject those that can't be read.
+
+        Entries of the cancelled listing that are live by their own status say nothing.
         """
         numbers: dict[str, Row] = {}
         for sent in rows:
             try:
-                numbers[sent["uuid"]], found = read_number(sent)
+                number, found = read_number(sent)
+                if entries and number["lifecycle"] == "live" and (number["status"] or "").strip():
+                    continue
+                numbers[sent["uuid"]] = number
                 shown |= found
             except Unreadable:
                 known = UUID.fullmatch(sent["uuid"]) is not None

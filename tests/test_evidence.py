@@ -375,6 +375,31 @@ def test_an_entry_beside_an_incomplete_walk_needs_a_search(watch: Watch) -> None
     assert (confirmed.state, confirmed.cancelled, confirmed.withheld) == ("succeeded", 1, 0)
 
 
+def test_an_entry_that_is_live_by_its_own_status_is_no_evidence(watch: Watch) -> None:
+    """
+    A host that answers with its usual listing where the cancelled one is asked for ends no number.
+    """
+    show(watch, live(40))
+    watch.sandbox.inject(Fault(kind="status", endpoint="search", status=403, times=100))
+    mirrored = [*live(40), number_row(41, status="Active")]
+    summary = show(watch, live(20), mirrored)
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("withheld", 0, 20)
+    assert watch.history(41) == []
+    assert "41 of them live" in detail(watch)["cancelled_listing"]
+
+
+@pytest.mark.parametrize("said", [{"status": None}, {"status": " "}, {"status": "cancelled"}])
+def test_an_entry_that_says_nothing_else_is_evidence(watch: Watch, said: Row) -> None:
+    """
+    An entry needs neither a status nor a stamp of its own.
+    """
+    show(watch, live(2))
+    summary = show(watch, [number_row(2)], [entry(cancelled="", **said)])
+
+    assert (summary.cancelled, last(watch)["evidence"]) == (1, "cancelled_listing")
+
+
 def test_the_story_of_a_cancellation_is_told_once(watch: Watch, clock: Clock) -> None:
     """
     A number that came back is not cancelled again by the entry that cancelled it before.
