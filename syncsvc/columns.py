@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
+PERSONAL = {"personal": True}  # a column that may hold a street address, or what was sent of one
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -155,6 +156,7 @@ def changes_column() -> Column[Any]:
     return Column(
         "changes",
         Json,
+        info=PERSONAL,
         comment='Every changed column as {"column": {"old": …, "new": …}}; NULL on a first row. '
         "Amounts are strings with 4 places, times ISO 8601 in UTC.",
     )

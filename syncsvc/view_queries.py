@@ -126,12 +126,14 @@ SPELLS = """told AS (
   SELECT
     account, uuid, event, lifecycle, occurred_at, provisioned_at, valid_from, monthly_charge,
     row_number() OVER in_order AS place,
-    count(CASE WHEN event = 'cancelled' THEN 1 END)
-      OVER (in_order ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS spell,
+    count(CASE WHEN event = 'cancelled' THEN 1 END) OVER in_order
+      - CASE WHEN event = 'cancelled' THEN 1 ELSE 0 END AS spell,
     lag(monthly_charge) OVER in_order AS charge_before,
-    count(monthly_charge) OVER (in_order ROWS UNBOUNDED PRECEDING) AS charges_known
+    count(monthly_charge) OVER in_order AS charges_known
   FROM number_history
-  WINDOW in_order AS (PARTITION BY account, uuid ORDER BY valid_from, id)
+  WINDOW in_order AS (
+    PARTITION BY uuid, account ORDER BY valid_from, id ROWS UNBOUNDED PRECEDING
+  )
 ),
 bounds AS (
   SELECT
