@@ -430,6 +430,18 @@ def test_every_page_has_to_say_the_same_total(totals: tuple[int | None, ...]) ->
     assert not proved(walk, read)
 
 
+def test_the_total_that_was_said_last_is_kept() -> None:
+    """
+    A later page that says no total takes nothing from what an earlier one said.
+    """
+    pages = [page_of(["a", "b"], 5), page_of(["c", "d"], None)]
+
+    walk, read = walk_over(lambda index: pages[index - 1] if index <= len(pages) else None)
+
+    assert (walk.num_results, len(read)) == (5, 4)
+    assert not proved(walk, read)
+
+
 def test_a_total_past_the_end_counts() -> None:
     """
     An empty page past the end that says another total tells of a change.

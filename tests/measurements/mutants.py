@@ -1,0 +1,108 @@
+"""
+Which mutants of a module do its tests let live?
+
+mutmut makes the mutants; it is no dependency and has to be installed for this.
+Each mutant is met by the tests in a process of its own, on SQLite alone, and
+is dead with the first that fails. What lives is printed as a diff.
+
+    .venv/bin/pip install mutmut==3.8.1
+    .venv/bin/python tests/measurements/mutants.py merge tests/test_history.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parents[2]
+COPIED = ("syncsvc", "tests", "migrations", "alembic.ini", "pyproject.toml", "README.md")
+CONFIGURATION = "[mutmut]\nsource_paths=syncsvc\n"
+SECONDS = 300  # a mutant that takes longer hangs, and is dead
+PYTEST = ("pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "not postgresql")
+
+
+def mutated(module: str, home: Path) -> Any:
+    """
+    Copy the project and put a module with all of its mutants in the module's place.
+    """
+    for name in COPIED:
+        source = HERE / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, home / name)
+    (home / "setup.cfg").write_text(CONFIGURATION)
+    path = home / "syncsvc" / f"{module}.py"
+    os.chdir(home)
+    made = import_module("mutmut.mutation.file_mutation").mutate_file_contents(
+        f"syncsvc/{module}.py", path.read_text()
+    )
+    path.write_text(made.code)
+    return made
+
+
+def lives(mutant: str, home: Path, tests: list[str]) -> bool:
+    """
+    Whether all tests pass with this mutant; with none, where the name is empty.
+    """
+    environ = {**os.environ, "MUTANT_UNDER_TEST": mutant}
+    command = [sys.executable, "-m", *PYTEST, *tests]
+    try:
+        ended = subprocess.run(
+            command, cwd=home, env=environ, capture_output=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return ended.returncode == 0
+
+
+def difference(made: Any, mutant: str) -> str:
+    """
+    What a mutant changes in its function.
+    """
+    lines = made.code.splitlines()
+
+    def body(name: str) -> list[str]:
+        span = made.line_span_by_function_name[name]
+        return [line for line in lines[span.start - 1 : span.end] if "def " not in line]
+
+    original = mutant.rpartition("__mutmut_")[0] + "__mutmut_orig"
+    diff = difflib.unified_diff(body(original), body(mutant), lineterm="", n=1)
+    return "\n".join(list(diff)[2:])
+
+
+def main() -> None:
+    """
+    Judge every mutant of a module and print those that live.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("module", help="such as merge")
+    parser.add_argument("tests", nargs="+", help="the files that should notice")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        home = Path(directory)
+        made = mutated(options.module, home)
+        if not lives("", home, options.tests):
+            sys.exit("The tests fail without a mutant.")
+
+        def survives(name: str) -> bool:
+            return lives(f"syncsvc.{options.module}.{name}", home, options.tests)
+
+        names = list(made.mutant_names)
+        with ThreadPoolExecutor(options.workers) as pool:
+            alive = [
+                name for name, told in zip(names, pool.map(survives, names), strict=True) if told
+            ]
+    told = [f"{name}\n{difference(made, name)}\n" for name in alive]
+    sys.stdout.write("\n".join([*told, f"{len(names)} mutants, {len(alive)} of them alive\n"]))
+
+
+if __name__ == "__main__":
+    main()
