@@ -233,31 +233,38 @@ def migrate(
         bool, typer.Option("--check", help="Only tell; exit 1 where the schema is behind.")
     ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the DDL instead.")] = False,
+    reporting_role: Annotated[
+        str | None,
+        typer.Option(
+            help="A role of PostgreSQL that may read tables and views, now and later.",
+            show_default=False,
+        ),
+    ] = None,
+    without_addresses: Annotated[
+        bool, typer.Option("--without-addresses", help="Keep street addresses from that role.")
+    ] = False,
     database_url: DatabaseFlag = None,
 ) -> None:
     """
     Bring the database to the newest schema.
 
-    Example: [bold]syncsvc migrate --check[/bold]
+    Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]
     """
-    from syncsvc import compose, db
     from syncsvc import migrate as schema
+    from syncsvc import upkeep
 
+    if reporting_role is not None and (check or sql):
+        raise typer.BadParameter("--reporting-role goes with neither --check nor --sql.")
+    if without_addresses and reporting_role is None:
+        raise typer.BadParameter("--without-addresses needs --reporting-role.")
     settings = _settings(context, quiet=True, database_url=database_url)
     if sql:
         typer.echo(schema.ddl(settings.database))
         return
-    if check:
-        compose.require_file(settings)
-    engine = compose.engine_from(settings)
-    with db.translated():
-        if not check:
-            schema.upgrade(engine)
-        with engine.connect() as connection:
-            found = schema.current(connection)
-    needed = schema.newest()
-    typer.echo(f"The schema is at {found or 'no revision'}, the newest is {needed}.")
-    raise typer.Exit(0 if found == needed else FAILED)
+    current = upkeep.bring_up(
+        settings, check=check, reporting=reporting_role, addresses=not without_addresses
+    )
+    raise typer.Exit(0 if current else FAILED)
 
 
 @app.command()
