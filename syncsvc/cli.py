@@ -27,6 +27,7 @@ from syncsvc.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from sqlalchemy import Engine
 
@@ -265,6 +266,56 @@ def migrate(
         settings, check=check, reporting=reporting_role, addresses=not without_addresses
     )
     raise typer.Exit(0 if current else FAILED)
+
+
+@app.command()
+def prune(
+    context: typer.Context,
+    keep_history: Annotated[
+        str | None,
+        typer.Option(help="Remove closed history older than this: 90d, 7y.", show_default=False),
+    ] = None,
+    keep_runs: Annotated[
+        str | None, typer.Option(help="Remove runs older than this: 90d, 7y.", show_default=False)
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Remove what was kept for long enough.
+
+    A number's newest row is never removed, and what was known at any time that is kept stays as
+    it is, as do the last runs of the account.
+
+    Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]
+    """
+    from syncsvc import upkeep
+
+    if keep_history is None and keep_runs is None:
+        raise typer.BadParameter("Say what to keep: --keep-history 7y, --keep-runs 90d, or both.")
+    settings = _settings(context, quiet=True, account=account, database_url=database_url)
+    upkeep.prune(
+        settings,
+        history_before=_back_from_now("--keep-history", keep_history),
+        runs_before=_back_from_now("--keep-runs", keep_runs),
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+def _back_from_now(flag: str, length: str | None) -> datetime | None:
+    from syncsvc import config_values, runs
+
+    if length is None:
+        return None
+    try:
+        return config_values.back_from(runs.now(), length)
+    except ValueError as exc:
+        raise typer.BadParameter(f"{flag}: {length!r} {exc}. Write it like 90d or 7y.") from None
 
 
 @app.command()

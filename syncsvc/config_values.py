@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -89,6 +89,30 @@ def _acceptable(length: object) -> timedelta:
     if not timedelta(seconds=1) <= length <= LONGEST_INTERVAL:
         raise ValueError("is too short or too long")
     return length
+
+
+def back_from(now: datetime, length: str) -> datetime:
+    """
+    The time that lies so many days (90d) or calendar years (7y) back.
+
+    Nothing shorter is taken: what is older will be removed, and 6m are six minutes elsewhere.
+    """
+    written = re.fullmatch(r"(\d{1,6})([dy])", length.strip(), re.ASCII)
+    if written is None or int(written[1]) == 0:
+        raise ValueError("is not a time to keep things for")
+    number = int(written[1])
+    try:
+        return now - timedelta(days=number) if written[2] == "d" else _years_back(now, number)
+    except (ValueError, OverflowError):
+        raise ValueError("is too long") from None
+
+
+def _years_back(now: datetime, number: int) -> datetime:
+    """
+    The same day of an earlier year; of a leap day, the day before.
+    """
+    day = 28 if (now.month, now.day) == (2, 29) else now.day
+    return now.replace(year=now.year - number, day=day)
 
 
 def interval_text(length: timedelta) -> str:

@@ -6,11 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 
-from syncsvc import compose, db, migrate, reporting_role
+from syncsvc import compose, db, migrate, reporting_role, retention
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Table
+
     from syncsvc.config import Settings
 
 
@@ -43,3 +48,56 @@ def bring_up(
         left_out = "" if addresses else ", but for street addresses"
         typer.echo(f"The role {reporting!r} may read the tables and views{left_out}.")
     return found == needed
+
+
+def prune(
+    settings: Settings,
+    *,
+    history_before: datetime | None,
+    runs_before: datetime | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """
+    Remove the account's closed history and runs from before, and print how many rows those were.
+
+    Args:
+        dry_run: Count them only.
+        as_json: Print one JSON object and nothing else.
+
+    Raises:
+        RunInProgress: A run of the account is under way; nothing was removed.
+    """
+    compose.require_file(settings)
+    engine = compose.engine_from(settings)
+    chosen = retention.superseded(settings.account, history_before, runs_before)
+    with db.translated(), engine.connect() as connection:
+        migrate.require_current(connection)
+        connection.rollback()
+        rows = (
+            {table.name: retention.count(connection, table, chosen[table]) for table in chosen}
+            if dry_run
+            else _removed(connection, settings.account, chosen)
+        )
+    if as_json:
+        report = {"account": settings.account, "dry_run": dry_run, **rows}
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)))
+        return
+    verb = "would be" if dry_run else "were"
+    for table, removed in rows.items():
+        before = runs_before if table == "sync_runs" else history_before
+        typer.echo(f"{table}: {removed} rows from before {before:%Y-%m-%d %H:%M} {verb} removed.")
+
+
+def _removed(
+    connection: Connection, account: str, chosen: dict[Table, list[ColumnElement[bool]]]
+) -> dict[str, int]:
+    """
+    Remove all that was chosen or nothing, while no run of the account is under way.
+    """
+    with db.only_run(connection, account):
+        connection.execution_options(publishing=True)
+        with connection.begin():
+            return {
+                table.name: retention.remove(connection, table, chosen[table]) for table in chosen
+            }

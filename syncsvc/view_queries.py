@@ -129,7 +129,8 @@ SPELLS = """told AS (
     count(CASE WHEN event = 'cancelled' THEN 1 END) OVER in_order
       - CASE WHEN event = 'cancelled' THEN 1 ELSE 0 END AS spell,
     lag(monthly_charge) OVER in_order AS charge_before,
-    count(monthly_charge) OVER in_order AS charges_known
+    count(monthly_charge) OVER in_order AS charges_known,
+    min(valid_from) OVER in_order AS seen_at
   FROM number_history
   WINDOW in_order AS (
     PARTITION BY uuid, account ORDER BY valid_from, id ROWS UNBOUNDED PRECEDING
@@ -224,17 +225,21 @@ WINDOW so_far AS (PARTITION BY account, country_alpha2 ORDER BY month)"""  # noq
 
 def _charges(words: Words) -> str:
     """
-    Each change of a number's charge by when we knew it; the first one known holds since ever.
+    Each change of a number's charge by when we knew it; the first row's holds since ever.
+
+    Where the first row has none, the first one known holds until that row.
     """
     charge = words.exact("coalesce(monthly_charge, 0)")
     before = words.exact("coalesce(charge_before, 0)")
     return f"""charges AS (
   SELECT
-    account, uuid,
-    CASE WHEN charges_known > 1 OR monthly_charge IS NULL THEN valid_from END AS since,
-    {charge} - {before} AS more
+    account, uuid, CASE WHEN place > 1 THEN valid_from END AS since, {charge} - {before} AS more
   FROM told
-  WHERE charges_known > 0 AND coalesce(monthly_charge, 0) <> coalesce(charge_before, 0)
+  WHERE coalesce(monthly_charge, 0) <> coalesce(charge_before, 0)
+  UNION ALL
+  SELECT account, uuid, CASE WHEN sign < 0 THEN seen_at END, sign * {charge}
+  FROM told CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1) signs
+  WHERE charges_known = 1 AND place > 1 AND charge_before IS NULL AND monthly_charge <> 0
 )"""  # noqa: S608 - no values
 
 
@@ -273,13 +278,13 @@ def sync_status(words: Words) -> str:
     """
     How each account stands, the ones that only ever failed too.
     """
-    seconds = words.seconds_since("a.last_success_at")
+    seconds = words.seconds_since("p.finished_at")
     return f"""SELECT
   a.account,
   r.id AS last_run_id,
   r.state AS last_run_state,
   r.started_at AS last_run_started_at,
-  a.last_success_at,
+  p.finished_at AS last_success_at,
   CASE WHEN {seconds} < 0 THEN 0 ELSE {seconds} END AS seconds_since_success,
   coalesce(n.live, 0) AS live_numbers,
   coalesce(n.cancelled, 0) AS cancelled_numbers,
@@ -288,12 +293,13 @@ def sync_status(words: Words) -> str:
 FROM (
   SELECT
     account,
-    max(started_at) AS last_started_at,
-    max(CASE WHEN state IN ('succeeded', 'withheld') THEN finished_at END) AS last_success_at
+    max(started_at) AS last,
+    max(CASE WHEN state IN ('succeeded', 'withheld') THEN started_at END) AS last_published
   FROM sync_runs
   GROUP BY account
 ) a
-JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last_started_at
+JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last
+LEFT JOIN sync_runs p ON p.account = a.account AND p.started_at = a.last_published
 LEFT JOIN (
   SELECT
     account,

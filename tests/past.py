@@ -266,15 +266,11 @@ def is_live(some: list[tuple[datetime, datetime | None]], at: datetime) -> bool:
 
 def charge(rows: list[Row], at: datetime) -> Decimal | None:
     """
-    What was known then of a number's charge; before one was known, the first one known.
+    What was known then of a number's charge; before it was known at all, the first one known.
     """
-    known = [row for row in rows if row["monthly_charge"] is not None]
-    if not known:
-        return None
-    if at < known[0]["valid_from"]:
-        return Decimal(known[0]["monthly_charge"])
-    then: Decimal | None = [row for row in rows if row["valid_from"] <= at][-1]["monthly_charge"]
-    return then
+    then = [row["monthly_charge"] for row in rows if row["valid_from"] <= at]
+    known = [row["monthly_charge"] for row in rows if row["monthly_charge"] is not None]
+    return then[-1] if then else next(iter(known), None)
 
 
 def months(first: datetime | None, now: datetime) -> Iterator[date]:

@@ -44,7 +44,7 @@ KEYS = [
     "duration_seconds",
     "error",
 ]
-COMMANDS = ("sync", "run", "migrate", "check", "runs", "history", "sandbox", "demo")
+COMMANDS = ("sync", "run", "migrate", "prune", "check", "runs", "history", "sandbox", "demo")
 
 
 @pytest.fixture

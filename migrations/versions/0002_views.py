@@ -108,7 +108,8 @@ WITH RECURSIVE told AS (
     count(CASE WHEN event = 'cancelled' THEN 1 END) OVER in_order
       - CASE WHEN event = 'cancelled' THEN 1 ELSE 0 END AS spell,
     lag(monthly_charge) OVER in_order AS charge_before,
-    count(monthly_charge) OVER in_order AS charges_known
+    count(monthly_charge) OVER in_order AS charges_known,
+    min(valid_from) OVER in_order AS seen_at
   FROM number_history
   WINDOW in_order AS (
     PARTITION BY uuid, account ORDER BY valid_from, id ROWS UNBOUNDED PRECEDING
@@ -146,11 +147,13 @@ spells AS (
 ),
 charges AS (
   SELECT
-    account, uuid,
-    CASE WHEN charges_known > 1 OR monthly_charge IS NULL THEN valid_from END AS since,
-    CAST(round(coalesce(monthly_charge, 0) * 10000) AS INTEGER) - CAST(round(coalesce(charge_before, 0) * 10000) AS INTEGER) AS more
+    account, uuid, CASE WHEN place > 1 THEN valid_from END AS since, CAST(round(coalesce(monthly_charge, 0) * 10000) AS INTEGER) - CAST(round(coalesce(charge_before, 0) * 10000) AS INTEGER) AS more
   FROM told
-  WHERE charges_known > 0 AND coalesce(monthly_charge, 0) <> coalesce(charge_before, 0)
+  WHERE coalesce(monthly_charge, 0) <> coalesce(charge_before, 0)
+  UNION ALL
+  SELECT account, uuid, CASE WHEN sign < 0 THEN seen_at END, sign * CAST(round(coalesce(monthly_charge, 0) * 10000) AS INTEGER)
+  FROM told CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1) signs
+  WHERE charges_known = 1 AND place > 1 AND charge_before IS NULL AND monthly_charge <> 0
 ),
 billed AS (
   SELECT
@@ -217,8 +220,8 @@ SELECT
   r.id AS last_run_id,
   r.state AS last_run_state,
   r.started_at AS last_run_started_at,
-  a.last_success_at,
-  CASE WHEN CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', a.last_success_at) AS INTEGER) < 0 THEN 0 ELSE CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', a.last_success_at) AS INTEGER) END AS seconds_since_success,
+  p.finished_at AS last_success_at,
+  CASE WHEN CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', p.finished_at) AS INTEGER) < 0 THEN 0 ELSE CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', p.finished_at) AS INTEGER) END AS seconds_since_success,
   coalesce(n.live, 0) AS live_numbers,
   coalesce(n.cancelled, 0) AS cancelled_numbers,
   r.withheld,
@@ -226,12 +229,13 @@ SELECT
 FROM (
   SELECT
     account,
-    max(started_at) AS last_started_at,
-    max(CASE WHEN state IN ('succeeded', 'withheld') THEN finished_at END) AS last_success_at
+    max(started_at) AS last,
+    max(CASE WHEN state IN ('succeeded', 'withheld') THEN started_at END) AS last_published
   FROM sync_runs
   GROUP BY account
 ) a
-JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last_started_at
+JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last
+LEFT JOIN sync_runs p ON p.account = a.account AND p.started_at = a.last_published
 LEFT JOIN (
   SELECT
     account,
@@ -336,7 +340,8 @@ WITH RECURSIVE told AS (
     count(CASE WHEN event = 'cancelled' THEN 1 END) OVER in_order
       - CASE WHEN event = 'cancelled' THEN 1 ELSE 0 END AS spell,
     lag(monthly_charge) OVER in_order AS charge_before,
-    count(monthly_charge) OVER in_order AS charges_known
+    count(monthly_charge) OVER in_order AS charges_known,
+    min(valid_from) OVER in_order AS seen_at
   FROM number_history
   WINDOW in_order AS (
     PARTITION BY uuid, account ORDER BY valid_from, id ROWS UNBOUNDED PRECEDING
@@ -374,11 +379,13 @@ spells AS (
 ),
 charges AS (
   SELECT
-    account, uuid,
-    CASE WHEN charges_known > 1 OR monthly_charge IS NULL THEN valid_from END AS since,
-    coalesce(monthly_charge, 0) - coalesce(charge_before, 0) AS more
+    account, uuid, CASE WHEN place > 1 THEN valid_from END AS since, coalesce(monthly_charge, 0) - coalesce(charge_before, 0) AS more
   FROM told
-  WHERE charges_known > 0 AND coalesce(monthly_charge, 0) <> coalesce(charge_before, 0)
+  WHERE coalesce(monthly_charge, 0) <> coalesce(charge_before, 0)
+  UNION ALL
+  SELECT account, uuid, CASE WHEN sign < 0 THEN seen_at END, sign * coalesce(monthly_charge, 0)
+  FROM told CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1) signs
+  WHERE charges_known = 1 AND place > 1 AND charge_before IS NULL AND monthly_charge <> 0
 ),
 billed AS (
   SELECT
@@ -445,8 +452,8 @@ SELECT
   r.id AS last_run_id,
   r.state AS last_run_state,
   r.started_at AS last_run_started_at,
-  a.last_success_at,
-  CASE WHEN CAST(floor(extract(epoch FROM now() - a.last_success_at)) AS bigint) < 0 THEN 0 ELSE CAST(floor(extract(epoch FROM now() - a.last_success_at)) AS bigint) END AS seconds_since_success,
+  p.finished_at AS last_success_at,
+  CASE WHEN CAST(floor(extract(epoch FROM now() - p.finished_at)) AS bigint) < 0 THEN 0 ELSE CAST(floor(extract(epoch FROM now() - p.finished_at)) AS bigint) END AS seconds_since_success,
   coalesce(n.live, 0) AS live_numbers,
   coalesce(n.cancelled, 0) AS cancelled_numbers,
   r.withheld,
@@ -454,12 +461,13 @@ SELECT
 FROM (
   SELECT
     account,
-    max(started_at) AS last_started_at,
-    max(CASE WHEN state IN ('succeeded', 'withheld') THEN finished_at END) AS last_success_at
+    max(started_at) AS last,
+    max(CASE WHEN state IN ('succeeded', 'withheld') THEN started_at END) AS last_published
   FROM sync_runs
   GROUP BY account
 ) a
-JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last_started_at
+JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last
+LEFT JOIN sync_runs p ON p.account = a.account AND p.started_at = a.last_published
 LEFT JOIN (
   SELECT
     account,

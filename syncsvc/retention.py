@@ -1,0 +1,102 @@
+"""
+Remove what was kept for long enough: closed history, and runs.
+
+What the tables say of the kept time does not change: neither the inventory as
+it was known at any moment of it, nor the months that end in it, nor how an
+account stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, func, select
+
+from syncsvc.schema import address_history, number_history, sync_rejects, sync_runs
+from syncsvc.vocabulary import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection, Select, Table
+
+PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)
+
+
+def superseded(
+    account: str, history_before: datetime | None, runs_before: datetime | None
+) -> dict[Table, list[ColumnElement[bool]]]:
+    """
+    By table, what the rows meet that need no longer be kept.
+
+    Args:
+        history_before: Where the kept time begins; None keeps all history.
+        runs_before: The same for runs.
+    """
+    found: dict[Table, list[ColumnElement[bool]]] = {}
+    if history_before is not None:
+        found[number_history] = _closed_numbers(account, history_before)
+        found[address_history] = _closed(address_history, account, history_before)
+    if runs_before is not None:
+        found[sync_runs] = _old_runs(account, runs_before)
+    return found
+
+
+def count(connection: Connection, table: Table, conditions: list[ColumnElement[bool]]) -> int:
+    """
+    How many rows would be removed.
+    """
+    query = select(func.count()).select_from(table).where(*conditions)
+    return connection.execute(query).scalar_one()
+
+
+def remove(connection: Connection, table: Table, conditions: list[ColumnElement[bool]]) -> int:
+    """
+    Remove the rows, and tell how many they were.
+    """
+    return connection.execute(delete(table).where(*conditions)).rowcount
+
+
+def _closed(history: Table, account: str, before: datetime) -> list[ColumnElement[bool]]:
+    """
+    Rows that were known to be superseded when the kept time began; never an open one.
+    """
+    return [history.c.account == account, history.c.valid_to <= before]
+
+
+def _closed_numbers(account: str, before: datetime) -> list[ColumnElement[bool]]:
+    """
+    The same of numbers of which nothing known by then is dated later.
+
+    A stamp that runs ahead puts an old row into the kept time's months.
+    """
+    history = number_history.c
+    ahead = select(history.uuid).where(
+        history.account == account, history.valid_from <= before, history.occurred_at > before
+    )
+    return [*_closed(number_history, account, before), history.uuid.not_in(ahead)]
+
+
+def _old_runs(account: str, before: datetime) -> list[ColumnElement[bool]]:
+    """
+    Runs that began before, have no rejects on record, and don't tell how the account stands.
+    """
+    run = sync_runs.c
+    old = [run.account == account, run.started_at < before, run.state != RunState.RUNNING]
+    refer = select(sync_rejects.c.run_id).where(sync_rejects.c.account == account)
+    return [*old, run.id.not_in(refer), *(run.id.not_in(each) for each in _telling(account))]
+
+
+def _telling(account: str) -> Iterator[Select[Any]]:
+    """
+    The ids of the account's last run, the last that ended, and the last that published.
+    """
+    run = sync_runs.c
+    for which in ([], [run.state != RunState.RUNNING], [run.state.in_(PUBLISHED)]):
+        yield (
+            select(run.id)
+            .where(run.account == account, *which)
+            .order_by(run.started_at.desc())
+            .limit(1)
+        )
