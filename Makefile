@@ -8,7 +8,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage pictures soak check format lock build wheel-check clean
+.PHONY: help install demo test coverage pictures soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,8 @@ test: install ## Run every test, on SQLite and on a real PostgreSQL
 coverage: install ## Run what covers the code, slower, and fail below 95 % of lines and branches
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term -k "not postgresql" \
 		--ignore tests/test_faults.py --ignore tests/test_crashes.py --ignore tests/test_model.py \
-		--ignore tests/test_properties.py --ignore tests/test_scale.py --ignore tests/test_security.py
+		--ignore tests/test_properties.py --ignore tests/test_scale.py --ignore tests/test_security.py \
+		--ignore tests/test_operations.py --ignore-glob "tests/test_deploy_*.py"
 
 pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
 	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_status_page.py -k "light-desktop or dark-phone"
@@ -59,13 +60,8 @@ build: install ## Build the wheel and the source archive into dist/
 	rm -rf dist
 	$(BIN)/hatchling build
 
-wheel-check: build ## Install the wheel into an empty environment elsewhere, and use it there
-	@set -e; home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; \
-	$(PYTHON) -m venv $$home/venv; \
-	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock; \
-	$$home/venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl; \
-	cd $$home; venv/bin/syncsvc --version; venv/bin/syncsvc migrate; venv/bin/syncsvc demo >/dev/null; \
-	echo "The wheel works on its own."
+image-check: ## Carry out the image's steps without Docker: build, install elsewhere, use it as nobody
+	PYTHON=$(PYTHON) deploy/docker/check.sh
 
 clean: ## Remove the virtual environment and everything made
 	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

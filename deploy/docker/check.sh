@@ -1,0 +1,69 @@
+#!/bin/sh
+# The image's steps without Docker: assemble it, then use it as an unprivileged user with a read-only tree.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+scratch=$(mktemp -d)
+home=$scratch/opt/syncsvc
+state=$scratch/var/lib/syncsvc
+started=
+trap 'kill $started 2>/dev/null || :; chmod -R u+w "$scratch"; rm -rf "$scratch"' EXIT
+chmod 755 "$scratch"
+
+unprivileged=env
+if [ "$(id -u)" -eq 0 ]; then
+  unprivileged="setpriv --reuid=65532 --regid=65532 --clear-groups --no-new-privs --bounding-set=-all"
+fi
+
+fail() {
+  echo "$1" >&2
+  exit 1
+}
+
+# Wait until a file says something, as long as the process that writes it is there.
+await() {
+  until grep -q "$1" "$2"; do
+    kill -0 "$3" || fail "It ended: $(cat "$2")"
+    sleep 0.1
+  done
+}
+
+# A Python in root's own home can't be started by anybody else.
+for PYTHON in "${PYTHON:-python3}" /usr/local/bin/python3 /usr/bin/python3 none; do
+  fits='import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
+  $unprivileged "$PYTHON" -c "$fits" 2>/dev/null && break
+done
+[ "$PYTHON" != none ] || fail "There is no Python of 3.11 or newer, with venv, that everybody may start."
+export PYTHON
+
+mkdir -p "$state" "$scratch/opt"
+"$here/../assemble.sh" "$home"
+cp "$here/healthcheck.py" "$home"
+chmod -R a-w "$scratch/opt"
+[ "$(id -u)" -ne 0 ] || chown 65532:65532 "$state"
+cd "$state"
+[ -z "$($unprivileged find "$home" ! -type l -writable -print -quit)" ] || fail "The tree can be written."
+
+# Nothing of this shell's environment, no home, no shell.
+bare="$unprivileged env -i PATH=$home/bin"
+$bare "$home/bin/syncsvc" --version
+$bare "$home/bin/syncsvc" sandbox --port 0 >"$scratch/provider" &
+started=$!
+await export "$scratch/provider" $started
+bare="$bare $(sed -n 's/^ *export //p' "$scratch/provider") SYNCSVC_LOG_FORMAT=json"
+$bare "$home/bin/syncsvc" migrate
+$bare "$home/bin/syncsvc" sync --json
+$bare "$home/bin/syncsvc" runs
+
+# The image's own command and its HEALTHCHECK, with the worker's process in place of a container's first.
+port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+bare="$bare SYNCSVC_HTTP_PORT=$port"
+$bare "$home/bin/syncsvc" run 2>"$scratch/worker" &
+worker=$!
+started="$started $worker"
+await sync.finished "$scratch/worker" $worker
+$bare "$home/bin/python" "$home/healthcheck.py" $worker || fail "The worker is not healthy."
+kill $worker
+wait $worker || fail "The worker did not end well: $(cat "$scratch/worker")"
+
+[ -z "$(find "$scratch/opt" -newer "$scratch/provider" -print -quit)" ] || fail "The tree was written."
+echo "The image's steps work on their own."
