@@ -9,11 +9,13 @@ import pytest
 from support import needs
 from syncsvc.config_sources import SECRETS
 
-UNITS = Path(__file__).parent.parent / "deploy" / "systemd"
+TREE = Path(__file__).parent.parent
+UNITS = TREE / "deploy" / "systemd"
+OPERATIONS = (TREE / "docs" / "operations.md").read_text()
 SERVICES = sorted(UNITS.glob("*.service"))
 INSTALLED = "/opt/syncsvc/bin/syncsvc"
 SHARED = "# --- What it may reach"
-EXPOSURE_LIMIT = "12"  # tenths
+SECURITY = ("security", "--no-pager", "--offline=true", "--threshold=12")  # tenths
 each_service = pytest.mark.parametrize("path", SERVICES, ids=[path.stem for path in SERVICES])
 
 
@@ -35,9 +37,7 @@ def test_a_service_is_shut_in(path: Path) -> None:
     """
     `systemd-analyze security` rates every service's exposure at 1.2 or lower.
     """
-    told = _analyze(
-        "security", "--no-pager", "--offline=true", f"--threshold={EXPOSURE_LIMIT}", str(path)
-    )
+    told = _analyze(*SECURITY, str(path))
 
     assert told.returncode == 0, told.stdout + told.stderr
 
@@ -69,6 +69,19 @@ def test_the_worker_is_given_time_to_stop() -> None:
     assert "Type=notify" in unit
     assert "RestartPreventExitStatus=2" in unit
     assert int(re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)[0]) > 10
+
+
+def test_the_drop_ins_of_the_documentation_fit(tmp_path: Path) -> None:
+    """
+    What docs/operations.md has an operator add to the units is accepted, and shut in as they are.
+    """
+    shown = re.findall(r"^```ini\n(.+?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
+    for unit, written in zip(("syncsvc-sync.service", "syncsvc.service"), shown, strict=True):
+        path = tmp_path / unit
+        path.write_text(f"{(UNITS / unit).read_text()}\n{written}".replace(INSTALLED, "/bin/true"))
+
+        assert _analyze("verify", str(path)).stderr == ""
+        assert _analyze(*SECURITY, str(path)).returncode == 0
 
 
 def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
