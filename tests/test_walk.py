@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -250,6 +250,41 @@ def test_pages_come_in_their_order() -> None:
     assert read == ["1", "2", "3"]
 
 
+def test_a_last_page_that_is_not_full_is_fetched_ahead_too() -> None:
+    """
+    What the first page says of the size reaches to the last number.
+    """
+    third_is_asked_for = threading.Event()
+    pages = ["ab", "cd", "e"]
+
+    def fetch(index: int) -> Page:
+        if index == 2:
+            assert third_is_asked_for.wait(5)
+        if index == 3:
+            third_is_asked_for.set()
+        return page_of([*pages[index - 1]], 5)
+
+    _walk, read = walk_over(fetch, concurrency=2)
+
+    assert read == [*"abcde"]
+
+
+def test_a_page_that_is_not_full_is_the_last() -> None:
+    """
+    Where nothing else tells the end, a shorter page does, without a request past it.
+    """
+    asked: list[int] = []
+    pages = ["abc", "def", "g"]
+
+    def fetch(index: int) -> Page:
+        asked.append(index)
+        return page_of([*pages[index - 1]], None)
+
+    walk_over(fetch)
+
+    assert asked == [1, 2, 3]
+
+
 def test_a_failed_page_ends_the_walk() -> None:
     """
     A page that can't be had is the walk's failure, and no more pages are asked for.
@@ -315,6 +350,29 @@ def test_a_walk_that_is_left_early_asks_for_no_more() -> None:
         fetchers.submit(asked.append, -1).result(timeout=5)
 
     assert asked == [1, -1]
+
+
+@pytest.mark.parametrize(("left", "waited"), [(7.5, 7.5), (0.0, 0.0), (-3.0, 0.0)])
+def test_a_page_is_waited_for_as_long_as_the_run_has_left(left: float, waited: float) -> None:
+    """
+    The wait for a page is what the run has left to the second, and none where it has nothing.
+    """
+    waits: list[float | None] = []
+
+    class Awaited(Future[Page | None]):
+        def result(self, timeout: float | None = None) -> Page | None:
+            waits.append(timeout)
+            return super().result(timeout)
+
+    class AtOnce(Fetchers):
+        def submit(self, call: Any, argument: Any) -> Any:
+            future = Awaited()
+            future.set_result(call(argument))
+            return future
+
+    list(Walk(paged(2, "ab"), AtOnce(1), lambda: left))
+
+    assert waits == [waited, waited]
 
 
 def test_a_page_is_not_waited_for_past_the_deadline() -> None:
