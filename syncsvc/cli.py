@@ -308,12 +308,12 @@ def prune(
 
 
 def _back_from_now(flag: str, length: str | None) -> datetime | None:
-    from syncsvc import config_values, runs
+    from syncsvc import retention, runs
 
     if length is None:
         return None
     try:
-        return config_values.back_from(runs.now(), length)
+        return retention.back_from(runs.now(), length)
     except ValueError as exc:
         raise typer.BadParameter(f"{flag}: {length!r} {exc}. Write it like 90d or 7y.") from None
 

@@ -118,6 +118,11 @@ class Settings(BaseSettings):
     cancelled_listing: Annotated[
         Literal["auto", "on", "off"], Field(description='"auto", "on" or "off"')
     ] = "auto"
+    currency: Annotated[
+        str | None,
+        Before(values.currency),
+        Field(description="the three letters of an ISO 4217 code, such as EUR"),
+    ] = None
     http_host: Annotated[
         str,
         After(values.host),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -91,30 +91,6 @@ def _acceptable(length: object) -> timedelta:
     return length
 
 
-def back_from(now: datetime, length: str) -> datetime:
-    """
-    The time that lies so many days (90d) or calendar years (7y) back.
-
-    Nothing shorter is taken: what is older will be removed, and 6m are six minutes elsewhere.
-    """
-    written = re.fullmatch(r"(\d{1,6})([dy])", length.strip(), re.ASCII)
-    if written is None or int(written[1]) == 0:
-        raise ValueError("is not a time to keep things for")
-    number = int(written[1])
-    try:
-        return now - timedelta(days=number) if written[2] == "d" else _years_back(now, number)
-    except (ValueError, OverflowError):
-        raise ValueError("is too long") from None
-
-
-def _years_back(now: datetime, number: int) -> datetime:
-    """
-    The same day of an earlier year; of a leap day, the day before.
-    """
-    day = 28 if (now.month, now.day) == (2, 29) else now.day
-    return now.replace(year=now.year - number, day=day)
-
-
 def interval_text(length: timedelta) -> str:
     """
     An interval in the largest unit that keeps it exact.
@@ -168,6 +144,17 @@ def account(value: str) -> str:
     if not value.isprintable() or value != value.strip():
         raise ValueError("has white space at an end or characters that can't be printed")
     return value
+
+
+def currency(value: object) -> object:
+    """
+    The three letters that stand for a currency, in upper case.
+    """
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"[A-Za-z]{3}", value.strip(), re.ASCII):
+        raise ValueError("is no currency's code")
+    return value.strip().upper()
 
 
 def host(value: str) -> str:

@@ -8,6 +8,8 @@ account stands.
 
 from __future__ import annotations
 
+import re
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
@@ -17,11 +19,37 @@ from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Select, Table
 
 PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)
+
+
+def back_from(now: datetime, length: str) -> datetime:
+    """
+    The time that lies so many days (90d) or calendar years (7y) back.
+
+    Nothing shorter is taken: what is older will be removed, and 6m are six minutes elsewhere.
+
+    Raises:
+        ValueError: It is written in another way, or lies before the calendar.
+    """
+    written = re.fullmatch(r"(\d{1,6})([dy])", length.strip(), re.ASCII)
+    if written is None or int(written[1]) == 0:
+        raise ValueError("is not a time to keep things for")
+    number = int(written[1])
+    try:
+        return now - timedelta(days=number) if written[2] == "d" else _years_back(now, number)
+    except (ValueError, OverflowError):
+        raise ValueError("is too long") from None
+
+
+def _years_back(now: datetime, number: int) -> datetime:
+    """
+    The same day of an earlier year; of a leap day, the day before.
+    """
+    day = 28 if (now.month, now.day) == (2, 29) else now.day
+    return now.replace(year=now.year - number, day=day)
 
 
 def superseded(

@@ -15,7 +15,7 @@ from sqlalchemy import insert, or_, select
 
 from past import after, pasts, write
 from support import NEW_YEAR, Row, address, number_row, profile, rows_of
-from syncsvc import config_values, db, retention, views
+from syncsvc import db, retention, views
 from syncsvc.runs import now
 from syncsvc.schema import number_history, sync_rejects, sync_runs
 
@@ -300,7 +300,7 @@ def test_years_are_those_of_the_calendar(now: str, length: str, expected: str) -
     """
     Seven years back is the same day seven years ago, leap days or not.
     """
-    back = config_values.back_from(datetime.fromisoformat(now), length)
+    back = retention.back_from(datetime.fromisoformat(now), length)
 
     assert back == datetime.fromisoformat(expected)
 
