@@ -8,7 +8,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage pictures soak check format lock build image-check clean
+.PHONY: help install demo test coverage pictures docs soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ coverage: install ## Run what covers the code, slower, and fail below 95 % of li
 
 pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
 	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_status_page.py -k "light-desktop or dark-phone"
+
+docs: install ## Renew docs/data.md from the comments of tables, views and words
+	$(BIN)/python tests/data_dictionary.py
 
 soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
