@@ -12,7 +12,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,7 @@ from syncsvc import __version__
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
+    MisusedReport,
     RunInProgress,
     SchemaNotCurrent,
     SyncError,
@@ -37,6 +38,7 @@ FAILED, MISUSED, WITHHELD, LOCKED, INTERRUPTED = 1, 2, 3, 4, 130
 EXIT_CODES: dict[type[SyncError], int] = {
     ConfigurationError: MISUSED,
     SchemaNotCurrent: MISUSED,
+    MisusedReport: MISUSED,
     RunInProgress: LOCKED,
 }
 
@@ -394,6 +396,60 @@ def history(
         return
     for row, rows in timelines:
         render.console().print(render.timeline_table(row, rows))
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,  # a report's own parameters
+        "ignore_unknown_options": True,
+        "help_option_names": [],  # with a name, --help is that report's
+    }
+)
+def report(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="A report; none lists them.", show_default=False)
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "csv", "json"],
+        typer.Option("--format", help="How the answer is written."),
+    ] = "table",
+    output: Annotated[
+        Path, typer.Option(help="Write here instead, whole or not at all; - is stdout.")
+    ] = Path("-"),
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page of the inventory's state.", show_default=False),
+    ] = None,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+    help_wanted: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this message, or what a report takes.")
+    ] = False,
+) -> None:
+    """
+    Answer a named question, or list those there are.
+
+    A report's own parameters follow its name; `syncsvc report NAME --help` tells them.
+
+    Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]
+    """
+    from syncsvc import db, reporting
+    from syncsvc.formats import Format
+
+    words = [*filter(None, [name]), *context.args]
+    if help_wanted:
+        typer.echo(reporting.describe(words) if words else context.get_help())
+        return
+    if not words and html is None:
+        reporting.list_reports(Format(output_format), output)
+        return
+    settings = _settings(context, quiet=True, account=account, database_url=database_url)
+    with db.translated(), _current_engine(settings).connect() as connection:
+        if html is not None:
+            reporting.write_page(connection, settings, html, words)
+        else:
+            reporting.answer(connection, settings, words, Format(output_format), output)
 
 
 @app.command()

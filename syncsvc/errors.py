@@ -85,6 +85,12 @@ class NoSuchListing(ProviderRefused):
     """
 
 
+class MisusedReport(NeedsOperator):
+    """
+    This report can't be made.
+    """
+
+
 class UnknownNumber(NeedsOperator):
     """
     This number is not known.

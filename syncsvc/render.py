@@ -4,19 +4,24 @@ Results as people read them: in 80 columns, with or without colour.
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from syncsvc import formats
+from syncsvc.reports import Kind
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from syncsvc.job import Summary
+    from syncsvc.reports import Column
 
 EVENT_COLOURS = {
     "added": "cyan",
@@ -29,6 +34,7 @@ WITHHELD = """\
 Cancellations were withheld: the numbers stay live until the provider shows that they are gone.
 To look:   syncsvc sync --dry-run --allow-mass-cancel
 To accept: syncsvc sync --allow-mass-cancel"""
+UNBOUNDED = 10_000  # characters
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
 
 
@@ -37,6 +43,15 @@ def console() -> Console:
     Where results go: stdout.
     """
     return Console(highlight=False)
+
+
+def wide_console(stream: TextIO | None = None) -> Console:
+    """
+    Where tables of any width go: stdout or a file; only a terminal folds them.
+    """
+    to = Console(highlight=False, file=stream)
+    folds = to.is_terminal or "COLUMNS" in os.environ
+    return to if folds else Console(highlight=False, file=stream, width=UNBOUNDED)
 
 
 def outcome(summary: Summary) -> str:
@@ -180,6 +195,30 @@ def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     for row in rows:
         table.add_row(*map(_value, row))
     return table
+
+
+def report_table(
+    columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], currency: str | None
+) -> Table:
+    """
+    The answer of a report.
+    """
+    table = _table(None)
+    for column in columns:
+        right = column.kind in formats.NUMERIC
+        table.add_column(
+            formats.heading(column, currency),
+            justify="right" if right else "left",
+            no_wrap=column.kind is not Kind.TEXT,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_cell(row[column.name], column) for column in columns))
+    return table
+
+
+def _cell(value: object, column: Column) -> str:
+    return "-" if value is None else _value(formats.shown(value, column.kind))
 
 
 def _value(value: object) -> str:

@@ -22,6 +22,7 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
+from known import live_through
 from support import Clock, Result, Watch, api_for, needs, profile
 from syncsvc import db, migrate
 from syncsvc.cli import main
@@ -250,6 +251,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     by_hand = Clock()
     monkeypatch.setattr("syncsvc.runs.now", by_hand)
     return by_hand
+
+
+@pytest.fixture
+def known_inventory(engine: Engine, job: Job, sandbox: Sandbox, clock: Clock) -> Engine:
+    """
+    A database in which the known inventory was lived through, and the clock at its end.
+    """
+    live_through(job, sandbox, clock)
+    return engine
 
 
 @pytest.fixture

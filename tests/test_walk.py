@@ -360,12 +360,26 @@ def test_a_page_is_waited_for_as_long_as_the_run_has_left(left: float, waited: f
     waits: list[float | None] = []
 
     class Awaited(Future[Page | None]):
+        """
+        A result that notes how long it may be waited for.
+        """
+
         def result(self, timeout: float | None = None) -> Page | None:
+            """
+            Note the time, and give what is there.
+            """
             waits.append(timeout)
             return super().result(timeout)
 
     class AtOnce(Fetchers):
+        """
+        Calls that are done when they are submitted.
+        """
+
         def submit(self, call: Any, argument: Any) -> Any:
+            """
+            Do the call now.
+            """
             future = Awaited()
             future.set_result(call(argument))
             return future

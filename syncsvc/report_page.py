@@ -1,0 +1,272 @@
+"""
+The inventory's state as one page that stands on its own: nothing is loaded from anywhere.
+
+Its figures are the answers of reports. All that the provider sent is escaped,
+and a Content-Security-Policy lets only the page's own style and script work.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from syncsvc import __version__, charts, formats
+from syncsvc.charts import Words
+from syncsvc.reports import REPORTS, Asked, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from decimal import Decimal
+
+    from sqlalchemy import Connection
+
+    from syncsvc.reports import Column, Report, Row
+
+MONTHS = 24
+ROWS_SHOWN = 100  # of a table; the report itself has them all
+CHANGES_SHOWN = 25
+COUNTRIES_SHOWN = 10
+GAPS = (
+    "emergency-address-gaps",
+    "proof-of-address-gaps",
+    "address-country-mismatch",
+    "shared-emergency-addresses",
+)
+LABELS = {
+    "valid_from": "learnt",
+    "occurred_at": "happened",
+    "occurred_at_source": "by whose clock",
+    "number_e164": "number",
+    "country_alpha2": "country",
+    "country_name": "name of country",
+    "range_name": "range",
+    "monthly_charge": "monthly charge",
+    "monthly_charge_before": "monthly before",
+    "monthly_charge_after": "after",
+    "monthly_difference": "difference",
+    "setup_charge_before": "set-up before",
+    "setup_charge_after": "after",
+}
+FOR_MACHINES = {"uuid", "address_id"}
+LONG = {"what", "says"}
+CAME = {"added": "first seen", "provisioned": "provisioned", "reinstated": "reinstated"}
+VERDICTS = {
+    "wrong": "Do not rely on these figures before this is seen to.",
+    "look": "A person should look at this before relying on every figure.",
+    "ok": "The last run read the whole listing and published all of it.",
+}
+
+
+class Section(NamedTuple):
+    """
+    A report's answer, as far as the page shows it.
+
+    Attributes:
+        total: How many rows there are in all.
+    """
+
+    report: Report
+    rows: list[Row]
+    total: int
+
+    @property
+    def columns(self) -> list[Column]:
+        """
+        Those that people read.
+        """
+        return [column for column in self.report.columns if column.name not in FOR_MACHINES]
+
+
+class Figure(NamedTuple):
+    """
+    A chart, and the answer that it is drawn from.
+    """
+
+    words: Words
+    drawing: Markup
+    section: Section
+    legend: tuple[str, ...] = ()
+
+
+def render(connection: Connection, account: str, currency: str | None, now: datetime) -> str:
+    """
+    The page of an account, as HTML.
+    """
+    ask = partial(_section, connection, account, now)
+    spend, trust = ask("spend-by-country"), ask("trust")
+    months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)
+    return _filled(
+        "report.html.j2",
+        account=account,
+        currency=currency,
+        now=now,
+        verdict=_verdict(trust),
+        live=sum(row["numbers"] for row in spend.rows),
+        spend=sum(row["monthly_charge"] for row in spend.rows),
+        this_month=churn.rows[-1] if churn.rows else None,
+        figures=list(_figures(months, churn, spend, currency)),
+        gaps=[ask(name) for name in GAPS],
+        charges=ask("charges-changed"),
+        changes=ask("latest-changes", limit=CHANGES_SHOWN),
+        trust=trust,
+    )
+
+
+def _section(
+    connection: Connection, account: str, now: datetime, name: str, **told: object
+) -> Section:
+    """
+    The answer of a report; the first rows of one that may have very many.
+    """
+    report = REPORTS[name]
+    given = {**report.takes, **told}
+    if "limit" in report.takes:
+        given["limit"] = given["limit"] or ROWS_SHOWN
+    asked = Asked(account=account, now=now, **given)
+    rows = list(report.rows(connection, asked))
+    cut = asked.limit is not None and len(rows) == asked.limit
+    return Section(report, rows, report.count(connection, asked) if cut else len(rows))
+
+
+def _verdict(trust: Section) -> str:
+    """
+    The worst verdict of all checks; an account that nothing is known of has none.
+    """
+    found = {row["verdict"] for row in trust.rows} or {"wrong"}
+    return next(verdict for verdict in VERDICTS if verdict in found)
+
+
+def _figures(
+    months: Section, churn: Section, spend: Section, currency: str | None
+) -> Iterator[Figure]:
+    """
+    The charts of which there is something to draw.
+    """
+    unit = f" ({currency})" if currency else ""
+    if months.rows:
+        yield _over_time("live-numbers", "Live numbers at month's end", months, "numbers")
+        yield _over_time("spend", f"Monthly charges at month's end{unit}", months, "monthly_charge")
+    if churn.rows:
+        yield _churn(churn)
+    if spend.rows:
+        yield _by_country(spend, unit)
+
+
+def _over_time(name: str, title: str, section: Section, column: str) -> Figure:
+    months = [f"{row['month']:%Y-%m}" for row in section.rows]
+    values = [row[column] for row in section.rows]
+    kind = next(each.kind for each in section.report.columns if each.name == column)
+    first, last, most = (
+        formats.shown(value, kind) for value in (values[0], values[-1], max(values))
+    )
+    says = f"From {first} in {months[0]} to {last} in {months[-1]}; {most} at most."
+    words = Words(name, title, says)
+    return Figure(words, charts.over_time(words, months, values), section)
+
+
+def _churn(section: Section) -> Figure:
+    """
+    What came above the line, what went below it.
+    """
+    months = [f"{row['month']:%Y-%m}" for row in section.rows]
+    came = sum(row[name] for row in section.rows for name in CAME)
+    went = sum(row["cancelled"] for row in section.rows)
+    says = f"From {months[0]} to {months[-1]}, {came:,} came and {went:,} were cancelled."
+    words = Words("churn", "Numbers that came and went", says)
+    series = {label: [row[name] for row in section.rows] for name, label in CAME.items()}
+    series["cancelled"] = [-row["cancelled"] for row in section.rows]
+    return Figure(words, charts.up_and_down(words, months, series), section, tuple(series))
+
+
+def _by_country(section: Section, unit: str) -> Figure:
+    """
+    The countries that cost most; the others as one.
+    """
+    ranked = sorted(section.rows, key=lambda row: -row["monthly_charge"])
+    names = [row["country_alpha2"] or row["country_name"] or "unknown" for row in ranked]
+    values: list[Decimal] = [row["monthly_charge"] for row in ranked]
+    if len(ranked) > COUNTRIES_SHOWN:
+        rest = sum(values[COUNTRIES_SHOWN - 1 :], start=values[0] * 0)
+        names = [*names[: COUNTRIES_SHOWN - 1], "others"]
+        values = [*values[: COUNTRIES_SHOWN - 1], rest]
+    says = f"{names[0]} costs most: {formats.amount(values[0])} a month."
+    words = Words("countries", f"Monthly charges by country{unit}", says)
+    return Figure(words, charts.ranked(words, names, values), section)
+
+
+def _filled(template: str, **values: object) -> str:
+    """
+    A page with the style and the script that every one has.
+    """
+    style, script = _source("_style.css"), _source("_sort.js")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            version=__version__,
+            style=style,
+            script=script,
+            policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+            "base-uri 'none'; form-action 'none'",
+            **values,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("syncsvc"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "verdicts": VERDICTS,
+        "shown": formats.shown,
+        "label": _label,
+        "cell_class": _cell_class,
+        "sort_key": _sort_key,
+        "amount": formats.amount,
+    }
+    return environment
+
+
+def _label(column: Column, currency: str | None) -> str:
+    """
+    What people call a column, with the currency of amounts.
+    """
+    name = LABELS.get(column.name, column.name.replace("_", " "))
+    return f"{name} ({currency})" if currency and column.kind is Kind.AMOUNT else name
+
+
+def _cell_class(column: Column) -> str:
+    if column.kind in formats.NUMERIC:
+        return "number"
+    return "long" if column.name in LONG else "short"
+
+
+def _sort_key(value: object) -> str:
+    """
+    What a table is sorted by, without separators.
+    """
+    return "" if value is None else str(value)
+
+
+def _source(name: str) -> Markup:
+    return Markup(_environment().get_template(name).render())  # noqa: S704 - a file of ours
+
+
+def _hash(source: str) -> str:
+    """
+    What a Content-Security-Policy knows an inline style or script by.
+    """
+    digest = hashlib.sha256(source.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,192 @@
+"""
+`syncsvc report`: lists reports, answers one, or writes the page of all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+from sqlalchemy import exists, select
+
+from syncsvc import formats, render, runs
+from syncsvc.errors import MisusedReport
+from syncsvc.formats import Format
+from syncsvc.reports import (
+    PARAMETERS,
+    READERS,
+    Column,
+    Kind,
+    find_report,
+    read_parameters,
+    signature,
+)
+from syncsvc.schema import number_history, numbers, sync_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from syncsvc.config import Settings
+    from syncsvc.reports import Asked, Report, Row
+
+LISTED = (
+    Column("reader", Kind.TEXT, "For whom it is."),
+    Column("name", Kind.TEXT, "The report."),
+    Column("meaning", Kind.TEXT, "What its rows are."),
+    Column("takes", Kind.TEXT, "Its parameters, with their defaults."),
+)
+
+
+def list_reports(output_format: Format, output: Path) -> None:
+    """
+    Print the reports there are.
+    """
+    rows = [
+        {"reader": reader, "name": each.name, "meaning": each.meaning, "takes": signature(each)}
+        for reader, reports in READERS.items()
+        for each in reports
+    ]
+    columns = LISTED if output_format is not Format.TABLE else LISTED[1:3]
+    _write(columns, rows, output_format, output)
+
+
+def describe(words: Sequence[str]) -> str:
+    """
+    What a report is, takes and gives, for `syncsvc report NAME --help`.
+    """
+    report, _ = _named(words)
+    takes = [
+        (f"{PARAMETERS[name].flag} {PARAMETERS[name].metavar}", PARAMETERS[name].meaning, default)
+        for name, default in report.takes.items()
+    ]
+    lines = [f"syncsvc report {report.name}", "", report.meaning, report.why, "", "Takes:"]
+    lines += [
+        f"  {flag:<16} {meaning}" + (f" Default: {default}." if default is not None else "")
+        for flag, meaning, default in takes
+    ]
+    lines += ["", "Columns:"]
+    lines += [f"  {each.name:<22} {each.meaning}" for each in report.columns]
+    lines += ["", f"Example: syncsvc report {report.name} --format csv --output {report.name}.csv"]
+    return "\n".join(lines)
+
+
+def answer(
+    connection: Connection,
+    settings: Settings,
+    words: Sequence[str],
+    output_format: Format,
+    output: Path,
+) -> None:
+    """
+    Write the rows of the report that a command line names.
+
+    Raises:
+        MisusedReport: There is no such report, or it does not take that.
+    """
+    report, parameters = _named(words)
+    asked = read_parameters(report, parameters, settings.account, runs.now())
+    read_only(connection)
+    _note(connection, report, asked)
+    _write(
+        report.columns,
+        report.rows(connection, asked),
+        output_format,
+        output,
+        currency=settings.currency,
+    )
+
+
+def write_page(
+    connection: Connection, settings: Settings, html: Path, words: Sequence[str]
+) -> None:
+    """
+    Write the page of the inventory's state.
+
+    Raises:
+        MisusedReport: More was asked for.
+    """
+    from syncsvc import report_page  # noqa: PLC0415 - charts take a while to load
+
+    if words:
+        raise MisusedReport(f"--html writes the page of all, so it takes no {words[0]!r}.")
+    read_only(connection)
+    made = report_page.render(connection, settings.account, settings.currency, runs.now())
+    with formats.opened(html) as stream:
+        stream.write(made)
+
+
+def read_only(connection: Connection) -> None:
+    """
+    Have all queries see the same moment, and write nothing.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
+    """
+    The report that a command line names, and the words that are its parameters.
+
+    Every parameter has a value, so that the name may also follow them.
+    """
+    rest = list(words)
+    place = 0
+    while place < len(rest) and rest[place].startswith("-"):
+        place += 1 if "=" in rest[place] else 2
+    if place >= len(rest):
+        raise MisusedReport(f"{rest[0]} belongs to one: name it. `syncsvc report` lists all.")
+    return find_report(rest.pop(place)), rest
+
+
+def _note(connection: Connection, report: Report, asked: Asked) -> None:
+    """
+    Say on stderr why an answer may be empty.
+    """
+    if report.every_account:
+        return
+    history = number_history.c
+    first = connection.execute(
+        select(history.valid_from)
+        .where(
+            history.account == asked.account,
+            exists().where(numbers.c.account == asked.account),
+        )
+        .order_by(history.id)
+        .limit(1)
+    ).scalar()
+    if first is None:
+        query = select(sync_runs.c.account).distinct().order_by(sync_runs.c.account)
+        known = ", ".join(connection.execute(query).scalars()) or "none"
+        typer.echo(f"Nothing is known of account {asked.account!r}. There are: {known}.", err=True)
+    elif asked.at is not None and asked.at < first:
+        typer.echo(f"Nothing was known before {first:%Y-%m-%d %H:%M:%S} UTC.", err=True)
+
+
+def _write(
+    columns: Sequence[Column],
+    rows: Iterable[Row],
+    output_format: Format,
+    output: Path,
+    *,
+    currency: str | None = None,
+) -> None:
+    if output_format is Format.TABLE:
+        _print_table(columns, rows, output, currency)
+        return
+    lines = formats.csv_lines if output_format is Format.CSV else formats.json_lines
+    with formats.opened(output) as stream:
+        stream.writelines(lines(columns, rows))
+
+
+def _print_table(
+    columns: Sequence[Column], rows: Iterable[Row], output: Path, currency: str | None
+) -> None:
+    table = render.report_table(columns, rows, currency)
+    if str(output) == "-":
+        render.wide_console().print(table)
+        return
+    with formats.opened(output) as stream:
+        render.wide_console(stream).print(table)

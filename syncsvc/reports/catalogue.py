@@ -1,0 +1,44 @@
+"""
+Every report there is, in the order in which they are listed.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from syncsvc.errors import MisusedReport
+from syncsvc.reports import events, orders, places, spend, trust
+
+if TYPE_CHECKING:
+    from syncsvc.reports.report import Report
+
+READERS: dict[str, tuple[Report, ...]] = {
+    "Trust": trust.REPORTS,
+    "Finance": spend.REPORTS,
+    "Compliance": places.REPORTS,
+    "Operations": (*events.REPORTS, *orders.REPORTS),
+}
+REPORTS = {report.name: report for reports in READERS.values() for report in reports}
+
+
+def find_report(name: str) -> Report:
+    """
+    The report of this name.
+
+    Raises:
+        MisusedReport: There is none; with the nearest one.
+    """
+    if name in REPORTS:
+        return REPORTS[name]
+    hint = f" Did you mean {near}?" if (near := _nearest(name)) else ""
+    raise MisusedReport(f"There is none named {name!r}.{hint} `syncsvc report` lists all.")
+
+
+def _nearest(name: str) -> str | None:
+    """
+    The report whose name, or whose name's first word, is most like this one.
+    """
+    words = {report.split("-")[0]: report for report in reversed(REPORTS)}
+    near = get_close_matches(name.lower().replace("_", "-"), {**words, **REPORTS}, n=1)
+    return words.get(near[0], near[0]) if near else None
