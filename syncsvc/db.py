@@ -37,7 +37,9 @@ CONNECTING = {  # to PostgreSQL, where its URL does not say otherwise
     "keepalives_idle": 30,  # seconds, then every 10, until a vanished server is taken for lost
     "keepalives_interval": 10,
     "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms that what was sent may stay without an answer
 }
+GLANCE = 5_000  # ms that a look at the tables may take
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
 
@@ -68,7 +70,8 @@ def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute(
         "SET TIME ZONE 'UTC'; SET tcp_keepalives_idle = 30; "
-        "SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+        "SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
+        "SET tcp_user_timeout = 60000"
     )
     cursor.close()
     connection.autocommit = False
@@ -143,6 +146,20 @@ def abandon(connection: Connection) -> None:
     if not connection.invalidated:
         with suppress(connection.dialect.loaded_dbapi.Error):
             connection.connection.rollback()
+
+
+@contextmanager
+def glance(engine: Engine) -> Iterator[Connection]:
+    """
+    A connection for a look at the tables that must not wait long, whoever holds them.
+
+    Raises:
+        DatabaseUnavailable: It did not answer, or not in time.
+    """
+    with translated(), engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET statement_timeout = {GLANCE}")
+        yield connection
 
 
 @contextmanager

@@ -83,14 +83,15 @@ class Duty:
         self._on_ready = on_ready
         self._ready_told = False
         self._gauges_at = float("-inf")
-        self._equip()
+        self._unrecorded: str | None = None  # why the last run could not even be recorded
+        self._api = compose.api_from(settings, meter=metrics)
+        self._open_database()
 
-    def _equip(self) -> None:
+    def _open_database(self) -> None:
         """
-        Build what the settings ask for; nothing is opened yet.
+        Take the settings' database; nothing is opened yet.
         """
         self._engine = compose.engine_from(self.settings)
-        self._api = compose.api_from(self.settings, meter=self._metrics)
         self._lead = Lead(self._engine, self.settings.account)
 
     def attempt(self, trigger: Trigger) -> Outcome:
@@ -103,6 +104,7 @@ class Duty:
             KeyboardInterrupt: The run was cut short, and is recorded as failed.
         """
         began_at = time.monotonic()
+        self._unrecorded = None
         try:
             outcome = self._lead_or_stand_by(trigger)
         except RunInProgress as exc:
@@ -132,9 +134,13 @@ class Duty:
         except ConfigurationError as exc:
             log.error("worker.credentials_refused", error=str(exc))  # noqa: TRY400 - it is no bug
             return
-        self.close()
+        moved = fresh.database_url != self.settings.database_url
         self.settings = fresh
-        self._equip()
+        self._api.close()
+        self._api = compose.api_from(fresh, meter=self._metrics)
+        if moved:
+            self._lead.let_go()
+            self._open_database()
         log.info("worker.credentials_reread")
 
     def engine(self) -> Engine:
@@ -149,9 +155,10 @@ class Duty:
         """
         problems: list[str] = []
         try:
-            with db.translated(), self._engine.connect() as connection:
+            with db.glance(self._engine) as connection:
                 migrate.require_current(connection)
                 trouble = status.last_trouble(connection, self.settings.account)
+            trouble = trouble or self._unrecorded
             problems += [trouble] if trouble else []
         except SyncError as exc:
             problems.append(str(exc))
@@ -200,7 +207,7 @@ class Duty:
 
     def _failed(self, began_at: float, error: str) -> Outcome:
         self._metrics.run_ended(RunState.FAILED, time.monotonic() - began_at, {})
-        self.says = f"The last run failed: {error}"
+        self.says = self._unrecorded = f"The last run failed: {error}"
         return Outcome.FAILED
 
     def _refresh_gauges(self, outcome: Outcome) -> None:
@@ -210,7 +217,7 @@ class Duty:
         idle = outcome in {Outcome.STANDBY, Outcome.LEFT}
         if idle and time.monotonic() < self._gauges_at + GAUGES_AGE:
             return
-        with suppress(SyncError), db.translated(), self._engine.connect() as connection:
+        with suppress(SyncError), db.glance(self._engine) as connection:
             status.show(connection, self.settings.account, self._metrics)
             self._gauges_at = time.monotonic()
 

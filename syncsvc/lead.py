@@ -8,7 +8,7 @@ it, so that people can run what they like between two scheduled runs.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -74,10 +74,12 @@ class Lead:
         return True
 
     def _hold_session(self) -> bool:
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         key = db.lock_key(f"worker\n{self._account}")  # no account's name has a newline
-        if connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one():
-            self._connection = connection
-            return True
-        connection.close()
-        return False
+        with ExitStack() as stack:
+            connection = stack.enter_context(self._engine.connect())
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            got = bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
+            if got:
+                self._connection = connection
+                stack.pop_all()
+        return got

@@ -86,7 +86,7 @@ class Notifier:
         address = f"\0{self._address[1:]}" if self._address[0] == "@" else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as way:
-                way.sendto(line.encode(), address)
+                way.sendto(line.encode(errors="replace"), address)
         except OSError as exc:
             log.warning("systemd.not_told", line=line, error=str(exc))
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
 from syncsvc import compose, db, migrate, render, reports, status
-from syncsvc.errors import DatabaseUnavailable, SyncError
+from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.job import Job, Summary
 from syncsvc.metrics import Metrics
 from syncsvc.sync import run_once
@@ -53,6 +53,8 @@ def sync(settings: Settings, wanted: Wanted) -> Summary:
     Do one run and print what it found.
     """
     settings.require_credentials()
+    if wanted.dry_run and wanted.metrics_file:
+        raise ConfigurationError("--metrics-file: a dry run has no metrics; leave one of them out.")
     metrics = Metrics(settings.account)
     changes: list[Any] = []
     with ExitStack() as stack:
@@ -79,7 +81,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     """
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
     engine = compose.engine_from(settings)
-    with suppress(SyncError), db.translated(), engine.connect() as connection:
+    with suppress(SyncError), db.glance(engine) as connection:
         status.show(connection, settings.account, metrics)
     metrics.write(path)
 

@@ -80,7 +80,7 @@ class StatusPage:
         """
         found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
         try:
-            with db.translated(), self._engine().connect() as connection:
+            with db.glance(self._engine()) as connection:
                 for account in status.accounts(connection):
                     standing = status.standing(connection, account)
                     last_runs = reports.last_runs(connection, account, RUNS_SHOWN)

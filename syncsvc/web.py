@@ -5,13 +5,15 @@ What the worker shows over HTTP: health, metrics, and a page for people.
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 from cheroot import wsgi
-from prometheus_client import make_wsgi_app
+from prometheus_client.exposition import choose_encoder
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Response
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-THREADS = 6
+THREADS = 12
+PATIENCE = 2  # seconds for a client to send its request, and for the server to end
+REQUEST_LIMIT = 16 * 2**10  # bytes of a request's head, and of its body
 ROUTES = Map(
     [Rule(f"/{path}", methods=["GET"], endpoint=path) for path in ("livez", "readyz", "metrics")]
     + [Rule("/", methods=["GET"], endpoint="status")]
@@ -65,26 +69,25 @@ class Pages:
         self._turns = turns
         self._readiness = readiness
         self._status = status
-        self._metrics: WSGIApplication = make_wsgi_app(registry)
+        self._registry = registry
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """
         Answer one request.
         """
         response = self._answer(environ)
-        if not isinstance(response, Response):
-            return response(environ, start_response)
         response.headers.update(HEADERS)
         return response(environ, start_response)
 
-    def _answer(self, environ: WSGIEnvironment) -> WSGIApplication:
+    def _answer(self, environ: WSGIEnvironment) -> Response:
         try:
             endpoint, _values = ROUTES.bind_to_environ(environ).match()
         except HTTPException as exc:
             return _as_response(exc)
         match endpoint:
             case "metrics":
-                return self._metrics
+                encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+                return Response(encode(self._registry), content_type=kind)
             case "livez":
                 return self._liveness()
             case "readyz":
@@ -138,19 +141,40 @@ def served(application: WSGIApplication, host: str, port: int) -> Iterator[int]:
     Raises:
         ConfigurationError: The address can't be had.
     """
-    server = _Server((host, port), application, numthreads=THREADS, server_name="syncsvc")
+    server = _Server(
+        (host, port), application, numthreads=THREADS, server_name="syncsvc", timeout=PATIENCE
+    )
+    server.max_request_header_size = server.max_request_body_size = REQUEST_LIMIT
+    listening: Future[None] = Future()
+    _in_background("http", partial(_serve, server, listening))
     try:
-        server.prepare()
+        listening.result()
     except OSError as exc:
         raise ConfigurationError(
             f"SYNCSVC_HTTP_HOST, SYNCSVC_HTTP_PORT: can't listen at {host}, port {port} "
             f"({exc.strerror or exc}). Choose another, or 0 as the port for none."
         ) from None
-    thread = threading.Thread(target=server.serve, name="http", daemon=True)
-    thread.start()
     log.info("http.listening", host=host, port=server.bind_addr[1])
     try:
         yield server.bind_addr[1]
     finally:
-        server.stop()
-        thread.join()
+        _in_background("http-stop", server.stop).join(PATIENCE)
+
+
+def _serve(server: _Server, listening: Future[None]) -> None:
+    """
+    Listen and serve. The server's own threads are daemons like this one: none outlives the worker.
+    """
+    try:
+        server.prepare()
+    except Exception as exc:  # noqa: BLE001 - it is raised where the server is waited for
+        listening.set_exception(exc)
+        return
+    listening.set_result(None)
+    server.serve()
+
+
+def _in_background(name: str, call: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=call, name=name, daemon=True)
+    thread.start()
+    return thread

@@ -118,6 +118,8 @@ class Worker:
                     self._attempt(Trigger.SCHEDULE)
                 case Call.REREAD:
                     self._duty.reread()
+                    if self._failures:
+                        self._attempt(Trigger.SCHEDULE)
 
     def _next_call(self) -> Call:
         """
@@ -130,24 +132,40 @@ class Worker:
             except Empty:
                 if standing_by:
                     return Call.START
-                self._scheduler.wakeup()
+                self._mind_the_clock()
+
+    def _mind_the_clock(self) -> None:
+        """
+        Have a run that is due by a clock that jumped ahead, or far off by one set back, done now.
+        """
+        due = self.next_run
+        if due is not None and due > runs.now() + self._interval + timedelta(seconds=LATE):
+            self._scheduler.modify_job(JOB, next_run_time=runs.now())
+        self._scheduler.wakeup()
 
     def _attempt(self, trigger: Trigger) -> None:
         """
         Have the run that is due done, and see to the next one.
         """
-        self._busy_since = time.monotonic()
         try:
-            outcome = Outcome.LEFT if self._stopping else self._duty.attempt(trigger)
+            outcome = self._interruptible(trigger)
         except KeyboardInterrupt:
             outcome = Outcome.FAILED
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            self._busy_since = None
         self._failures = self._failures + 1 if outcome is Outcome.FAILED else 0
         if self._failures:
             self._retry_sooner()
         self._tell()
+
+    def _interruptible(self, trigger: Trigger) -> Outcome:
+        """
+        A run that a signal may end; the alarm is harmless before and after it.
+        """
+        self._busy_since = time.monotonic()
+        try:
+            return Outcome.LEFT if self._stopping else self._duty.attempt(trigger)
+        finally:
+            self._busy_since = None
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _retry_sooner(self) -> None:
         """

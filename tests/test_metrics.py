@@ -198,3 +198,21 @@ def test_a_single_run_writes_its_metrics(
     last = found.get(("syncsvc_last_success_timestamp_seconds", "default"))
     assert (last is None) == broken
     assert last is None or abs(last - datetime.now(tz=UTC).timestamp()) < 60  # noqa: TID251 - the real clock
+
+
+def test_a_dry_run_has_no_metrics(
+    sandbox: Sandbox,
+    cli: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """
+    What was only planned is not counted as written: the two flags don't go together.
+    """
+    monkeypatch.setenv("SYNCSVC_API_URL", sandbox.url)
+    monkeypatch.setenv("SYNCSVC_API_TOKEN", sandbox.token)
+
+    result = cli("sync", "--dry-run", "--metrics-file", str(tmp_path / "syncsvc.prom"))
+
+    assert 2 == result.code
+    assert "--metrics-file" in result.err

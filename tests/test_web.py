@@ -78,6 +78,14 @@ def test_metrics_are_prometheus_text() -> None:
     assert 'syncsvc_build_info{version="' in answer.text
 
 
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
+def test_a_head_is_answered_like_a_get(path: str) -> None:
+    """
+    Who asks for the head alone gets the same status.
+    """
+    assert 200 == Client(pages()).head(path).status_code
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/nothing", 404), ("POST", "/", 405), ("DELETE", "/metrics", 405)],

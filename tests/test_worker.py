@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -490,3 +490,76 @@ def test_withheld_cancellations_are_told(workers: Workers, sandbox: Sandbox) -> 
         eventually(lambda: worker.metric("syncsvc_cancellations_withheld") == 30.0)
         assert worker.ready()["ready"]
         assert "30 cancellations were withheld" in worker.get("/").text
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_table_that_is_locked_takes_no_liveness(workers: Workers, engine: Engine) -> None:
+    """
+    While somebody holds a table, looks at it end, the worker is alive, and it stops when told.
+    """
+    short = "import syncsvc.db; syncsvc.db.GLANCE = 200"
+    with workers.worker(schedule="1h", patch=short) as worker:
+        eventually(lambda: worker.runs() >= 1)
+        with engine.connect() as other:
+            other.execute(text("LOCK TABLE sync_runs"))
+
+            assert "statement timeout" in worker.ready()["problems"][0]
+            assert "statement timeout" in worker.get("/").text
+            assert 200 == worker.get("/livez").status_code
+            worker.signal(signal.SIGTERM)
+            assert 0 == worker.ended()
+
+
+def test_silent_connections_take_no_liveness(workers: Workers) -> None:
+    """
+    Clients that connect and say nothing starve no endpoint, and the worker still ends.
+    """
+    with workers.worker(schedule="1h") as worker, ExitStack() as silent:
+        eventually(lambda: worker.runs() >= 1)
+        address = ("127.0.0.1", int(worker.url.rsplit(":", 1)[1]))
+        for _ in range(40):
+            silent.enter_context(socket.create_connection(address))
+
+        assert 200 == eventually(lambda: worker.get("/livez")).status_code
+        worker.signal(signal.SIGTERM)
+        assert 0 == worker.ended()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_failure_that_cannot_be_recorded_takes_readiness(
+    workers: Workers, engine: Engine
+) -> None:
+    """
+    A database that takes no writes is told by `/readyz`, though the tables show no trouble.
+    """
+    name = engine.url.database
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    try:
+        with workers.worker(schedule="1h") as worker:
+            eventually(lambda: worker.runs("failed") >= 1)
+
+            assert "read-only" in worker.ready()["problems"][0]
+    finally:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+            connection.commit()
+            connection.execute(text(f"ALTER DATABASE {name} RESET default_transaction_read_only"))
+            connection.commit()
+
+
+def test_rereading_secrets_keeps_the_lead(workers: Workers) -> None:
+    """
+    SIGHUP is no invitation for those that stand by.
+    """
+    look = "import syncsvc.worker; syncsvc.worker.LOOK_ROUND = 0.1"
+    with workers.worker(schedule="6h") as first:
+        eventually(lambda: first.runs() >= 1)
+        with workers.worker(schedule="6h", patch=look) as second:
+            eventually(lambda: second.metric("syncsvc_standby") == 1.0)
+            first.signal(signal.SIGHUP)
+            eventually(lambda: "worker.credentials_reread" in first.log())
+            time.sleep(0.5)  # several looks
+
+            assert ("leader", "standby") == (first.ready()["role"], second.ready()["role"])
+            assert 0.0 == second.runs()
