@@ -44,7 +44,18 @@ KEYS = [
     "duration_seconds",
     "error",
 ]
-COMMANDS = ("sync", "run", "migrate", "prune", "check", "runs", "history", "sandbox", "demo")
+COMMANDS = (
+    "sync",
+    "run",
+    "migrate",
+    "check",
+    "runs",
+    "history",
+    "report",
+    "prune",
+    "sandbox",
+    "demo",
+)
 
 
 @pytest.fixture
