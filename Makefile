@@ -8,7 +8,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage pictures docs soak check format lock build image-check clean
+.PHONY: help install demo test coverage answers pictures docs soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,8 +33,12 @@ coverage: install ## Run what covers the code, slower, and fail below 95 % of li
 		--ignore tests/test_properties.py --ignore tests/test_scale.py --ignore tests/test_security.py \
 		--ignore tests/test_operations.py --ignore-glob "tests/test_deploy_*.py"
 
+answers: install ## Renew the answers printed in docs/queries.md and docs/reports.md
+	RENEW_DOCS=1 $(BIN)/python -m pytest -n 0 tests/test_queries.py tests/test_report_docs.py -k sqlite
+
 pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
-	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_status_page.py -k "light-desktop or dark-phone"
+	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_status_page.py tests/test_report_page.py \
+		-k "light-desktop or dark-phone or picture"
 
 docs: install ## Renew docs/data.md from the comments of tables, views and words
 	$(BIN)/python tests/data_dictionary.py

@@ -80,7 +80,15 @@ class Answers:
         return self.asked.now - timedelta(days=self.asked.days)
 
     def _newest(self, rows: Iterable[Row]) -> list[Row]:
-        return sorted(rows, key=lambda row: (row["valid_from"], row["id"]), reverse=True)
+        by_number = sorted(
+            rows,
+            key=lambda row: (
+                row.get("number_e164", row.get("address_id")),
+                row.get("uuid"),
+                row["id"],
+            ),
+        )
+        return sorted(by_number, key=lambda row: row["valid_from"], reverse=True)
 
     def _spend(self, *by: str) -> list[Row]:
         at = self.asked.at
@@ -274,8 +282,7 @@ class Answers:
         return self._newest(found)
 
     def _latest_changes(self) -> list[Row]:
-        rows = sorted(self.history, key=lambda row: row["id"], reverse=True)
-        return [{**self._number(row), "what": _what(row)} for row in rows]
+        return self._newest({**self._number(row), "what": _what(row)} for row in self.history)
 
     def _reserved_numbers(self) -> list[Row]:
         found = []
@@ -381,5 +388,6 @@ def _what(row: Row) -> str | None:
         return f"{text[:10]} {text[11:19]}" if is_time else text
 
     changes = row["changes"] or {}
-    told = (f"{name}: {said(pair['old'])} → {said(pair['new'])}" for name, pair in changes.items())
+    pairs = sorted(changes.items())
+    told = (f"{name}: {said(pair['old'])} → {said(pair['new'])}" for name, pair in pairs)
     return "; ".join(told) or None

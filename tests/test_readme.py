@@ -2,24 +2,21 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-
+from printed import answers, questions
 from syncsvc.cli import app
 from syncsvc.config import Settings
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.sync import run_once
 
 if TYPE_CHECKING:
-    from sqlalchemy import CursorResult, Engine
+    from sqlalchemy import Engine
 
     from syncsvc.job import Job
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-QUESTIONS = re.findall(r"```sql\n(.+?)```\n\n```text\n(.+?)```", README, re.DOTALL)
 
 
 def test_the_five_questions_have_the_answers_shown(
@@ -38,10 +35,9 @@ def test_the_five_questions_have_the_answers_shown(
 
     run_once(job)
 
-    with engine.connect() as connection:
-        answers = [_answer(connection.execute(text(sql))) for sql, _printed in QUESTIONS]
-    assert [printed for _sql, printed in QUESTIONS] == answers
-    assert len(answers) == 5
+    asked = questions(README)
+    assert [question.answer for question in asked] == answers(engine, asked)
+    assert len(asked) == 5
 
 
 def test_every_setting_stands_in_the_readme() -> None:
@@ -64,17 +60,3 @@ def test_every_command_stands_in_the_readme() -> None:
     assert named == {
         callback.__name__.removesuffix("_command") for callback in callbacks if callback
     }
-
-
-def _answer(result: CursorResult[Any]) -> str:
-    lines = [list(result.keys()), *([_shown(value) for value in row] for row in result)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "".join(line.rstrip() + "\n" for line in padded)
-
-
-def _shown(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float | Decimal) else str(value)

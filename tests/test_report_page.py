@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
 
 NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
-SCREENSHOT = Path(__file__).parent.parent / "docs" / "images" / "report.png"
 HOSTILE = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
 QUIET = [
     "--headless",
@@ -311,3 +311,28 @@ def test_without_scripts_and_on_paper_it_is_whole(html: str, tmp_path: Path) -> 
 
     assert buttons == 0
     assert shown
+
+
+def test_the_picture_in_the_readme_can_be_renewed(
+    engine: Engine, kind: str, job: Job, sandbox: Sandbox, clock: Clock, tmp_path: Path
+) -> None:
+    """
+    A page of months of made-up life is drawn; PICTURES names the directory to keep its picture in.
+    """
+    if kind != "sqlite":
+        pytest.skip("the page is the same")
+    kept = Path(os.environ.get("PICTURES", tmp_path)).absolute() / "report.png"
+    sandbox.inventory = inventory = Inventory.seeded(300, seed=7, clock=clock)
+    for _ in range(12 if "PICTURES" in os.environ else 2):
+        run_once(job)
+        clock.pass_by(days=15)
+        inventory.step(24)
+        inventory.provision(9)
+    run_once(job)
+    html = page_of(engine, "EUR", now=clock.time)
+
+    with opened(html, tmp_path, viewport={"width": 1200, "height": 1000}) as (page, noticed):
+        page.screenshot(path=kept)
+
+    assert [] == noticed
+    assert 20_000 < kept.stat().st_size < 200_000

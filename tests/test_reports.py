@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from answers import Answers
 from support import Row, address, number_row, profile, uuid_at
 from syncsvc.errors import MisusedReport
-from syncsvc.reports import REPORTS, Asked, find_report, read_parameters
+from syncsvc.reports import REPORTS, Asked, Kind, find_report, read_parameters
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.sync import run_once
 
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
 
 ACCOUNTS = ("default", "branch")
+OF_KIND = {
+    Kind.TEXT: str,
+    Kind.NUMBER: int,
+    Kind.AMOUNT: Decimal,
+    Kind.DAYS: Decimal,
+    Kind.MOMENT: datetime,
+    Kind.MONTH: date,
+}
 PLACES = 5
 UNSAID = {"value", "says"}  # the words of trust
 SINCE = datetime(2025, 3, 1, 6, tzinfo=UTC)
@@ -174,12 +183,16 @@ def ask(engine: Engine, name: str, asked: Asked | None = None, **told: Any) -> l
 
 def test_every_row_has_the_columns_that_its_report_tells(known_inventory: Engine) -> None:
     """
-    No report leaves out a column that it documents, and each has something to say here.
+    No report leaves out a column that it documents or gives another kind of value on a database.
     """
     for name, report in REPORTS.items():
         told = {"days": 30 if name == "reserved-numbers" else 365, "at_least": 2}
         taken: Row = {key: told[key] for key in told if key in report.takes}
-        assert ask(known_inventory, name, **taken), name
+        rows = ask(known_inventory, name, **taken)
+        assert rows, name
+        for column in report.columns:
+            found = {type(row[column.name]) for row in rows} - {type(None)}
+            assert found <= {OF_KIND[column.kind]}, (name, column.name)
 
 
 def test_uk_and_gb_are_one_country(known_inventory: Engine) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.reports.spend import first_month
-from syncsvc.reports.sql import of_account
+from syncsvc.reports.sql import newest_first, of_account
 from syncsvc.reports.vocabulary import (
     CHARGE,
     COUNTRY,
@@ -91,7 +91,7 @@ def _cancelled(asked: Asked) -> Select[Any]:
             change.event == Event.CANCELLED,
             change.valid_from >= since(asked),
         )
-        .order_by(change.valid_from.desc(), change.id.desc())
+        .order_by(*newest_first(change))
     )
 
 
@@ -133,7 +133,7 @@ def _came_back(asked: Asked) -> Select[Any]:
             turns.c.occurred_at.label("reinstated_at"),
         )
         .where(turns.c.event == Event.REINSTATED, turns.c.valid_from >= since(asked))
-        .order_by(turns.c.valid_from.desc(), turns.c.id.desc())
+        .order_by(*newest_first(turns.c))
     )
 
 
@@ -155,7 +155,7 @@ def _latest(asked: Asked) -> Select[Any]:
             change.changes,
         )
         .where(of_account(number_changes, asked))
-        .order_by(change.id.desc())
+        .order_by(change.run_id.desc(), *newest_first(change))
     )
 
 

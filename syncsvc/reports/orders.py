@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, case, func, not_, or_, select
 
 from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.sql import in_order, is_reserved, of_account
+from syncsvc.reports.sql import in_order, is_reserved, newest_first, of_account
 from syncsvc.reports.vocabulary import CHARGE, COUNTRY, NUMBER, STATUS, UUID, in_days, since
 from syncsvc.schema import number_history, numbers
 from syncsvc.views import live_numbers, number_changes
@@ -108,7 +108,7 @@ def _to_provision(asked: Asked) -> Select[Any]:
             change.event == Event.ADDED,
             change.valid_from >= since(asked),
         )
-        .order_by(change.valid_from.desc(), change.id.desc())
+        .order_by(*newest_first(change))
     )
 
 

@@ -155,7 +155,7 @@ def _changed_lately(asked: Asked) -> Select[Any]:
             changed.event == "changed",
             changed.valid_from >= since(asked),
         )
-        .order_by(changed.valid_from.desc(), changed.id.desc())
+        .order_by(changed.valid_from.desc(), changed.address_id)
     )
 
 

@@ -8,10 +8,10 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import BigInteger, cast, func, or_, select
 
 from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.sql import in_order, known_at, of_account, total
+from syncsvc.reports.sql import in_order, known_at, newest_first, of_account, total
 from syncsvc.reports.vocabulary import COUNTRY, EVENT, LEARNT, NUMBER, RANGE, STATUS, UUID, since
 from syncsvc.views import inventory_by_month, live_numbers, number_changes
 
@@ -86,7 +86,7 @@ def _month_end(asked: Asked, *by: str) -> Select[Any]:
     return (
         select(
             *groups,
-            func.sum(view.c.numbers).label("numbers"),
+            cast(func.sum(view.c.numbers), BigInteger).label("numbers"),
             total(view.c.monthly_charge).label("monthly_charge"),
         )
         .where(
@@ -128,7 +128,7 @@ def _charges_changed(asked: Asked) -> Select[Any]:
             view.c.valid_from >= since(asked),
             or_(*(value.is_not(None) for value in sides.values())),
         )
-        .order_by(view.c.valid_from.desc(), view.c.id.desc())
+        .order_by(*newest_first(view.c))
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Table
+    from sqlalchemy.sql.base import ReadOnlyColumnCollection
     from sqlalchemy.sql.compiler import SQLCompiler
 
     from syncsvc.reports.report import Asked
@@ -70,6 +71,15 @@ def in_order(*columns: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
         (plainly(column) if isinstance(column.type, Text) else column).nulls_last()
         for column in columns
     )
+
+
+def newest_first(
+    rows: ReadOnlyColumnCollection[str, Any],
+) -> tuple[ColumnElement[Any], ...]:
+    """
+    By when we learnt of it, and within one run by number.
+    """
+    return (rows["valid_from"].desc(), *in_order(rows["number_e164"], rows["uuid"]), rows["id"])
 
 
 def of_account(view: Table, asked: Asked) -> ColumnElement[bool]:

@@ -54,7 +54,8 @@ def what_changed(changes: dict[str, dict[str, Any]] | None) -> str | None:
     if not changes:
         return None
     return "; ".join(
-        f"{name}: {_said(pair['old'])} → {_said(pair['new'])}" for name, pair in changes.items()
+        f"{name}: {_said(pair['old'])} → {_said(pair['new'])}"
+        for name, pair in sorted(changes.items())  # PostgreSQL keeps them in an order of its own
     )
 
 
