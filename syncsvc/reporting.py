@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import typer
@@ -90,13 +91,8 @@ def answer(
     asked = read_parameters(report, parameters, settings.account, runs.now())
     read_only(connection)
     _note(connection, report, asked)
-    _write(
-        report.columns,
-        report.rows(connection, asked),
-        output_format,
-        output,
-        currency=settings.currency,
-    )
+    with closing(report.rows(connection, asked)) as rows:
+        _write(report.columns, rows, output_format, output, currency=settings.currency)
 
 
 def write_page(

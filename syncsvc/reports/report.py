@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import func, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from datetime import datetime
 
     from sqlalchemy import Connection, Select
@@ -93,14 +93,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     finish: Callable[[Iterable[Row], Asked], Iterable[Row]] | None = None
     every_account: bool = False
 
-    def rows(self, connection: Connection, asked: Asked) -> Iterator[Row]:
+    def rows(self, connection: Connection, asked: Asked) -> Generator[Row]:
         """
         The answer, a few rows at a time.
         """
         query = self.query(asked).limit(asked.limit)
-        result = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-        found: Iterable[Row] = (dict(row) for row in result.mappings())
-        return iter(self.finish(found, asked) if self.finish else found)
+        with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as result:
+            found: Iterable[Row] = (dict(row) for row in result.mappings())
+            yield from self.finish(found, asked) if self.finish else found
 
     def count(self, connection: Connection, asked: Asked) -> int:
         """
