@@ -491,13 +491,13 @@ def test_a_number_that_a_search_finds_is_published_as_it_stands(watch: Watch) ->
     """
     The listing forgot it, yet it is live, with what changed in it and an address of its own.
     """
-    show(watch, live(3))
+    show(watch, live(4))
     found = [number_row(1), number_row(2, status="Active", number_address=address(1))]
-    summary = show(watch, [number_row(3)], found=found)
+    summary = show(watch, [number_row(3, status="Active"), number_row(4)], found=found)
 
     assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 0, 0)
-    assert (summary.changed, summary.address_changes) == (1, 1)
-    assert (summary.listed, summary.unchanged) == (1, 1)  # neither was read from the listing
+    assert (summary.changed, summary.address_changes) == (2, 1)
+    assert (summary.listed, summary.unchanged) == (2, 1)  # neither was read from the listing
     assert watch.events(1) == ["provisioned"]
     assert last(watch, 2)["changes"].keys() == {"status", "number_address_id"}
     assert detail(watch)["found"] == 2
