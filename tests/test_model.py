@@ -230,7 +230,7 @@ class Model:
         if glitch == "cancelled 500":
             sandbox.inject(Fault(kind="status", endpoint="cancelled", times=1000))
         guard = Guard(**self._guard, lifted=lifted and not lost)
-        protected = self._guarded(lost, guard)
+        protected = self._guarded(lost, guard, shifted=bool(shifts))
         with api_for(sandbox, page_size=page_size) as api:
             summary = self._watch.run(api=api, concurrency=concurrency, guard=guard)
         assert [] == sandbox.failures
@@ -244,14 +244,17 @@ class Model:
         self._hold(tables, summary, set() if protected else set(lost))
         return summary
 
-    def _guarded(self, lost: frozenset[int], guard: Guard) -> bool:
+    def _guarded(self, lost: frozenset[int], guard: Guard, *, shifted: bool) -> bool:
         """
         Whether so many numbers are lost that none of them may be taken for cancelled.
+
+        Be it that the guard trips, or that nothing is listed: what comes during the walk is.
         """
         live = {row["uuid"] for row in self._tables["numbers"] if row["lifecycle"] == "live"}
         gone = {uuid_at(place) for place in lost if place in self._provider.truth} & live
         many = len(gone) > guard.count and len(gone) * 100 > guard.percent * len(live)
-        return many or gone == live
+        nothing_listed = not shifted and lost >= set(self._provider.truth)
+        return many or nothing_listed
 
     def _hold(self, tables: dict[str, list[Row]], summary: Summary, exposed: set[int]) -> None:
         """
