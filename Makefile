@@ -8,7 +8,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage answers pictures docs soak check format lock build image-check clean
+.PHONY: help install demo test coverage answers pictures docs bench-views soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
 
 docs: install ## Renew docs/data.md from the comments of tables, views and words
 	$(BIN)/python tests/data_dictionary.py
+
+bench-views: install ## Time every view over 1,000,000 numbers on PostgreSQL, ten minutes; NUMBERS=n
+	$(BIN)/python tests/benchmarks/views_timing.py
 
 soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
