@@ -147,6 +147,7 @@ def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None
     assert "Nothing was known before 2026-02-01 06:00:00 UTC." in answer.err
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
@@ -158,13 +159,11 @@ def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None
     ],
 )
 def test_what_can_not_be_answered_ends_with_2(
-    report: Callable[..., Result], kind: str, words: list[str], complaint: str
+    report: Callable[..., Result], words: list[str], complaint: str
 ) -> None:
     """
     An unknown name or a wrong parameter is a misuse, and says what would do.
     """
-    if kind != "sqlite":
-        pytest.skip("no database is asked")
     answer = report(*words)
 
     assert answer.code == 2
