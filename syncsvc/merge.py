@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from syncsvc.runs import Run
 
+MANY = 1000  # new numbers after which the statistics of a table are out of date
 planned = planned_numbers.c
 first_seen_gone = and_(not_(planned.known), planned.event == Event.CANCELLED)
 TRACKED = (
@@ -94,6 +95,20 @@ def _publish_addresses(connection: Connection, run: Run) -> None:
 def _publish_numbers(connection: Connection, run: Run) -> None:
     runs = {"first_run_id": literal(run.id), "changed_run_id": literal(run.id)}
     _upsert(connection, run, numbers, planned_numbers, NUMBER_FIELDS, **runs)
+    _renew_statistics(connection)
+
+
+def _renew_statistics(connection: Connection) -> None:
+    """
+    Have PostgreSQL look at `numbers` anew where many were added.
+
+    By what it knew of a table with few rows, or of other accounts alone, it may look up each
+    history row's number in an index that leads to all numbers of the account.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    if count(connection, planned_numbers, not_(planned.known)) >= MANY:
+        connection.exec_driver_sql("ANALYZE numbers")
 
 
 def _upsert(
