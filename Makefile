@@ -8,7 +8,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage answers pictures docs bench-views soak check format lock build image-check clean
+.PHONY: help install demo test coverage answers pictures docs bench bench-views soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ soak: install ## Run thousands of random runs against a lying provider; EXAMPLES
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
 	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
 		--hypothesis-seed $(SEED) tests/test_model.py tests/test_properties.py
+
+bench: install ## Measure speed and memory beside the limit; takes long: BENCH="--sizes 10000 --rounds 1"
+	$(BIN)/python tests/benchmarks/bench_sync.py $(BENCH)
 
 check: install ## Lint, format, types, import layers and docstrings of tests
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
+from syncsvc.remembered import internal
 from syncsvc.schema import metadata
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def migrate_online(connection: Connection) -> None:
 
     context.configure(
         connection=connection,
-        target_metadata=metadata,
+        target_metadata=[metadata, internal],
         compare_type=True,
         include_object=is_for_here,
     )
@@ -50,7 +51,7 @@ def migrate_offline(url: str) -> None:
     """
     context.configure(
         url=url,
-        target_metadata=metadata,
+        target_metadata=[metadata, internal],
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
         transactional_ddl=True,

@@ -19,7 +19,7 @@ from syncsvc.plan import (
     planned_numbers,
 )
 from syncsvc.schema import addresses, numbers
-from syncsvc.stage import ADDRESS_FIELDS, NUMBER_FIELDS, copy_into
+from syncsvc.staged import ADDRESS_FIELDS, NUMBER_FIELDS, copy_into
 from syncsvc.vocabulary import Event, Lifecycle
 
 if TYPE_CHECKING:

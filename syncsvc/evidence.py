@@ -31,7 +31,7 @@ from syncsvc.plan import credible_absences, credible_cancellations, not_listed, 
 from syncsvc.records import Number, Reject
 from syncsvc.schema import numbers
 from syncsvc.search import Inquiry, Outcome
-from syncsvc.stage import (
+from syncsvc.staged import (
     copy_into,
     count,
     staged_cancelled,

@@ -1,6 +1,10 @@
 """
 One bounded HTTP exchange: so long, so large, and no further.
 
+It goes through httpx's transport, without a client around it: there are no
+cookies, redirects or log lines to see to, and a client costs as much time
+again as the transport.
+
 httpx bounds each single read, so that a body that drips a byte at a time
 never ends. Here the whole exchange has one deadline, from its start to the
 last byte of the body, and one size, after decompression.
@@ -11,6 +15,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from contextlib import closing
 from contextvars import ContextVar
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -31,8 +36,10 @@ if TYPE_CHECKING:
 
     from syncsvc.metrics import Meter
 
+ALWAYS = {"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"}
 PASSING = frozenset({408, 425, 429})  # refusals that a later attempt may not meet
 RETRY_AFTER_LIMIT = 300.0  # seconds
+READ_AT_ONCE = 256 * 2**10  # bytes: httpcore would ask for a quarter of a usual page
 BODY_LIMIT = 64 * 2**20  # bytes
 ENDS_AT: ContextVar[float] = ContextVar("ends_at")  # on the monotonic clock, for this thread
 
@@ -53,6 +60,13 @@ class Answer(msgspec.Struct, frozen=True):
         """
         return self.status in PASSING or self.status >= 500  # noqa: PLR2004 - server errors
 
+    @property
+    def retry_after(self) -> float | None:
+        """
+        Seconds for which to leave the provider alone, where it says so.
+        """
+        return _retry_after(self.headers.get("Retry-After"))
+
     def unavailable(self, path: str) -> ProviderUnavailable:
         """
         This answer as the failure that it is.
@@ -60,7 +74,7 @@ class Answer(msgspec.Struct, frozen=True):
         return ProviderUnavailable(
             f"{path} answered {self.status}.",
             reason=str(self.status),
-            retry_after=_retry_after(self.headers.get("Retry-After")),
+            retry_after=self.retry_after,
         )
 
 
@@ -80,20 +94,17 @@ class Exchange:
     ) -> None:
         self._base_url = base_url
         self._timeout = timeout
+        self.connections = connections
         self.meter = meter or NoMeter()
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._client = httpx.Client(
-            transport=_BoundedTransport(limits=limits, proxy=_proxy_for(base_url)),
-            headers={"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"},
-            timeout=timeout,
-            follow_redirects=False,
-        )
+        self._transport = _BoundedTransport(limits=limits, proxy=_proxy_for(base_url))
+        self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
 
     def close(self) -> None:
         """
         Close every connection.
         """
-        self._client.close()
+        self._transport.close()
 
     def send(
         self,
@@ -134,10 +145,16 @@ class Exchange:
         data: Mapping[str, str] | None,
     ) -> Answer:
         token = ENDS_AT.set(time.monotonic() + self._timeout)
+        request = httpx.Request(
+            method,
+            self._base_url + path,
+            params=params,
+            data=data,
+            headers={**ALWAYS, **headers},
+            extensions=self._extensions,
+        )
         try:
-            with self._client.stream(
-                method, self._base_url + path, headers=headers, params=params, data=data
-            ) as response:
+            with closing(self._transport.handle_request(request)) as response:
                 return Answer(response.status_code, response.headers, _body(response, path))
         except httpx.TimeoutException:
             detail = f"{path}: no whole answer within {self._timeout:g} s (SYNCSVC_API_TIMEOUT)."
@@ -266,7 +283,7 @@ class _BoundedStream(httpcore.NetworkStream):
         self._stream = stream
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the exchange's end decides
-        return self._stream.read(max_bytes, _left(httpcore.ReadTimeout))
+        return self._stream.read(max(max_bytes, READ_AT_ONCE), _left(httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - the exchange's end decides
         self._stream.write(buffer, _left(httpcore.WriteTimeout))

@@ -16,12 +16,14 @@ from sqlalchemy import (
     literal,
     not_,
     null,
+    or_,
     select,
     update,
 )
 
 from syncsvc.changes import describe_address_changes, describe_number_changes
 from syncsvc.columns import UtcDateTime
+from syncsvc.firstload import quick_first_load
 from syncsvc.plan import (
     planned_address_changes,
     planned_addresses,
@@ -29,10 +31,10 @@ from syncsvc.plan import (
     planned_numbers,
 )
 from syncsvc.schema import address_history, addresses, number_history, numbers, sync_rejects
-from syncsvc.stage import (
+from syncsvc.stage import OF_A_SEARCH
+from syncsvc.staged import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
-    OF_A_SEARCH,
     count,
     staged_numbers,
     staged_rejects,
@@ -66,10 +68,11 @@ def publish(connection: Connection, run: Run) -> dict[str, int]:
     describe_address_changes(connection, run)
     describe_number_changes(connection, run)
     _publish_addresses(connection, run)
-    _publish_numbers(connection, run)
-    _close_history(connection, run, number_history, "uuid", _known(planned_numbers, "uuid"))
-    _write_beginnings(connection, run)
-    _write_history(connection, run)
+    with quick_first_load(connection):
+        _publish_numbers(connection, run)
+        _close_history(connection, run, number_history, "uuid", _known(planned_numbers, "uuid"))
+        _write_beginnings(connection, run)
+        _write_history(connection, run)
     _keep_rejects(connection, run)
     return _counts(connection)
 
@@ -232,6 +235,8 @@ def _insert(
     *conditions: ColumnElement[bool],
 ) -> None:
     query = select(*values.values()).select_from(rows).where(*conditions)
+    if "uuid" in values and connection.dialect.name == "postgresql":
+        query = query.order_by(values["uuid"])  # as its indexes are, which then grow quicker
     connection.execute(insert(target).from_select(list(values), query))
 
 
@@ -249,7 +254,8 @@ def _counts(connection: Connection) -> dict[str, int]:
     staged = staged_numbers.c
     searched = staged.walk == OF_A_SEARCH
     readable = and_(not_(staged.rejected), not_(searched))
-    listed_live = count(connection, staged_numbers, readable, staged.lifecycle == Lifecycle.LIVE)
+    live = or_(staged.unchanged, staged.lifecycle == Lifecycle.LIVE)
+    listed_live = count(connection, staged_numbers, readable, live)
     changed_live = count(
         connection,
         planned_numbers,

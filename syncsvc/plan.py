@@ -31,7 +31,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from syncsvc.columns import UtcDateTime
 from syncsvc.schema import addresses, number_history, numbers
-from syncsvc.stage import (
+from syncsvc.staged import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     JsonText,
@@ -121,8 +121,8 @@ def plan_listed(connection: Connection, run: Run) -> None:
     """
     Plan what the numbers' own rows in the listing say.
     """
-    readable = not_(staged_numbers.c.rejected)
-    _plan_sent(connection, run, staged_numbers, Evidence.LISTING, readable)
+    to_read = not_(or_(staged_numbers.c.rejected, staged_numbers.c.unchanged))
+    _plan_sent(connection, run, staged_numbers, Evidence.LISTING, to_read)
 
 
 def plan_cancelled(connection: Connection, run: Run) -> None:

@@ -15,6 +15,7 @@ import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
 from syncsvc.exchange import endpoint
+from syncsvc.pace import Pace
 from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class NumberApi:
         self._page_size = page_size
         self._retries = retries
         self._zone = zone
+        self._pace = Pace(exchange.connections)
         self._closed = False
 
     def close(self) -> None:
@@ -74,6 +76,7 @@ class NumberApi:
         Close the connections; attempts that wait for their turn are given up.
         """
         self._closed = True
+        self._pace.close()
         self._exchange.close()
 
     def page(self, index: int) -> Page | None:
@@ -146,7 +149,10 @@ class NumberApi:
 
     def _send(self, path: str, params: Mapping[str, str | int], token: str) -> Answer:
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
-        return self._exchange.send("GET", path, params=params, headers=headers)
+        with self._pace.turn() as told:
+            answer = self._exchange.send("GET", path, params=params, headers=headers)
+            told(answer)
+        return answer
 
     def _wait_before_retry(self, exc: Exception, reasons: list[str]) -> bool | float:
         """

@@ -7,6 +7,7 @@ stand in the order in which they are staged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence  # noqa: TC003 - msgspec reads the annotations
 from datetime import datetime  # noqa: TC003 - msgspec reads the annotations
 from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations
 
@@ -86,16 +87,27 @@ class Reject(msgspec.Struct, frozen=True):
     payload: str
 
 
+class Unchanged(msgspec.Struct, frozen=True, gc=False):
+    """
+    A row that is byte for byte as it was when the tables were made to agree with it.
+    """
+
+    uuid: str
+    addresses: tuple[Address, ...]
+
+
 class Page(msgspec.Struct, frozen=True):
     """
     One page of a listing.
 
     Attributes:
         rows: In the order sent.
+        fingerprints: Of the rows, in the same order; none where they are not wanted.
         num_results: What the provider says of the listing's size, where it is a count.
         paginates: Whether it says that there are more pages, where it says.
     """
 
-    rows: list[Number | Reject]
+    rows: Sequence[Number | Reject | Unchanged]
     num_results: int | None
     paginates: bool | None
+    fingerprints: list[int] = []

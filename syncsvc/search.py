@@ -12,6 +12,7 @@ import structlog
 
 from syncsvc.errors import DeadlineExceeded, SyncError
 from syncsvc.fetchers import InPlace
+from syncsvc.records import Unchanged
 from syncsvc.walk import Walk
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _find(uuid: str, walk: Walk) -> Number | Reject | Outcome:
     seen: set[str] = set()
     for page in walk:
         for row in page.rows:
-            if row.uuid is None:
+            if row.uuid is None or isinstance(row, Unchanged):  # a search reads every row
                 return Outcome.UNSURE
             if row.uuid == uuid:
                 return row

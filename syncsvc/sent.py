@@ -77,6 +77,26 @@ class SentRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     emergency_number_address: msgspec.Raw = NULL
 
 
+class GlancedDetails(msgspec.Struct, gc=False):
+    """
+    What stands inside a number's `details`, where only its addresses are wanted.
+    """
+
+    number_address: msgspec.Raw = NULL
+    emergency_number_address: msgspec.Raw = NULL
+
+
+class GlancedRow(msgspec.Struct, gc=False):
+    """
+    A number, where only its uuid and its addresses are wanted.
+    """
+
+    uuid: str
+    details: GlancedDetails | None = None
+    number_address: msgspec.Raw = NULL
+    emergency_number_address: msgspec.Raw = NULL
+
+
 class LooseCountry(SentCountry, forbid_unknown_fields=False):
     """
     The same, where there are fields that we do not know.

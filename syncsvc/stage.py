@@ -12,35 +12,34 @@ it can't: it is a reject, but its number is not absent.
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psycopg
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
     Index,
-    Integer,
-    MetaData,
     Table,
-    Text,
     and_,
     delete,
-    distinct,
     exists,
-    func,
-    insert,
     not_,
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateTable
 
-from syncsvc import db
-from syncsvc.records import Address, Number, Page, Reject
-from syncsvc.schema import addresses, numbers
+from syncsvc.records import Address, Number, Page, Reject, Unchanged
+from syncsvc.staged import (
+    NUMBER_FIELDS,
+    copy_into,
+    count,
+    staged_addresses,
+    staged_cancelled,
+    staged_cancelled_by_uuid,
+    staged_numbers,
+    staged_numbers_by_uuid,
+    staged_rejects,
+)
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
@@ -48,65 +47,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
-ADDRESS_FIELDS = Address.__struct_fields__
+ROWS_AT_ONCE = 2_000  # handed over to the database
 ADDRESSES_REMEMBERED = 10_000  # so that one that stands in many numbers is staged once
-
-JsonText = Text().with_variant(JSONB(), "postgresql")  # JSON that is written as text
-
-temporary = MetaData()
-
-
-def as_staged(column: Column[Any]) -> Column[Any]:
-    """
-    A column of a real table as a temporary one has it.
-    """
-    return Column(column.name, JsonText if column.name == "extra" else column.type)
-
-
-staged_numbers = Table(
-    "staged_numbers",
-    temporary,
-    Column("walk", Integer, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("rejected", Boolean, nullable=False),
-    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
-    prefixes=["TEMPORARY"],
-)
-staged_numbers_by_uuid = Index("ix_staged_numbers_uuid", staged_numbers.c.uuid)
-
-staged_addresses = Table(
-    "staged_addresses",
-    temporary,
-    Column("walk", Integer, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("content", Text, nullable=False),
-    *(as_staged(addresses.c[name]) for name in ADDRESS_FIELDS),
-    prefixes=["TEMPORARY"],
-)
-
-staged_rejects = Table(
-    "staged_rejects",
-    temporary,
-    Column("walk", Integer, nullable=False),
-    Column("seq", BigInteger, nullable=False),
-    Column("page", Integer, nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("uuid", Text),
-    Column("reason", Text, nullable=False),
-    Column("payload", Text, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
-staged_cancelled = Table(
-    "staged_cancelled",
-    temporary,
-    Column("seq", BigInteger, nullable=False),
-    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
-    prefixes=["TEMPORARY"],
-)
-staged_cancelled_by_uuid = Index("ix_staged_cancelled_uuid", staged_cancelled.c.uuid)
-
+UNCHANGED = ("walk", "seq", "rejected", "unchanged", "fingerprint", "uuid")
 LISTED = (staged_numbers, staged_addresses, staged_rejects)
 OF_A_SEARCH = 0  # in the place of a walk's number
 BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
@@ -125,6 +68,8 @@ class Stage:
         self._walk = 0
         self._seq = self._address_seq = 0
         self._known_addresses: dict[int, Address] = {}
+        self._unchanged: list[tuple[Any, ...]] = []
+        self._rows: defaultdict[Table, list[tuple[Any, ...]]] = defaultdict(list)
         with connection.begin():
             for table in (*LISTED, staged_cancelled):
                 connection.execute(CreateTable(table))
@@ -140,20 +85,23 @@ class Stage:
         """
         Put one page of the listing aside.
         """
-        read: list[tuple[Any, ...]] = []
-        found: list[tuple[Any, ...]] = []
-        rejects: list[tuple[Any, ...]] = []
-        for position, row in enumerate(page.rows, 1):
+        marks: Sequence[int | None] = page.fingerprints or [None] * len(page.rows)
+        for position, (row, mark) in enumerate(zip(page.rows, marks, strict=True), 1):
             self._seq += 1
-            if isinstance(row, Number):
+            place = (self._walk, self._seq)
+            if isinstance(row, Unchanged):
+                self._unchanged.append((*place, False, True, mark, row.uuid))
+                self._add_addresses(row.addresses)
+            elif isinstance(row, Number):
                 values = msgspec.structs.astuple(row)
-                read.append((self._walk, self._seq, False, *values[:-1]))
-                found += self._new_addresses(row.addresses)
-                continue
-            rejects.append((self._walk, self._seq, index, position, *msgspec.structs.astuple(row)))
-            if row.uuid is not None:
-                read.append((self._walk, self._seq, True, *_blank(row)))
-        self._copy({staged_numbers: read, staged_addresses: found, staged_rejects: rejects})
+                self._rows[staged_numbers].append((*place, False, False, mark, *values[:-1]))
+                self._add_addresses(row.addresses)
+            else:
+                values = msgspec.structs.astuple(row)
+                self._rows[staged_rejects].append((*place, index, position, *values))
+                if row.uuid is not None:
+                    self._rows[staged_numbers].append((*place, True, False, None, *_blank(row)))
+        self._flush(at_least=ROWS_AT_ONCE)
 
     def add_found(self, rows: Iterable[Number | Reject]) -> None:
         """
@@ -162,41 +110,48 @@ class Stage:
         self._walk = OF_A_SEARCH
         told = [_prefixed(row, "search") if isinstance(row, Reject) else row for row in rows]
         self.add(Page(rows=told, num_results=None, paginates=None), index=0)
+        self._flush()
 
     def add_cancelled(self, page: Page, index: int) -> None:
         """
         Put one page of the cancelled listing aside.
         """
-        read: list[tuple[Any, ...]] = []
-        found: list[tuple[Any, ...]] = []
-        rejects: list[tuple[Any, ...]] = []
         for position, row in enumerate(page.rows, 1):
             self._seq += 1
             if isinstance(row, Reject):
-                said = (row.uuid, f"cancelled listing: {row.reason}", row.payload)
-                rejects.append((self._walk, self._seq, index, position, *said))
-                continue
-            if says_it_is_live(row):
-                continue
-            gone = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
-            read.append((self._seq, *msgspec.structs.astuple(gone)[:-1]))
-            for address in row.addresses:
-                seq = BEFORE_ALL_WALKS + self._seq
-                found.append((0, seq, _content(address), *msgspec.structs.astuple(address)))
-        self._copy({staged_cancelled: read, staged_addresses: found, staged_rejects: rejects})
+                said = msgspec.structs.astuple(_prefixed(row, "cancelled listing"))
+                self._rows[staged_rejects].append((self._walk, self._seq, index, position, *said))
+            elif isinstance(row, Number) and not says_it_is_live(row):
+                gone = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
+                values = msgspec.structs.astuple(gone)[:-1]
+                self._rows[staged_cancelled].append((self._seq, *values))
+                for address in row.addresses:
+                    values = msgspec.structs.astuple(address)
+                    seq = BEFORE_ALL_WALKS + self._seq
+                    self._rows[staged_addresses].append((0, seq, _content(address), *values))
+        self._flush(at_least=ROWS_AT_ONCE)
 
     def settle_cancelled(self) -> None:
         """
         Leave the latest row of each number in the cancelled listing.
         """
+        self._flush()
         with self._connection.begin():
-            staged_cancelled_by_uuid.create(self._connection)
+            _ready(self._connection, staged_cancelled_by_uuid)
             _keep_latest_of(self._connection, staged_cancelled)
 
-    def _copy(self, rows: dict[Table, list[tuple[Any, ...]]]) -> None:
+    def _flush(self, at_least: int = 1) -> None:
+        """
+        Hand the rows that have gathered over to the database, where they are so many.
+        """
+        if sum(map(len, self._rows.values())) + len(self._unchanged) < at_least:
+            return
         with self._connection.begin():
-            for table, some in rows.items():
-                copy_into(self._connection, table, some)
+            copy_into(self._connection, staged_numbers, self._unchanged, UNCHANGED)
+            for table, rows in self._rows.items():
+                copy_into(self._connection, table, rows)
+        self._unchanged.clear()
+        self._rows.clear()
 
     def distinct_rows(self) -> int:
         """
@@ -204,12 +159,12 @@ class Stage:
 
         A reject without a readable uuid is one of its own.
         """
+        self._flush()
         of_walk = staged_numbers.c.walk == self._walk
         nameless = and_(staged_rejects.c.walk == self._walk, staged_rejects.c.uuid.is_(None))
         with self._connection.begin():
-            known = self._connection.execute(
-                select(func.count(distinct(staged_numbers.c.uuid))).where(of_walk)
-            ).scalar_one()
+            names = select(staged_numbers.c.uuid).where(of_walk).distinct().subquery()
+            known = count(self._connection, names)
             return known + count(self._connection, staged_rejects, nameless)
 
     def settle(self, *, complete: bool) -> None:
@@ -217,13 +172,11 @@ class Stage:
         Leave one row for a number: of the proved walk, else the latest of all walks.
         """
         with self._connection.begin():
-            staged_numbers_by_uuid.create(self._connection)
+            _ready(self._connection, staged_numbers_by_uuid)
             if complete:
                 self._keep_last_walk()
             else:
                 self._keep_latest()
-            if self._connection.dialect.name == "postgresql":
-                self._connection.exec_driver_sql("ANALYZE staged_numbers, staged_addresses")
 
     def _keep_last_walk(self) -> None:
         for table in LISTED if self._walk > 1 else ():
@@ -239,9 +192,9 @@ class Stage:
         )
         self._connection.execute(delete(staged_rejects).where(outdated))
 
-    def _new_addresses(self, found: Iterable[Address]) -> Iterable[tuple[Any, ...]]:
+    def _add_addresses(self, found: Iterable[Address]) -> None:
         """
-        The addresses that differ from what was staged last under their ids.
+        Put the addresses aside that differ from what was staged last under their ids.
         """
         for address in found:
             if self._known_addresses.get(address.id) == address:
@@ -251,16 +204,17 @@ class Stage:
             self._known_addresses[address.id] = address
             self._address_seq += 1
             values = msgspec.structs.astuple(address)
-            yield (self._walk, self._address_seq, _content(address), *values)
+            row = (self._walk, self._address_seq, _content(address), *values)
+            self._rows[staged_addresses].append(row)
 
 
-def says_it_is_live(row: Number | Reject) -> bool:
+def says_it_is_live(row: Number | Reject | Unchanged) -> bool:
     """
     Whether an entry of the cancelled listing contradicts it: another status, and no stamp.
 
     A host that answers with its usual listing there would else cancel what that listing misses.
     """
-    if isinstance(row, Reject) or row.lifecycle == Lifecycle.CANCELLED:
+    if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED:
         return False
     return bool(row.status and not row.status.isspace())
 
@@ -270,6 +224,16 @@ def _content(address: Address) -> str:
     Equal for addresses with equal content.
     """
     return hashlib.blake2b(msgspec.json.encode(address), digest_size=16).hexdigest()
+
+
+def _ready(connection: Connection, by_uuid: Index) -> None:
+    """
+    Give the database what it needs to join a staged table: an index, or its size and shape.
+    """
+    if connection.dialect.name == "postgresql":  # it joins whole tables, and needs no index
+        connection.exec_driver_sql(f"ANALYZE {by_uuid.table} (uuid, seq)")
+    else:
+        by_uuid.create(connection)
 
 
 def _keep_latest_of(connection: Connection, table: Table) -> None:
@@ -290,33 +254,3 @@ def _blank(row: Reject) -> tuple[Any, ...]:
     A reject in the place of its number: the uuid and nothing else.
     """
     return (row.uuid, *(None for _ in NUMBER_FIELDS[1:]))
-
-
-def count(connection: Connection, table: Table, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions
-    """
-    How many rows of a table meet the conditions.
-    """
-    return connection.execute(
-        select(func.count()).select_from(table).where(*conditions)
-    ).scalar_one()
-
-
-def copy_into(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """
-    Insert many rows, in the order of the table's columns, by the fastest way there is.
-    """
-    if not rows:
-        return
-    if connection.dialect.name != "postgresql":
-        names = table.c.keys()
-        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
-        return
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101 - the connection is open
-    columns = ", ".join(table.c.keys())
-    try:
-        with driver.cursor().copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    except psycopg.Error as exc:  # SQLAlchemy knows nothing of COPY
-        raise db.translation(exc) from exc

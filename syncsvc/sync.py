@@ -12,10 +12,11 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from syncsvc import db, evidence, merge, migrate, plan, runs
+from syncsvc import db, evidence, merge, migrate, plan, remembered, runs
 from syncsvc.errors import SyncError
 from syncsvc.evidence import Scope, Verdict
 from syncsvc.fetchers import Fetchers
+from syncsvc.fingerprint import knowing
 from syncsvc.job import Job, Progress, Summary
 from syncsvc.reading import read_cancelled_listing, read_listing
 from syncsvc.search import look_for
@@ -73,7 +74,8 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
     log.info("sync.started", dry_run=job.dry_run, trigger=str(job.trigger))
     stage = Stage(connection)
     with Fetchers(job.concurrency) as fetchers:
-        proof = read_listing(job, stage, progress, fetchers)
+        with knowing(remembered.load(connection, job.account)):
+            proof = read_listing(job, stage, progress, fetchers)
         cancelled = read_cancelled_listing(job, stage, progress, fetchers)
         verdict = _judge_missing(job, connection, stage, progress, proof, fetchers)
     detail = {"complete": proof.complete, "cancelled_listing": cancelled, **_judged(verdict)}
@@ -116,6 +118,7 @@ def _publish(
         plan.plan_cancelled(connection, run)
         plan.plan_absent(connection, run)
         found = merge.publish(connection, run)
+        remembered.save(connection, run)
         counts = _counts(progress, {**found, "withheld": withheld})
         runs.finish(connection, run, counts, {**detail, **_conflicts(connection)})
         runs.forget_rejects(connection, run, older_than=job.keep_rejects)

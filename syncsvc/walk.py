@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.errors import DeadlineExceeded
-from syncsvc.records import Number
+from syncsvc.records import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from syncsvc.fetchers import Fetchers
-    from syncsvc.records import Page, Reject
+    from syncsvc.records import Number, Page, Unchanged
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -179,5 +179,5 @@ def _counts_listing(page: Page) -> bool:
     return page.num_results is not None and page.num_results != len(page.rows)
 
 
-def _identity(row: Number | Reject) -> str:
-    return row.uuid if isinstance(row, Number) else row.uuid or row.payload
+def _identity(row: Number | Reject | Unchanged) -> str:
+    return row.uuid or row.payload if isinstance(row, Reject) else row.uuid

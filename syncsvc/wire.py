@@ -21,11 +21,14 @@ import msgspec
 
 from syncsvc import salvage, values
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.records import Address, Number, Page, Reject
+from syncsvc.fingerprint import KNOWN, fingerprint, salt
+from syncsvc.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.sent import (
     ADDRESS_SHAPE,
     NULL,
     ROW_SHAPE,
+    GlancedDetails,
+    GlancedRow,
     LooseAddress,
     LooseRow,
     SentAddress,
@@ -37,7 +40,10 @@ from syncsvc.sent import (
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import tzinfo
+
+    from syncsvc.fingerprint import Known
 
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
@@ -64,6 +70,7 @@ def _exact(text: str) -> Decimal:
 
 ENVELOPE = msgspec.json.Decoder(_Envelope)
 ROW = msgspec.json.Decoder(SentRow)
+GLANCED_ROW = msgspec.json.Decoder(GlancedRow)
 LOOSE_ROW = msgspec.json.Decoder(LooseRow)
 ADDRESS = msgspec.json.Decoder(SentAddress | None)
 LOOSE_ADDRESS = msgspec.json.Decoder(LooseAddress)
@@ -71,6 +78,7 @@ ANYTHING = msgspec.json.Decoder(float_hook=_exact)
 CANONICAL = msgspec.json.Encoder(order="sorted", decimal_format="number")
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 NO_DETAILS = SentDetails()
+NONE_GLANCED = GlancedDetails()
 
 
 def read_page(body: bytes, zone: tzinfo) -> Page:
@@ -84,27 +92,71 @@ def read_page(body: bytes, zone: tzinfo) -> Page:
     Raises:
         ProviderUnavailable: The body is not JSON or has no list `numbers`.
     """
-    if b"\\u0000" in body:  # no database keeps a NUL
+    if b"\\" in body and b"\\u0000" in body:  # no database keeps a NUL; most bodies have neither
         body = ESCAPED_NUL.sub(rb"\1\\ufffd", body)
     envelope = _open(body)
+    sent = [bytes(raw) for raw in envelope.numbers]
+    known = KNOWN.get()
+    rows: list[Number | Reject | Unchanged]
+    if known is None:
+        rows, fingerprints = [_read_row(row, zone) for row in sent], []
+    else:
+        salted = salt(zone)
+        fingerprints = [fingerprint(row, salted) for row in sent]
+        rows = _read_what_is_new(sent, fingerprints, known, zone)
     return Page(
-        rows=[_read_row(bytes(raw), zone) for raw in envelope.numbers],
+        rows=rows,
         num_results=values.count(_if_readable(envelope.num_results)),
         paginates=values.yes_or_no(_if_readable(envelope.paginates)),
+        fingerprints=fingerprints,
     )
 
 
-def _open(body: bytes) -> _Envelope:
+def _read_what_is_new(
+    sent: Sequence[bytes], fingerprints: Sequence[int], known: Known, zone: tzinfo
+) -> list[Number | Reject | Unchanged]:
+    """
+    Read the rows, but of those that are known no more than uuid and addresses.
+    """
+    if not known:
+        return [_read_row(row, zone) for row in sent]
+    return [
+        _unchanged(row, mark, known) or _read_row(row, zone)
+        for row, mark in zip(sent, fingerprints, strict=True)
+    ]
+
+
+def _unchanged(raw: bytes, mark: int, known: Known) -> Unchanged | None:
+    """
+    A row that is known, which could be read then; None where it is not.
+    """
     try:
-        text = body.decode()
-    except UnicodeDecodeError as exc:
-        raise _no_page(f"{exc.reason} at byte {exc.start}") from None
+        row = GLANCED_ROW.decode(raw)
+    except UNREADABLE:
+        return None
+    uuid = row.uuid.lower()
+    return Unchanged(uuid, _addresses(row)) if known.has(uuid, mark) else None
+
+
+def _addresses(row: GlancedRow) -> tuple[Address, ...]:
+    details = row.details or NONE_GLANCED
+    address = _address("number_address", row, details)
+    emergency = _address("emergency_number_address", row, details)
+    return tuple(filter(None, (address, emergency)))
+
+
+def _open(body: bytes) -> _Envelope:
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as exc:
+            raise _no_page(f"{exc.reason} at byte {exc.start}") from None
     try:
         return ENVELOPE.decode(body)
     except msgspec.ValidationError as exc:
         raise _no_page(str(exc)) from None
     except (msgspec.DecodeError, RecursionError) as exc:
-        return _salvage(text, str(exc))
+        return _salvage(body.decode(), str(exc))
 
 
 def _salvage(text: str, complaint: str) -> _Envelope:
@@ -193,7 +245,9 @@ def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:
         return LOOSE_ROW.decode(raw), _extra(raw, ROW_SHAPE)
 
 
-def _address(field: str, row: SentRow, details: SentDetails) -> Address | None:
+def _address(
+    field: str, row: SentRow | GlancedRow, details: SentDetails | GlancedDetails
+) -> Address | None:
     inside = _read_address(field, bytes(getattr(details, field)))
     return _read_address(field, bytes(getattr(row, field))) or inside
 

@@ -27,6 +27,7 @@ from support import Clock, Result, Watch, api_for, needs, profile
 from syncsvc import db, migrate
 from syncsvc.cli import main
 from syncsvc.job import Job
+from syncsvc.remembered import internal
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema import metadata
 
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 DATABASES = ("sqlite", "postgresql")
 TEMPLATE = "syncsvc_template"
-TABLES = ", ".join(metadata.tables)
-KEPT = {"alembic_version", *metadata.tables}
+TABLES = ", ".join([*metadata.tables, *internal.tables])
+KEPT = {"alembic_version", *metadata.tables, *internal.tables}
 SOAKED = "soaked"
 QUIET_CHROMIUM = [
     "--no-sandbox",  # as root it has none

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from syncsvc import values
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.records import Address, Number, Page, Reject
+from syncsvc.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def read(text: str, zone: tzinfo = UTC) -> Number | Reject:
     What one row is read as.
     """
     [found] = read_page(body(text), zone).rows
+    assert not isinstance(found, Unchanged)
     return found
 
 

@@ -1,0 +1,112 @@
+"""
+Tell a row that is byte for byte as it was from one that has to be read.
+
+A listing repeats itself: nearly all of its rows say what they said the last
+time. A fingerprint is 8 bytes of a row's hash. Where it is one of those that
+the tables are known to agree with, nothing but the row's uuid and addresses
+needs to be read. Where fingerprints are kept is told in `remembered`.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_left
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from syncsvc import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import tzinfo
+
+SIZE = 8  # bytes: one changed row in 4 thousand trillion is taken for unchanged, at a million
+
+
+class Known:
+    """
+    The fingerprints of the rows that the tables agree with, 8 bytes each.
+
+    They are kept in parts, by the first characters of the number's uuid.
+    """
+
+    def __init__(self, parts: Iterable[tuple[str, bytes]] = ()) -> None:
+        self._parts = {part: unpacked(packed) for part, packed in parts}
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def has(self, uuid: str, fingerprint: int) -> bool:
+        """
+        Whether the tables agree with this row of this number.
+        """
+        of_part = self._parts.get(part_of(uuid))
+        if of_part is None:
+            return False
+        place = bisect_left(of_part, fingerprint)
+        return place < len(of_part) and of_part[place] == fingerprint
+
+
+KNOWN: ContextVar[Known | None] = ContextVar("known", default=None)  # None: not wanted
+
+
+@contextmanager
+def knowing(known: Known) -> Iterator[None]:
+    """
+    Have pages bear fingerprints, and rows that are known go unread.
+
+    It holds for the threads too that are given calls meanwhile.
+    """
+    token = KNOWN.set(known)
+    try:
+        yield
+    finally:
+        KNOWN.reset(token)
+
+
+def part_of(uuid: str) -> str:
+    """
+    The part in which a number's fingerprint is kept.
+    """
+    return uuid[:2]
+
+
+@lru_cache(maxsize=16)
+def salt(zone: tzinfo) -> bytes:
+    """
+    What a row's reading depends on besides the row: another version may read it differently.
+    """
+    return f"{__version__} {zone} ".encode()
+
+
+def fingerprint(row: bytes, salted: bytes) -> int:
+    """
+    8 bytes of a row's hash, as a signed integer.
+    """
+    return int.from_bytes(sha256(salted + row).digest()[:SIZE], "little", signed=True)
+
+
+def packed(fingerprints: Iterable[int]) -> bytes:
+    """
+    Fingerprints as they are kept: sorted, little-endian.
+    """
+    return _little_endian(array("q", sorted(fingerprints))).tobytes()
+
+
+def unpacked(kept: bytes) -> array[int]:
+    """
+    Kept fingerprints, sorted.
+    """
+    found = array("q")
+    found.frombytes(kept)
+    return _little_endian(found)
+
+
+def _little_endian(numbers: array[int]) -> array[int]:
+    if sys.byteorder == "big":  # pragma: no cover - no such machine at hand
+        numbers.byteswap()
+    return numbers

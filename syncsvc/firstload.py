@@ -1,0 +1,94 @@
+"""
+Fill empty tables quicker: their indexes are built once the rows are there.
+
+An index that grows row by row, and a foreign key that is checked row by row,
+take longer than the rows themselves. Where nobody has any number yet, the
+transaction that publishes the first ones takes both away and puts them back.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from sqlalchemy import exists, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
+
+from syncsvc.schema import number_history, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Index, Table
+    from sqlalchemy.sql.ddl import ExecutableDDLElement
+
+log = structlog.get_logger(__name__)
+
+FILLED = (numbers, number_history)
+
+
+@contextmanager
+def quick_first_load(connection: Connection) -> Iterator[None]:
+    """
+    Within a transaction that may be the first to publish numbers.
+
+    Where the tables may not be altered, or others are just reading them, they
+    stay as they are.
+    """
+    if not _is_first(connection) or not _stripped(connection):
+        yield
+        return
+    yield
+    for statement in _dressing(connection):
+        connection.execute(statement)
+
+
+def _is_first(connection: Connection) -> bool:
+    return not connection.execute(select(exists().select_from(numbers))).scalar_one()
+
+
+def _stripped(connection: Connection) -> bool:
+    """
+    Take indexes and foreign keys away; whether that could be done.
+    """
+    try:
+        with connection.begin_nested():
+            if _has_constraints(connection):
+                connection.exec_driver_sql("LOCK TABLE numbers, number_history NOWAIT")
+            for statement in _stripping(connection):
+                connection.execute(statement)
+    except DBAPIError as exc:
+        log.debug("sync.first_load_is_plain", error=type(exc.orig).__name__)
+        return False
+    return True
+
+
+def _has_constraints(connection: Connection) -> bool:
+    """
+    Whether constraints stand apart from their table; in SQLite they are a part of it.
+    """
+    return connection.dialect.name == "postgresql"
+
+
+def _stripping(connection: Connection) -> Iterator[ExecutableDDLElement]:
+    for table in FILLED:
+        yield from (DropIndex(index) for index in _indexes(connection, table))
+        if _has_constraints(connection):
+            yield from (DropConstraint(key) for key in table.foreign_key_constraints)
+
+
+def _dressing(connection: Connection) -> Iterator[ExecutableDDLElement]:
+    for table in FILLED:
+        yield from (CreateIndex(index) for index in _indexes(connection, table))
+        if _has_constraints(connection):
+            yield from (
+                AddConstraint(key, isolate_from_table=False)
+                for key in table.foreign_key_constraints
+            )
+
+
+def _indexes(connection: Connection, table: Table) -> list[Index]:
+    dialect = connection.dialect.name
+    return [index for index in table.indexes if index.info.get("only", dialect) == dialect]

@@ -1,0 +1,207 @@
+"""
+Ask no faster than the provider likes.
+
+Two things are steered, both up gently and down at once. How many requests are
+in flight: fewer after a refusal (429) or where answers take ever longer, one
+more for each round that goes well, never more than the setting. And how many
+begin in a second: no limit until the first refusal, then a little less than
+what was just granted, growing slowly at first and ever faster the longer no
+refusal follows. `X-RateLimit-Remaining` and `-Reset` are kept to where they
+are sent, so that there need be no refusal at all.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from syncsvc.exchange import Answer
+
+OK = 200
+TOO_MANY_REQUESTS = 429
+SHARE = 0.95  # of the requests a second that were granted before a refusal
+DOUBLING = 60.0  # seconds without refusals after which the rate has doubled
+SETTLING = 12.0  # the same, where what is granted is known roughly
+PROBING = 1.5  # the same, where what is granted is hardly known
+NEARLY = 1.25  # a rate that is exact and this near to what was counted is taken for it
+COUNTED = 2.0  # seconds of which the requests granted are counted
+HOLD = 1.0  # seconds after a refusal that does not say how long
+LONGEST_HOLD = 300.0  # seconds
+SLOWEST = 1 / LONGEST_HOLD  # requests a second
+SLOW = 2.0  # times as long as usual, and
+SLOWER_BY = 0.1  # seconds more: answers are getting slow
+EPOCH = 10**8  # an X-RateLimit-Reset beyond is a date, not a number of seconds
+
+
+class Pace:
+    """
+    When the next request may begin. Safe to use from several threads.
+
+    Args:
+        most: Requests in flight at most.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._turns = threading.Condition()
+        self._closed = False
+        self.window = float(most)  # requests in flight, at most
+        self.in_flight = 0
+        self._granted: deque[float] = deque()  # when requests of the last second were
+        self._rate = math.inf  # requests a second that are safe
+        self._doubling = DOUBLING
+        self._refused_at = -math.inf
+        self._slowed_at = -math.inf
+        self._next_at = -math.inf
+        self._held_until = -math.inf
+        self._remaining = math.inf  # requests that are allowed until the provider counts anew,
+        self._reset_at = -math.inf  # which is then
+        self._usual = math.inf  # seconds for an answer, when all is well
+        self._recent = 0.0  # seconds for an answer, lately
+
+    def close(self) -> None:
+        """
+        Let nobody wait any longer.
+        """
+        with self._turns:
+            self._closed = True
+            self._turns.notify_all()
+
+    @contextmanager
+    def turn(self) -> Iterator[Callable[[Answer], None]]:
+        """
+        Wait for one's turn; the caller tells the answer, where there is one.
+        """
+        with self._turns:
+            while not self._closed and (delay := self.delay()) > 0:
+                self._turns.wait(None if delay == math.inf else delay)
+            began_at = self.begin()
+        try:
+            yield lambda answer: self.note(answer, began_at)
+        finally:
+            with self._turns:
+                self.in_flight -= 1
+                self._turns.notify_all()
+
+    def delay(self) -> float:
+        """
+        Seconds until another request may begin; infinite until one in flight has ended.
+        """
+        now = self._clock()
+        if self.in_flight and self.in_flight >= math.floor(self.window):
+            return math.inf
+        spent_until = self._reset_at if self._remaining < 1 else now
+        return max(spent_until, self._held_until, self._next_at, now) - now
+
+    def begin(self) -> float:
+        """
+        Count a request that begins now, and give the time.
+        """
+        now = self._clock()
+        if now >= self._reset_at:
+            self._remaining = math.inf
+        self._remaining -= 1
+        self.in_flight += 1
+        self._next_at = max(self._next_at, now) + 1 / self.rate(now)
+        return now
+
+    def rate(self, now: float) -> float:
+        """
+        Requests that may begin in a second.
+        """
+        undisturbed = max(now - max(self._refused_at, self._held_until), 0.0)
+        return self._rate * (1 + (undisturbed / self._doubling) ** 4)
+
+    def note(self, answer: Answer, began_at: float) -> None:
+        """
+        Learn from an answer.
+        """
+        with self._turns:
+            now = self._clock()
+            self._note_allowance(answer, now)
+            if answer.status == TOO_MANY_REQUESTS:
+                self._slow_down(now, began_at, answer.retry_after)
+            elif answer.status == OK:
+                self._speed_up(now, began_at)
+
+    def _slow_down(self, now: float, began_at: float, told: float | None) -> None:
+        """
+        Hold for as long as told, and go on slower; once for all that were in flight together.
+        """
+        if began_at > self._refused_at:
+            self._settle_on_less(now)
+            self._narrow(now)
+            self._refused_at = now
+        self._granted.clear()
+        self._held_until = max(self._held_until, now + (told or HOLD))
+
+    def _settle_on_less(self, now: float) -> None:
+        """
+        Take a little less than what was granted lately for safe, where that was a second or more.
+
+        Otherwise little is known, and the rate has to be probed for.
+        """
+        tried = self.rate(now)
+        counted = now - self._granted[0] if self._granted else 0.0
+        self._forget_old(now)
+        if counted > 1:
+            granted = (len(self._granted) - 1) / (now - self._granted[0])
+            near = tried < NEARLY * granted
+            self._rate = SHARE * (tried if near else granted)
+            self._doubling = DOUBLING if near else SETTLING
+        elif not self._granted:
+            self._rate, self._doubling = max(min(tried / 2, 1e3), SLOWEST), PROBING
+        elif self._rate == math.inf:
+            self._rate, self._doubling = SHARE * len(self._granted), PROBING
+        else:
+            self._rate = tried * (SHARE if self._doubling == DOUBLING else 0.5)
+
+    def _speed_up(self, now: float, began_at: float) -> None:
+        if began_at > self._refused_at:
+            self._forget_old(now)
+            self._granted.append(now)
+        seconds = now - began_at
+        self._usual = min(self._usual * 1.001, seconds)
+        self._recent += (seconds - self._recent) / 8
+        if self._recent > max(SLOW * self._usual, self._usual + SLOWER_BY):
+            if began_at > self._slowed_at:
+                self._narrow(now)
+        else:
+            self.window = min(self.window + 1 / self.window, self._most)
+
+    def _narrow(self, now: float) -> None:
+        self._slowed_at = now
+        self.window = max(self.window / 2, 1.0)
+
+    def _forget_old(self, now: float) -> None:
+        while len(self._granted) > 1 and self._granted[1] < now - COUNTED:
+            self._granted.popleft()
+
+    def _note_allowance(self, answer: Answer, now: float) -> None:
+        """
+        Keep to what the provider says is left; a date is told by its size.
+        """
+        remaining = _number(answer.headers.get("X-RateLimit-Remaining"))
+        reset = _number(answer.headers.get("X-RateLimit-Reset"))
+        if remaining is None or reset is None:
+            return
+        seconds = reset - time.time() if reset > EPOCH else reset
+        self._remaining = remaining - (self.in_flight - 1)
+        self._reset_at = now + min(max(seconds, 0.0), LONGEST_HOLD)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

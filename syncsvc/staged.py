@@ -1,0 +1,129 @@
+"""
+The temporary tables into which the listings are put, and how rows get there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from syncsvc import db
+from syncsvc.records import Address, Number
+from syncsvc.schema import addresses, numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, FromClause
+
+NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
+ADDRESS_FIELDS = Address.__struct_fields__
+
+JsonText = Text().with_variant(JSONB(), "postgresql")  # JSON that is written as text
+
+temporary = MetaData()
+
+
+def as_staged(column: Column[Any]) -> Column[Any]:
+    """
+    A column of a real table as a temporary one has it.
+    """
+    return Column(column.name, JsonText if column.name == "extra" else column.type)
+
+
+staged_numbers = Table(
+    "staged_numbers",
+    temporary,
+    Column("walk", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("rejected", Boolean, nullable=False),
+    Column("unchanged", Boolean, nullable=False),  # then it bears no more than the uuid
+    Column("fingerprint", BigInteger),
+    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+staged_numbers_by_uuid = Index("ix_staged_numbers_uuid", staged_numbers.c.uuid)
+
+staged_addresses = Table(
+    "staged_addresses",
+    temporary,
+    Column("walk", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("content", Text, nullable=False),
+    *(as_staged(addresses.c[name]) for name in ADDRESS_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+
+staged_rejects = Table(
+    "staged_rejects",
+    temporary,
+    Column("walk", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("page", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("uuid", Text),
+    Column("reason", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+staged_cancelled = Table(
+    "staged_cancelled",
+    temporary,
+    Column("seq", BigInteger, nullable=False),
+    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+staged_cancelled_by_uuid = Index("ix_staged_cancelled_uuid", staged_cancelled.c.uuid)
+
+
+def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions
+    """
+    How many rows of a table meet the conditions.
+    """
+    return connection.execute(
+        select(func.count()).select_from(table).where(*conditions)
+    ).scalar_one()
+
+
+def copy_into(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[tuple[Any, ...]],
+    columns: Sequence[str] = (),
+) -> None:
+    """
+    Insert many rows by the fastest way there is.
+
+    Args:
+        columns: In the order of the values; all of the table's, where none are named.
+    """
+    if not rows:
+        return
+    names = columns or table.c.keys()
+    if connection.dialect.name != "postgresql":
+        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+        return
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101 - the connection is open
+    try:
+        with driver.cursor().copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+    except psycopg.Error as exc:  # SQLAlchemy knows nothing of COPY
+        raise db.translation(exc) from exc

@@ -1,0 +1,172 @@
+"""
+How near to the limit syncsvc is, and whether it stays flat: ratios, within one run.
+
+    make bench
+    python tests/benchmarks/bench_sync.py --sizes 10000 100000 --rounds 3 --output figures.json
+
+The limit is to fetch every page, decode every row and load every row once. It
+is measured in pairs with real runs, each in a process of its own, against
+prepared pages and a server with the settings that it comes with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench_bars import bars, table
+from bench_pages import prepare
+from bench_rig import Sqlite, postgresql, requests_of, run_task, serving, workplace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench_rig import Database, Figures
+
+LARGE = 1_000_000
+SECONDS_A_PAGE = 0.05
+RATE = 100.0  # requests a second that the limited server grants
+Samples = dict[str, list["Figures"]]
+
+
+def rounds_of(size: int, wanted: int) -> int:
+    """
+    Large listings are measured less often.
+    """
+    return min(wanted, 2) if size >= LARGE else wanted
+
+
+def measure(database: Database, pages: Path, changed: Path) -> Iterator[tuple[str, Figures]]:
+    """
+    The limit and the runs, one after the other, against one new database.
+    """
+    kind = database.kind
+    url = database.new()
+    with serving(pages) as first, serving(changed) as later:
+        yield "fetch", run_task("fetch", first)
+        yield "decode", run_task("decode", first)
+        yield f"load_{kind}", run_task(f"load_{kind}", first, url)
+        yield f"first_{kind}", _run(database, first, url)
+        yield f"unchanged_{kind}", _run(database, first, url)
+        yield f"changed_{kind}", _run(database, later, url)
+    database.drop(url)
+
+
+def _run(database: Database, api: str, url: str) -> Figures:
+    """
+    One sync, with what it cost the server.
+    """
+    database.settle(url)
+    wal, cpu, asked = database.written(url), database.cpu(), requests_of(api)["requests"]
+    figures = run_task("sync", api, url)
+    if figures["result"]["state"] == "failed":
+        raise RuntimeError(figures["result"]["error"])
+    time.sleep(0.2)  # the session's end
+    return figures | {
+        "server_cpu": database.cpu() - cpu,
+        "wal_bytes": database.written(url) - wal,
+        "requests": requests_of(api)["requests"] - asked,
+    }
+
+
+def measure_latency(database: Database, pages: Path) -> Iterator[tuple[str, Figures]]:
+    """
+    A sync of pages that take 50 ms each, and one from a server that grants 100 requests a second.
+    """
+    for name, arguments in (("latency", (SECONDS_A_PAGE,)), ("limited", (0.0, RATE))):
+        url = database.new()
+        with serving(pages, *arguments) as api:
+            figures = _run(database, api, url)
+            yield name, figures | requests_of(api)
+        database.drop(url)
+
+
+def measure_start() -> Iterator[tuple[str, Figures]]:
+    """
+    From the start of the process to its end, and to the first request.
+    """
+    command = [str(Path(sys.executable).parent / "syncsvc"), "--version"]
+    began_at = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    yield "start_version", {"wall": time.perf_counter() - began_at}
+    yield "start_sync", run_task("", script="bench_start.py")
+
+
+def collect(directory: Path, sizes: list[int], rounds: int) -> dict[str, Samples]:
+    """
+    Every figure of every round, by size and name.
+    """
+    found: dict[str, Samples] = defaultdict(lambda: defaultdict(list))
+    with ExitStack() as stack:
+        home = stack.enter_context(workplace())
+        databases: list[Database] = [stack.enter_context(postgresql(home)), Sqlite(home)]
+        for size in sizes:
+            pages, changed = (prepare(directory, size, changed=each) for each in (False, True))
+            for number in range(rounds_of(size, rounds)):
+                for database in databases:
+                    for name, figures in measure(database, pages, changed):
+                        found[str(size)][name].append(figures)
+                _say(f"{size:,} numbers, round {number + 1}: done")
+        small = prepare(directory, min(sizes))
+        for number in range(rounds):
+            for name, figures in (*measure_latency(databases[0], small), *measure_start()):
+                found["once"][name].append(figures)
+            _say(f"latency and start, round {number + 1}: done")
+    return found
+
+
+def medians(found: dict[str, Samples]) -> dict[str, dict[str, Figures]]:
+    """
+    The median of each figure.
+    """
+    return {
+        size: {
+            name: {
+                key: statistics.median(sample[key] for sample in some)
+                for key, value in some[0].items()
+                if isinstance(value, int | float)
+            }
+            for name, some in samples.items()
+        }
+        for size, samples in found.items()
+    }
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """
+    Measure, print the table of bars and write the figures.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, LARGE])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pages", type=Path, default=Path("build/bench"), help="prepared pages")
+    parser.add_argument("--output", type=Path, default=Path("build/bench/figures.json"))
+    parser.add_argument("--plot", type=Path, help="an SVG to draw")
+    options = parser.parse_args()
+    options.pages.mkdir(parents=True, exist_ok=True)
+    found = collect(options.pages.absolute(), sorted(options.sizes), options.rounds)
+    middle = medians(found)
+    told = bars(middle)
+    options.output.write_text(json.dumps({"medians": middle, "bars": told}, indent=1))
+    if options.plot:
+        from bench_plot import plot  # noqa: PLC0415 - nothing else needs it
+
+        plot(middle, options.plot)
+    sys.stdout.write(table(middle, told))
+
+
+if __name__ == "__main__":
+    main()
