@@ -4,6 +4,8 @@ The temporary tables into which the listings are put, and how rows get there.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,7 +19,6 @@ from sqlalchemy import (
     Table,
     Text,
     func,
-    insert,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -27,7 +28,7 @@ from syncsvc.records import Address, Number
 from syncsvc.schema import addresses, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection, FromClause
 
@@ -101,6 +102,21 @@ def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  
     ).scalar_one()
 
 
+def as_sqlite_keeps(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """
+    A row as the types of its columns would have it, without asking them value by value.
+    """
+    return tuple([KEPT[type(value)](value) if type(value) in KEPT else value for value in row])
+
+
+def _kept_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(" ", "microseconds")[:-6]
+
+
+# What SQLite's driver does not take by itself.
+KEPT: dict[type, Callable[[Any], float | str]] = {Decimal: float, datetime: _kept_time}
+
+
 def copy_into(
     connection: Connection,
     table: Table,
@@ -117,7 +133,9 @@ def copy_into(
         return
     names = columns or table.c.keys()
     if connection.dialect.name != "postgresql":
-        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
+        places = ", ".join("?" * len(names))
+        statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608 - our names
+        connection.exec_driver_sql(statement, [as_sqlite_keeps(row) for row in rows])
         return
     driver = connection.connection.driver_connection
     assert driver is not None  # noqa: S101 - the connection is open

@@ -82,18 +82,19 @@ def moment(field: str, value: str | None, zone: tzinfo) -> datetime | None:
     if not value or value in NO_STAMP or value.isspace():
         return None
     try:
-        stamp = _stamp(value)
-        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).astimezone(UTC)
+        return _in_utc(value, zone)
     except (ValueError, OverflowError):
         raise ValueError(
             f"{field}: {shown(value)} is not a time such as 2016-01-03 17:48:59 or ISO 8601"
         ) from None
 
 
-def _stamp(value: str) -> datetime:
+@lru_cache(maxsize=1024)  # a row says most times twice, and many numbers are ordered at once
+def _in_utc(value: str, zone: tzinfo) -> datetime:
     if STAMP.fullmatch(value) is None:
         raise ValueError
-    return datetime.fromisoformat(value.upper())
+    stamp = datetime.fromisoformat(value.upper())
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def flag(field: str, value: bool | int | None) -> bool | None:  # noqa: FBT001 - it is the value to read

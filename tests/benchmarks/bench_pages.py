@@ -39,9 +39,9 @@ def row(place: int, charge: bytes = b"0.3") -> bytes:
     office = place // NUMBERS_OF_OFFICE * 2
     address = ADDRESS % (office, office, b"true", b"false", office)
     emergency = ADDRESS % (office + 1, office + 1, b"false", b"true", office)
-    day, second = place % 28 + 1, place % 60
-    stamp = b"2018-%02d-%02d 14:21:%02d" % (place % 12 + 1, day, second)
     mixed = place * MIXED % 2**32
+    clock = (mixed // 3600 % 24, mixed // 60 % 60, mixed % 60)
+    stamp = b"2018-%02d-%02d %02d:%02d:%02d" % (place % 12 + 1, place % 28 + 1, *clock)
     return ROW % (mixed, place, place, place, charge, stamp, address, emergency, stamp)
 
 

@@ -1,0 +1,90 @@
+"""
+How rows get into the temporary tables.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, insert, text
+
+from syncsvc.columns import Money, UtcDateTime
+from syncsvc.staged import copy_into
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+    from sqlalchemy import Connection, Engine
+
+KEPT = Table(
+    "kept",
+    MetaData(),
+    Column("number", BigInteger),
+    Column("flag", Boolean),
+    Column("words", Text),
+    Column("amount", Money),
+    Column("at", UtcDateTime),
+    prefixes=["TEMPORARY"],
+)
+ROW = some.tuples(
+    some.none() | some.integers(-(2**63), 2**63 - 1),
+    some.none() | some.booleans(),
+    some.none() | some.text(some.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    some.none() | some.decimals(-(10**8) + 1, 10**8 - 1, places=4),
+    some.none()
+    | some.datetimes(
+        datetime(1, 1, 2),  # noqa: DTZ001 - the zone follows
+        datetime(9999, 12, 30),  # noqa: DTZ001 - the zone follows
+        timezones=some.sampled_from([UTC, timezone(timedelta(hours=-5))]),
+    ),
+)
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """
+    A connection with the table.
+    """
+    with engine.connect() as connection:
+        KEPT.create(connection)
+        yield connection
+        connection.rollback()
+
+
+def kept(connection: Connection) -> list[tuple[object, ...]]:
+    """
+    What the table holds, as the driver gives it, and emptied.
+    """
+    rows = [tuple(row) for row in connection.execute(text("SELECT * FROM kept"))]
+    connection.execute(KEPT.delete())
+    return rows
+
+
+@given(row=ROW)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it leaves nothing
+def test_copied_values_are_kept_as_inserted_ones(
+    connection: Connection, row: tuple[int, bool, str, Decimal, datetime]
+) -> None:
+    """
+    The quick way writes what the types of the columns write.
+    """
+    connection.execute(insert(KEPT).values(row))
+    inserted = kept(connection)
+
+    copy_into(connection, KEPT, [row])
+
+    assert inserted == kept(connection)
+
+
+def test_columns_may_be_named(connection: Connection) -> None:
+    """
+    Those that are not named stay empty.
+    """
+    copy_into(connection, KEPT, [("x", 1)], ["words", "number"])
+
+    assert [(1, None, "x", None, None)] == kept(connection)
