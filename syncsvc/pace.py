@@ -5,9 +5,10 @@ Two things are steered, both up gently and down at once. How many requests are
 in flight: fewer after a refusal (429) or where answers take ever longer, one
 more for each round that goes well, never more than the setting. And how many
 begin in a second: no limit until the first refusal, then a little less than
-what was just granted, growing slowly at first and ever faster the longer no
-refusal follows. `X-RateLimit-Remaining` and `-Reset` are kept to where they
-are sent, so that there need be no refusal at all.
+what was tried or granted, back to nearly that within half a minute, and past
+it ever faster the longer no refusal follows. `X-RateLimit-Remaining` and
+`-Reset` are kept to where they are sent, so that there need be no refusal at
+all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,15 +26,13 @@ if TYPE_CHECKING:
 
 OK = 200
 TOO_MANY_REQUESTS = 429
-SHARE = 0.95  # of the requests a second that were granted before a refusal
-DOUBLING = 60.0  # seconds without refusals after which the rate has doubled
-SETTLING = 12.0  # the same, where what is granted is known roughly
-PROBING = 1.5  # the same, where what is granted is hardly known
-NEARLY = 1.25  # a rate that is exact and this near to what was counted is taken for it
-COUNTED = 2.0  # seconds of which the requests granted are counted
-HOLD = 1.0  # seconds after a refusal that does not say how long
+LESS, SHARE = 0.85, 0.95  # of what was tried: after a refusal, and when all is settled
+FAR = 1.5  # times as fast as what was counted is far too fast
+SETTLING = 30.0  # seconds from the one to the other, and as many again to well beyond
+PROBING = 5.0  # the same, where what is granted is hardly known
+HOLD = 0.125  # seconds after a refusal that does not say how long; doubled where another follows
 LONGEST_HOLD = 300.0  # seconds
-SLOWEST = 1 / LONGEST_HOLD  # requests a second
+TICK = 1e-3  # seconds
 SLOW = 2.0  # times as long as usual, and
 SLOWER_BY = 0.1  # seconds more: answers are getting slow
 EPOCH = 10**8  # an X-RateLimit-Reset beyond is a date, not a number of seconds
@@ -56,9 +54,11 @@ class Pace:
         self._closed = False
         self.window = float(most)  # requests in flight, at most
         self.in_flight = 0
-        self._granted: deque[float] = deque()  # when requests of the last second were
-        self._rate = math.inf  # requests a second that are safe
-        self._doubling = DOUBLING
+        self._granted = 0  # requests since the last refusal
+        self._refused_in_a_row = 0
+        self._first_at = math.inf
+        self._safe = self._least = math.inf  # requests a second, settled and after a refusal
+        self._settling = SETTLING
         self._refused_at = -math.inf
         self._slowed_at = -math.inf
         self._next_at = -math.inf
@@ -110,16 +110,19 @@ class Pace:
         if now >= self._reset_at:
             self._remaining = math.inf
         self._remaining -= 1
+        self._first_at = min(self._first_at, now)
         self.in_flight += 1
         self._next_at = max(self._next_at, now) + 1 / self.rate(now)
         return now
 
     def rate(self, now: float) -> float:
         """
-        Requests that may begin in a second.
+        Requests that may begin in a second: soon what seems safe, later ever more.
         """
-        undisturbed = max(now - max(self._refused_at, self._held_until), 0.0)
-        return self._rate * (1 + (undisturbed / self._doubling) ** 4)
+        if self._safe == math.inf:
+            return math.inf
+        part = max(now - max(self._refused_at, self._held_until), 0.0) / self._settling - 1
+        return self._safe + (self._safe - self._least if part < 0 else self._safe) * part**3
 
     def note(self, answer: Answer, began_at: float) -> None:
         """
@@ -138,37 +141,30 @@ class Pace:
         Hold for as long as told, and go on slower; once for all that were in flight together.
         """
         if began_at > self._refused_at:
+            self._refused_in_a_row = 0 if self._granted else self._refused_in_a_row + 1
             self._settle_on_less(now)
             self._narrow(now)
-            self._refused_at = now
-        self._granted.clear()
-        self._held_until = max(self._held_until, now + (told or HOLD))
+            self._refused_at, self._granted = now, 0
+        hold = min(HOLD * 2**self._refused_in_a_row, LONGEST_HOLD)
+        self._held_until = max(self._held_until, now + (told or hold))
 
     def _settle_on_less(self, now: float) -> None:
         """
-        Take a little less than what was granted lately for safe, where that was a second or more.
+        Take a little less than what was tried for safe, or what was counted where that is far less.
 
-        Otherwise little is known, and the rate has to be probed for.
+        Where nothing at all was granted since the last refusal, it came too early to tell.
         """
-        tried = self.rate(now)
-        counted = now - self._granted[0] if self._granted else 0.0
-        self._forget_old(now)
-        if counted > 1:
-            granted = (len(self._granted) - 1) / (now - self._granted[0])
-            near = tried < NEARLY * granted
-            self._rate = SHARE * (tried if near else granted)
-            self._doubling = DOUBLING if near else SETTLING
-        elif not self._granted:
-            self._rate, self._doubling = max(min(tried / 2, 1e3), SLOWEST), PROBING
-        elif self._rate == math.inf:
-            self._rate, self._doubling = SHARE * len(self._granted), PROBING
-        else:
-            self._rate = tried * (SHARE if self._doubling == DOUBLING else 0.5)
+        since = max(self._refused_at, self._first_at)
+        counted = (self._granted + 1) / max(now - since, TICK)
+        tried = min(self.rate(now), counted if self._safe == math.inf else math.inf)
+        if self._safe < math.inf and tried <= FAR * counted:
+            self._least, self._safe, self._settling = LESS * tried, SHARE * tried, SETTLING
+        elif self._granted:
+            self._least, self._safe = min(tried / 2, counted), min(tried, 2 * counted)
+            self._settling = PROBING
 
     def _speed_up(self, now: float, began_at: float) -> None:
-        if began_at > self._refused_at:
-            self._forget_old(now)
-            self._granted.append(now)
+        self._granted += began_at > self._refused_at
         seconds = now - began_at
         self._usual = min(self._usual * 1.001, seconds)
         self._recent += (seconds - self._recent) / 8
@@ -181,10 +177,6 @@ class Pace:
     def _narrow(self, now: float) -> None:
         self._slowed_at = now
         self.window = max(self.window / 2, 1.0)
-
-    def _forget_old(self, now: float) -> None:
-        while len(self._granted) > 1 and self._granted[1] < now - COUNTED:
-            self._granted.popleft()
 
     def _note_allowance(self, answer: Answer, now: float) -> None:
         """

@@ -33,6 +33,7 @@ OK = 200
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
+REFUSED = "429"  # too many requests, as the reason of a failure
 
 ADVICE = {
     UNAUTHORIZED: "The token is not accepted. Check SYNCSVC_API_TOKEN, or the client's id and "
@@ -157,10 +158,14 @@ class NumberApi:
     def _wait_before_retry(self, exc: Exception, reasons: list[str]) -> bool | float:
         """
         Whether to try again: as the provider says, or after a jittered backoff.
+
+        After a first refusal without more the pace knows best how long.
         """
         if self._closed or not isinstance(exc, ProviderUnavailable):
             return False
         reasons.append(exc.reason)
+        if exc.retry_after is None and reasons == [REFUSED]:
+            return 0.0
         return True if exc.retry_after is None else exc.retry_after
 
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 LARGE = 1_000_000
 SECONDS_A_PAGE = 0.05
-RATE = 100.0  # requests a second that the limited server grants
+RATE = 50.0  # requests a second that the limited server grants
+MAIN = 100_000
 Samples = dict[str, list["Figures"]]
 
 
@@ -79,14 +80,17 @@ def _run(database: Database, api: str, url: str) -> Figures:
 
 def measure_latency(database: Database, pages: Path) -> Iterator[tuple[str, Figures]]:
     """
-    A sync of pages that take 50 ms each, and one from a server that grants 100 requests a second.
+    A first sync of pages that take 50 ms each, one without changes, and one of limited requests.
     """
-    for name, arguments in (("latency", (SECONDS_A_PAGE,)), ("limited", (0.0, RATE))):
-        url = database.new()
-        with serving(pages, *arguments) as api:
-            figures = _run(database, api, url)
-            yield name, figures | requests_of(api)
-        database.drop(url)
+    url = database.new()
+    for name, seconds, rate in (
+        ("latency_first", SECONDS_A_PAGE, 0.0),
+        ("latency_unchanged", SECONDS_A_PAGE, 0.0),
+        ("limited_unchanged", 0.0, RATE),
+    ):
+        with serving(pages, seconds, rate) as api:
+            yield name, _run(database, api, url) | requests_of(api)
+    database.drop(url)
 
 
 def measure_start() -> Iterator[tuple[str, Figures]]:
@@ -115,9 +119,9 @@ def collect(directory: Path, sizes: list[int], rounds: int) -> dict[str, Samples
                     for name, figures in measure(database, pages, changed):
                         found[str(size)][name].append(figures)
                 _say(f"{size:,} numbers, round {number + 1}: done")
-        small = prepare(directory, min(sizes))
+        usual = prepare(directory, MAIN if MAIN in sizes else min(sizes))
         for number in range(rounds):
-            for name, figures in (*measure_latency(databases[0], small), *measure_start()):
+            for name, figures in (*measure_latency(databases[0], usual), *measure_start()):
                 found["once"][name].append(figures)
             _say(f"latency and start, round {number + 1}: done")
     return found
