@@ -27,7 +27,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from syncsvc.plan import credible_absences, credible_cancellations, not_listed, tells_news
+from syncsvc.plan import (
+    CREDIBLE,
+    credible_absences,
+    credible_cancellations,
+    not_listed,
+    tells_news,
+)
 from syncsvc.records import Number, Reject
 from syncsvc.schema import numbers
 from syncsvc.search import Inquiry, Outcome
@@ -69,7 +75,6 @@ searched_numbers = Table(
     prefixes=["TEMPORARY"],
 )
 missing, searched = missing_numbers.c, searched_numbers.c
-TABLES = (missing_numbers, searched_numbers, credible_cancellations, credible_absences)
 
 
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,12 +141,13 @@ def judge(
         search: Looks for numbers, and gives what came out of each, by uuid.
     """
     with connection.begin():
-        for table in TABLES:
-            connection.execute(CreateTable(table))
+        connection.execute(CreateTable(missing_numbers))
         empty_listing = count(connection, staged_numbers) == 0
         _note_missing(connection, scope)
         if not count(connection, missing_numbers):
             return Verdict()
+        for table in (searched_numbers, *CREDIBLE):
+            connection.execute(CreateTable(table))
         inquiries = _worth_a_search(connection, scope, empty_listing=empty_listing)
     outcomes = search(inquiries)
     stage.add_found(row for row in outcomes.values() if not isinstance(row, Outcome))

@@ -100,6 +100,7 @@ credible_absences = Table(
 )
 
 PLANNED = (planned_numbers, planned_addresses, planned_changes, planned_address_changes)
+CREDIBLE = (credible_cancellations, credible_absences)
 
 old = numbers.c
 is_new = old.uuid.is_(None)
@@ -109,15 +110,21 @@ was_gone = old.lifecycle == Lifecycle.CANCELLED
 Columns = ReadOnlyColumnCollection[str, Column[Any]]
 
 
-def create_plan(connection: Connection) -> None:
+def plan_all(connection: Connection, run: Run) -> None:
     """
-    Make the plan's tables, in the transaction that will publish.
+    Plan all that is different, in the transaction that will publish.
+
+    The tables of the evidence are there already, where anything was missing.
     """
-    for table in PLANNED:
-        connection.execute(CreateTable(table))
+    for table in (*PLANNED, *CREDIBLE):
+        connection.execute(CreateTable(table, if_not_exists=True))
+    _plan_addresses(connection, run)
+    _plan_listed(connection, run)
+    _plan_cancelled(connection, run)
+    _plan_absent(connection, run)
 
 
-def plan_listed(connection: Connection, run: Run) -> None:
+def _plan_listed(connection: Connection, run: Run) -> None:
     """
     Plan what the numbers' own rows in the listing say.
     """
@@ -125,7 +132,7 @@ def plan_listed(connection: Connection, run: Run) -> None:
     _plan_sent(connection, run, staged_numbers, Evidence.LISTING, to_read)
 
 
-def plan_cancelled(connection: Connection, run: Run) -> None:
+def _plan_cancelled(connection: Connection, run: Run) -> None:
     """
     Plan what the cancelled listing says of numbers that the listing does not hold.
 
@@ -143,7 +150,7 @@ def plan_cancelled(connection: Connection, run: Run) -> None:
     )
 
 
-def plan_absent(connection: Connection, run: Run) -> None:
+def _plan_absent(connection: Connection, run: Run) -> None:
     """
     Plan the cancellation of the numbers in `credible_absences`.
     """
@@ -221,23 +228,34 @@ def _plan_sent(
     connection.execute(insert(planned_numbers).from_select(list(columns), query))
 
 
-def plan_addresses(connection: Connection, run: Run) -> None:
+def _plan_addresses(connection: Connection, run: Run) -> None:
     """
     Plan the addresses that are new or different; the later page decides.
     """
+    query = _different_addresses(run.account)
+    connection.execute(insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], query))
+
+
+def addresses_differ(connection: Connection, account: str) -> bool:
+    """
+    Whether any address is new or different.
+    """
+    return connection.execute(select(_different_addresses(account).exists())).scalar_one()
+
+
+def _different_addresses(account: str) -> Select[Any]:
     staged, known = staged_addresses.c, addresses.c
     latest = select(staged.id, func.max(staged.seq).label("seq")).group_by(staged.id).subquery()
     rows = staged_addresses.join(
         latest, and_(latest.c.id == staged.id, latest.c.seq == staged.seq)
-    ).outerjoin(addresses, and_(known.account == run.account, known.id == staged.id))
+    ).outerjoin(addresses, and_(known.account == account, known.id == staged.id))
     content = [name for name in ADDRESS_FIELDS if name != "id"]
     differs = or_(known.id.is_(None), *(staged[f].is_distinct_from(known[f]) for f in content))
-    query = (
+    return (
         select(known.id.is_not(None), *(staged[f] for f in ADDRESS_FIELDS))
         .select_from(rows)
         .where(differs)
     )
-    connection.execute(insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], query))
 
 
 def address_conflicts(connection: Connection) -> list[int]:

@@ -61,10 +61,14 @@ class Stage:
 
     Rows are numbered as they come, so that of two rows for one number the
     later page's is the one that counts.
+
+    Attributes:
+        repeats: Nothing was put aside but rows that are as they were.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.repeats = True
         self._walk = 0
         self._seq = self._address_seq = 0
         self._known_addresses: dict[int, Address] = {}
@@ -101,6 +105,9 @@ class Stage:
                 self._rows[staged_rejects].append((*place, index, position, *values))
                 if row.uuid is not None:
                     self._rows[staged_numbers].append((*place, True, False, None, *_blank(row)))
+        self.repeats = (
+            self.repeats and not self._rows[staged_numbers] and not self._rows[staged_rejects]
+        )
         self._flush(at_least=ROWS_AT_ONCE)
 
     def add_found(self, rows: Iterable[Number | Reject]) -> None:
@@ -116,6 +123,7 @@ class Stage:
         """
         Put one page of the cancelled listing aside.
         """
+        self.repeats = self.repeats and not page.rows
         for position, row in enumerate(page.rows, 1):
             self._seq += 1
             if isinstance(row, Reject):

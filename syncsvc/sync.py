@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from syncsvc.records import Number, Reject
+    from syncsvc.runs import Run
     from syncsvc.search import Inquiry, Outcome
     from syncsvc.walk import Proof
 
@@ -79,7 +80,7 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
         cancelled = read_cancelled_listing(job, stage, progress, fetchers)
         verdict = _judge_missing(job, connection, stage, progress, proof, fetchers)
     detail = {"complete": proof.complete, "cancelled_listing": cancelled, **_judged(verdict)}
-    found = _publish(job, connection, progress, verdict.withheld, detail)
+    found = _publish(job, connection, progress, stage, verdict, detail)
     summary = progress.summary(job, _state(job, verdict), withheld=verdict.withheld, **found)
     _tell(summary, verdict)
     return summary
@@ -105,27 +106,39 @@ def _judge_missing(
 
 
 def _publish(
-    job: Job, connection: Connection, progress: Progress, withheld: int, detail: dict[str, Any]
+    job: Job,
+    connection: Connection,
+    progress: Progress,
+    stage: Stage,
+    verdict: Verdict,
+    detail: dict[str, Any],
 ) -> dict[str, int]:
     """
     Work out what is different and write it, in one transaction.
     """
     with db.publishing(connection, progress.seconds_left) as transaction:
         run = progress.run or runs.begin(connection, job.account, job.trigger)
-        plan.create_plan(connection)
-        plan.plan_addresses(connection, run)
-        plan.plan_listed(connection, run)
-        plan.plan_cancelled(connection, run)
-        plan.plan_absent(connection, run)
-        found = merge.publish(connection, run)
+        if _repeats(connection, run, stage, verdict):
+            found = merge.found_as_it_was(connection)
+        else:
+            plan.plan_all(connection, run)
+            found = merge.publish(connection, run)
         remembered.save(connection, run)
-        counts = _counts(progress, {**found, "withheld": withheld})
+        counts = _counts(progress, {**found, "withheld": verdict.withheld})
         runs.finish(connection, run, counts, {**detail, **_conflicts(connection)})
         runs.forget_rejects(connection, run, older_than=job.keep_rejects)
         job.on_found(connection, run.id)
         if job.dry_run:
             transaction.rollback()
         return found
+
+
+def _repeats(connection: Connection, run: Run, stage: Stage, verdict: Verdict) -> bool:
+    """
+    Whether all is as it was, so that there is nothing to plan.
+    """
+    same_numbers = stage.repeats and not verdict.missing
+    return same_numbers and not plan.addresses_differ(connection, run.account)
 
 
 def _state(job: Job, verdict: Verdict) -> str:
