@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,10 +156,12 @@ class Postgresql:
         CPU seconds of the server and all its processes so far.
         """
         postmaster = psutil.Process(self._pid)
-        own = postmaster.cpu_times()
-        gone = own.children_user + own.children_system
-        living = [child.cpu_times() for child in postmaster.children()]
-        return float(gone + sum(each.user + each.system for each in living))
+        while True:
+            with suppress(psutil.NoSuchProcess):  # one that ended meanwhile: ask again
+                own = postmaster.cpu_times()
+                gone = own.children_user + own.children_system
+                living = [child.cpu_times() for child in postmaster.children()]
+                return float(gone + sum(each.user + each.system for each in living))
 
     def _administer(self, url: URL, statement: str) -> None:
         with db.open_engine(url).connect() as connection:
