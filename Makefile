@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS_VENV := .venv-peers
+PEERS_LOCK := tests/benchmarks/requirements-peers.lock
 WORKERS ?= 2
 EXAMPLES ?= 5000
 SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage answers pictures docs bench bench-views soak check format lock build image-check clean
+.PHONY: help install demo test coverage answers pictures docs bench bench-peers bench-views soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +56,14 @@ soak: install ## Run thousands of random runs against a lying provider; EXAMPLES
 bench: install ## Measure speed and memory beside the limit; takes long: BENCH="--sizes 10000 --rounds 1"
 	$(BIN)/python tests/benchmarks/bench_sync.py $(BENCH)
 
+bench-peers: install $(PEERS_VENV)/.installed ## Measure dlt and an ORM script beside syncsvc; BENCH="--rounds 1 --peers orm"
+	$(BIN)/python tests/benchmarks/peers_bench.py --python $(PEERS_VENV)/bin/python $(BENCH)
+
+$(PEERS_VENV)/.installed: $(PEERS_LOCK)
+	$(PYTHON) -m venv --clear $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(PEERS_LOCK)
+	@touch $@
+
 check: install ## Lint, format, types, import layers and docstrings of tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -68,6 +78,7 @@ format: install ## Put the code into the house's form
 lock: install ## Renew the lock files, which hold no addresses, from pyproject.toml
 	$(BIN)/uv pip compile $(LOCKING) pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCKING) --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCKING) --group peers --constraint requirements.lock --output-file $(PEERS_LOCK)
 
 build: install ## Build the wheel and the source archive into dist/
 	rm -rf dist
@@ -77,4 +88,4 @@ image-check: ## Carry out the image's steps without Docker: build, install elsew
 	PYTHON=$(PYTHON) deploy/docker/check.sh
 
 clean: ## Remove the virtual environment and everything made
-	rm -rf $(VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(PEERS_VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
