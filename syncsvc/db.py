@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import psycopg
 import structlog
 from filelock import FileLock, Timeout
 from sqlalchemy import URL, NullPool, create_engine, event, func, select
@@ -24,6 +23,7 @@ from syncsvc.vocabulary import RunState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import psycopg
     from sqlalchemy import Connection, Engine, RootTransaction
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
@@ -184,7 +184,8 @@ def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable:
     PostgreSQL's detail is left out: it repeats the values of the row.
     """
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
-    primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    told = getattr(cause, "diag", None)  # by PostgreSQL
+    primary = told.message_primary if told else None
     words = primary or cause
     return DatabaseUnavailable(" ".join(str(words).split()))
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from hashlib import sha256
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from syncsvc import __version__
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import tzinfo
 
-SIZE = 8  # bytes: one changed row in 4 thousand trillion is taken for unchanged, at a million
+FIRST = Struct(
+    "<q"
+)  # 8 bytes: one changed row in 4 thousand trillion is taken for unchanged, at a million
 
 
 class Known:
@@ -87,7 +90,7 @@ def fingerprint(row: bytes, salted: bytes) -> int:
     """
     8 bytes of a row's hash, as a signed integer.
     """
-    return int.from_bytes(sha256(salted + row).digest()[:SIZE], "little", signed=True)
+    return int(FIRST.unpack_from(sha256(salted + row).digest())[0])
 
 
 def packed(fingerprints: Iterable[int]) -> bytes:

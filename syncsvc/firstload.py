@@ -1,8 +1,8 @@
 """
 Fill empty tables quicker: their indexes are built once the rows are there.
 
-An index that grows row by row, and a foreign key that is checked row by row,
-take longer than the rows themselves. Where nobody has any number yet, the
+An index that grows row by row, and a key that is checked row by row, take
+longer than the rows themselves. Where nobody has any number yet, the
 transaction that publishes the first ones takes both away and puts them back.
 """
 
@@ -51,7 +51,7 @@ def _is_first(connection: Connection) -> bool:
 
 def _stripped(connection: Connection) -> bool:
     """
-    Take indexes and foreign keys away; whether that could be done.
+    Take indexes and keys away; whether that could be done.
     """
     try:
         with connection.begin_nested():
@@ -77,9 +77,13 @@ def _stripping(connection: Connection) -> Iterator[ExecutableDDLElement]:
         yield from (DropIndex(index) for index in _indexes(connection, table))
         if _has_constraints(connection):
             yield from (DropConstraint(key) for key in table.foreign_key_constraints)
+    if _has_constraints(connection):
+        yield DropConstraint(numbers.primary_key)
 
 
 def _dressing(connection: Connection) -> Iterator[ExecutableDDLElement]:
+    if _has_constraints(connection):
+        yield AddConstraint(numbers.primary_key, isolate_from_table=False)
     for table in FILLED:
         yield from (CreateIndex(index) for index in _indexes(connection, table))
         if _has_constraints(connection):

@@ -120,7 +120,7 @@ def _renew_statistics(connection: Connection) -> None:
     if connection.dialect.name != "postgresql":
         return
     if count(connection, planned_numbers, not_(planned.known)) >= MANY:
-        connection.exec_driver_sql("ANALYZE numbers")
+        connection.exec_driver_sql("ANALYZE numbers (account, uuid)")
 
 
 def _upsert(
@@ -244,8 +244,6 @@ def _insert(
     *conditions: ColumnElement[bool],
 ) -> None:
     query = select(*values.values()).select_from(rows).where(*conditions)
-    if "uuid" in values and connection.dialect.name == "postgresql":
-        query = query.order_by(values["uuid"])  # as its indexes are, which then grow quicker
     connection.execute(insert(target).from_select(list(values), query))
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -143,5 +142,5 @@ def copy_into(
         with driver.cursor().copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(row)
-    except psycopg.Error as exc:  # SQLAlchemy knows nothing of COPY
+    except driver.Error as exc:  # SQLAlchemy knows nothing of COPY
         raise db.translation(exc) from exc

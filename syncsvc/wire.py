@@ -13,13 +13,12 @@ are read, the number's own first.
 from __future__ import annotations
 
 import re
-from decimal import Decimal, DecimalException
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from syncsvc import salvage, values
+from syncsvc import extra, salvage, values
 from syncsvc.errors import ProviderUnavailable
 from syncsvc.fingerprint import KNOWN, fingerprint, salt
 from syncsvc.records import Address, Number, Page, Reject, Unchanged
@@ -35,18 +34,17 @@ from syncsvc.sent import (
     SentCountry,
     SentDetails,
     SentRow,
-    Shape,
 )
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import tzinfo
+    from decimal import Decimal
 
     from syncsvc.fingerprint import Known
 
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
 
 
 class _Envelope(msgspec.Struct):
@@ -55,17 +53,14 @@ class _Envelope(msgspec.Struct):
     paginates: msgspec.Raw = NULL
 
 
-def _exact(text: str) -> Decimal:
+class _Shown(msgspec.Struct, frozen=True):
     """
-    A JSON number with all its digits.
+    The addresses that a number's row shows, its own before those in `details`.
     """
-    try:
-        number = Decimal(text)
-    except DecimalException:
-        number = Decimal("Infinity")
-    if not number.is_finite() or (number and not LEAST < number.adjusted() <= MOST):
-        raise ValueError(f"the number {values.shown(text)} is beyond what can be kept")
-    return number
+
+    number_address_id: int | None
+    emergency_number_address_id: int | None
+    addresses: tuple[Address, ...]
 
 
 ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -74,8 +69,6 @@ GLANCED_ROW = msgspec.json.Decoder(GlancedRow)
 LOOSE_ROW = msgspec.json.Decoder(LooseRow)
 ADDRESS = msgspec.json.Decoder(SentAddress | None)
 LOOSE_ADDRESS = msgspec.json.Decoder(LooseAddress)
-ANYTHING = msgspec.json.Decoder(float_hook=_exact)
-CANONICAL = msgspec.json.Encoder(order="sorted", decimal_format="number")
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 NO_DETAILS = SentDetails()
 NONE_GLANCED = GlancedDetails()
@@ -135,14 +128,18 @@ def _unchanged(raw: bytes, mark: int, known: Known) -> Unchanged | None:
     except UNREADABLE:
         return None
     uuid = row.uuid.lower()
-    return Unchanged(uuid, _addresses(row)) if known.has(uuid, mark) else None
+    if not known.has(uuid, mark):
+        return None
+    return Unchanged(uuid, _shown_in(row, row.details or NONE_GLANCED).addresses)
 
 
-def _addresses(row: GlancedRow) -> tuple[Address, ...]:
-    details = row.details or NONE_GLANCED
-    address = _address("number_address", row, details)
-    emergency = _address("emergency_number_address", row, details)
-    return tuple(filter(None, (address, emergency)))
+def _shown_in(row: SentRow | GlancedRow, details: SentDetails | GlancedDetails) -> _Shown:
+    return _read_addresses(
+        bytes(row.number_address),
+        bytes(details.number_address),
+        bytes(row.emergency_number_address),
+        bytes(details.emergency_number_address),
+    )
 
 
 def _open(body: bytes) -> _Envelope:
@@ -179,7 +176,7 @@ def _salvage(text: str, complaint: str) -> _Envelope:
 
 def _if_readable(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return ANYTHING.decode(bytes(raw))
+        return extra.read(bytes(raw))
     except UNREADABLE:
         return None
 
@@ -198,7 +195,7 @@ def _read_row(raw: bytes, zone: tzinfo) -> Number | Reject:
 
 
 def _number(raw: bytes, zone: tzinfo) -> Number:
-    row, extra = _decode_row(raw)
+    row, rest = _decode_row(raw)
     if row.number_e164.isspace() or not row.number_e164:
         raise ValueError("number_e164: it is blank")
     details = row.details or NO_DETAILS
@@ -206,8 +203,7 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
     own_cancelled_at = values.moment("cancelled", row.cancelled, zone)
     cancelled_at = values.moment("details.cancelled", details.cancelled, zone) or own_cancelled_at
     details_provisioned_at = values.moment("details.provisioned", details.provisioned, zone)
-    address = _address("number_address", row, details)
-    emergency = _address("emergency_number_address", row, details)
+    shown = _shown_in(row, details)
     said = row.status or details.status or ""
     gone = cancelled_at or said.strip().casefold() == "cancelled"
     return Number(
@@ -226,12 +222,12 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
         _amount("setup_charge", bytes(row.setup_charge)),
         values.moment("provisioned", row.provisioned, zone) or details_provisioned_at,
         cancelled_at,
-        address.id if address else None,
-        emergency.id if emergency else None,
+        shown.number_address_id,
+        shown.emergency_number_address_id,
         details.status,
         details_provisioned_at,
-        extra,
-        tuple(filter(None, (address, emergency))),
+        rest,
+        shown.addresses,
     )
 
 
@@ -242,14 +238,28 @@ def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:
     try:
         return ROW.decode(raw), None
     except msgspec.ValidationError:
-        return LOOSE_ROW.decode(raw), _extra(raw, ROW_SHAPE)
+        return LOOSE_ROW.decode(raw), extra.unknown_fields(raw, ROW_SHAPE)
 
 
-def _address(
-    field: str, row: SentRow | GlancedRow, details: SentDetails | GlancedDetails
-) -> Address | None:
-    inside = _read_address(field, bytes(getattr(details, field)))
-    return _read_address(field, bytes(getattr(row, field))) or inside
+@lru_cache(maxsize=4096)
+def _read_addresses(
+    own: bytes, inside: bytes, own_emergency: bytes, inside_emergency: bytes
+) -> _Shown:
+    """
+    Read a number's two addresses, once for all numbers that show the same two.
+    """
+    address = _read_either("number_address", own, inside)
+    emergency = _read_either("emergency_number_address", own_emergency, inside_emergency)
+    return _Shown(
+        number_address_id=address.id if address else None,
+        emergency_number_address_id=emergency.id if emergency else None,
+        addresses=tuple(filter(None, (address, emergency))),
+    )
+
+
+def _read_either(field: str, own: bytes, inside: bytes) -> Address | None:
+    in_details = _read_address(field, inside)
+    return _read_address(field, own) or in_details
 
 
 @lru_cache(maxsize=4096)
@@ -258,7 +268,7 @@ def _read_address(field: str, raw: bytes) -> Address | None:
     Read an address, once for all numbers that it stands in.
     """
     try:
-        sent, extra = _decode_address(raw)
+        sent, rest = _decode_address(raw)
     except msgspec.ValidationError as exc:
         raise ValueError(f"{field}: {exc}") from None
     if sent is None:
@@ -276,7 +286,7 @@ def _read_address(field: str, raw: bytes) -> Address | None:
         address_postal_code=sent.address_postal_code,
         country_name=country.name,
         country_iso=country.iso,
-        extra=extra,
+        extra=rest,
     )
 
 
@@ -284,33 +294,17 @@ def _decode_address(raw: bytes) -> tuple[SentAddress | None, str | None]:
     try:
         return ADDRESS.decode(raw), None
     except msgspec.ValidationError:
-        return LOOSE_ADDRESS.decode(raw), _extra(raw, ADDRESS_SHAPE)
+        return LOOSE_ADDRESS.decode(raw), extra.unknown_fields(raw, ADDRESS_SHAPE)
 
 
 @lru_cache(maxsize=4096)
 def _amount(field: str, raw: bytes) -> Decimal | None:
-    return values.amount(field, ANYTHING.decode(raw))
-
-
-def _extra(raw: bytes, shape: Shape) -> str | None:
-    """
-    The fields of an object that we do not know, in one spelling for one content.
-    """
-    rest = _unknown(ANYTHING.decode(raw), shape)
-    return CANONICAL.encode(rest).decode() if rest else None
-
-
-def _unknown(value: Any, shape: Shape) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
-    if not isinstance(value, dict):
-        return {}
-    rest = {key: item for key, item in value.items() if key not in shape}
-    inside = {key: _unknown(value.get(key), inner) for key, inner in shape.items() if inner}
-    return rest | {key: found for key, found in inside.items() if found}
+    return values.amount(field, extra.read(raw))
 
 
 def _readable_uuid(text: str) -> str | None:
     try:
-        return values.uuid(str(ANYTHING.decode(salvage.members(text)["uuid"])))
+        return values.uuid(str(extra.read(salvage.members(text)["uuid"].encode())))
     except (KeyError, *UNREADABLE):
         return None
 

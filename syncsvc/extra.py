@@ -1,0 +1,60 @@
+"""
+Keep what the provider sends beyond the fields that we know.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, DecimalException
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from syncsvc import values
+
+if TYPE_CHECKING:
+    from syncsvc.sent import Shape
+
+LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
+
+
+def read(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """
+    Any JSON value, with every digit of its numbers.
+
+    Raises:
+        MsgspecError, ValueError, RecursionError: It can't be read, or not be kept.
+    """
+    return ANYTHING.decode(raw)
+
+
+def unknown_fields(raw: bytes, shape: Shape) -> str | None:
+    """
+    The fields of an object that we do not know, in one spelling for one content.
+    """
+    rest = _unknown(read(raw), shape)
+    return CANONICAL.encode(rest).decode() if rest else None
+
+
+def _unknown(value: Any, shape: Shape) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    if not isinstance(value, dict):
+        return {}
+    rest = {key: item for key, item in value.items() if key not in shape}
+    inside = {key: _unknown(value.get(key), inner) for key, inner in shape.items() if inner}
+    return rest | {key: found for key, found in inside.items() if found}
+
+
+def _exact(text: str) -> Decimal:
+    """
+    A JSON number with all its digits.
+    """
+    try:
+        number = Decimal(text)
+    except DecimalException:
+        number = Decimal("Infinity")
+    if not number.is_finite() or (number and not LEAST < number.adjusted() <= MOST):
+        raise ValueError(f"the number {values.shown(text)} is beyond what can be kept")
+    return number
+
+
+ANYTHING = msgspec.json.Decoder(float_hook=_exact)
+CANONICAL = msgspec.json.Encoder(order="sorted", decimal_format="number")
