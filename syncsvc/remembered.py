@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from syncsvc.runs import Run
 
 ROWS_AT_ONCE = 10_000
+PARTS_AT_ONCE = 16
 
 internal = MetaData(naming_convention=metadata.naming_convention)
 
@@ -105,7 +106,8 @@ def load(connection: Connection, account: str) -> Known:
         if not _is_there(connection):
             return Known()
         query = select(remembered.part, remembered.fingerprints)
-        rows = connection.execute(query.where(remembered.account == account))
+        few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
+        rows = connection.execute(query.where(remembered.account == account), execution_options=few)
         return Known((part, kept) for part, kept in rows)
 
 

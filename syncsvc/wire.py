@@ -241,7 +241,7 @@ def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:
         return LOOSE_ROW.decode(raw), extra.unknown_fields(raw, ROW_SHAPE)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _read_addresses(
     own: bytes, inside: bytes, own_emergency: bytes, inside_emergency: bytes
 ) -> _Shown:
@@ -262,7 +262,7 @@ def _read_either(field: str, own: bytes, inside: bytes) -> Address | None:
     return _read_address(field, own) or in_details
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def _read_address(field: str, raw: bytes) -> Address | None:
     """
     Read an address, once for all numbers that it stands in.

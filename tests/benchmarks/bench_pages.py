@@ -8,12 +8,15 @@ hundred numbers share an office.
 from __future__ import annotations
 
 from array import array
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PAGE_SIZE = 200
+GONE = 500  # of each thousand, in a changed listing
 NUMBERS_OF_OFFICE = 100
 
 ADDRESS = (
@@ -45,17 +48,28 @@ def row(place: int, charge: bytes = b"0.3") -> bytes:
     return ROW % (mixed, place, place, place, charge, stamp, address, emergency, stamp)
 
 
-def rows(size: int, *, changed: bool) -> list[bytes]:
+def rows(size: int, *, changed: bool) -> Iterator[bytes]:
     """
     The listing's rows; `changed` has 1 % of them changed and 0.1 % gone.
     """
-    if not changed:
-        return [row(place) for place in range(size)]
-    return [
-        row(place, b"0.45" if place % 100 == 1 else b"0.3")
-        for place in range(size)
-        if place % 1000 != 500
-    ]
+    for place in range(size):
+        if not changed:
+            yield row(place)
+        elif place % 1000 != GONE:
+            yield row(place, b"0.45" if place % 100 == 1 else b"0.3")
+
+
+def bodies(size: int, *, changed: bool) -> Iterator[bytes]:
+    """
+    The listing's pages, as they are answered.
+    """
+    total = size - (size - GONE + 999) // 1000 if changed else size
+    sent, listing = 0, rows(size, changed=changed)
+    while some := list(islice(listing, PAGE_SIZE)):
+        sent += len(some)
+        more = b"true" if sent < total else b"false"
+        body = b'{"numbers":[%s],"num_results":%d,"paginates":%s}'
+        yield body % (b",".join(some), total, more)
 
 
 def prepare(directory: Path, size: int, *, changed: bool = False) -> Path:
@@ -64,18 +78,19 @@ def prepare(directory: Path, size: int, *, changed: bool = False) -> Path:
     """
     path = directory / f"{size}-{'changed' if changed else 'first'}.pages"
     index = path.with_suffix(".index")
-    if index.exists():
+    if index.exists() and _begins_with(path, next(bodies(size, changed=changed))):
         return path
-    listing = rows(size, changed=changed)
     offsets = array("Q", [0])
     with path.open("wb") as pages:
-        for start in range(0, len(listing), PAGE_SIZE):
-            more = b"true" if start + PAGE_SIZE < len(listing) else b"false"
-            body = b'{"numbers":[%s],"num_results":%d,"paginates":%s}' % (
-                b",".join(listing[start : start + PAGE_SIZE]),
-                len(listing),
-                more,
-            )
+        for body in bodies(size, changed=changed):
             offsets.append(offsets[-1] + pages.write(body))
     index.write_bytes(offsets.tobytes())
     return path
+
+
+def _begins_with(path: Path, body: bytes) -> bool:
+    """
+    Whether a file holds the pages of today: those of another version begin otherwise.
+    """
+    with path.open("rb") as pages:
+        return pages.read(len(body)) == body
