@@ -23,6 +23,7 @@ from syncsvc.reports.vocabulary import (
     since,
     what_changed,
 )
+from syncsvc.schema import number_history
 from syncsvc.views import churn_by_month, number_changes
 from syncsvc.vocabulary import Event
 
@@ -104,36 +105,36 @@ def _came_back(asked: Asked) -> Select[Any]:
     """
     Reinstatements, each with the cancellation before it.
     """
-    before = {
-        name: func.lag(change[name], type_=change[name].type).over(
-            partition_by=change.uuid, order_by=(change.valid_from, change.id)
-        )
-        for name in ("occurred_at", "evidence")
-    }
-    turns = (
-        select(
-            *change,
-            before["occurred_at"].label("cancelled"),
-            before["evidence"].label("cancelled_on"),
-        )
+    earlier, before = number_history.alias(), number_history.alias()
+    turn = (
+        select(earlier.c.id)
         .where(
-            of_account(number_changes, asked),
-            change.event.in_([Event.CANCELLED, Event.REINSTATED]),
+            earlier.c.account == change.account,
+            earlier.c.uuid == change.uuid,
+            earlier.c.valid_from < change.valid_from,
+            earlier.c.event.in_([Event.CANCELLED, Event.REINSTATED]),
         )
-        .subquery()
+        .order_by(earlier.c.valid_from.desc(), earlier.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
     )
     return (
         select(
-            turns.c.valid_from,
-            turns.c.number_e164,
-            turns.c.uuid,
-            turns.c.country_alpha2,
-            turns.c.cancelled.label("cancelled_at"),
-            turns.c.cancelled_on,
-            turns.c.occurred_at.label("reinstated_at"),
+            change.valid_from,
+            change.number_e164,
+            change.uuid,
+            change.country_alpha2,
+            before.c.occurred_at.label("cancelled_at"),
+            before.c.evidence.label("cancelled_on"),
+            change.occurred_at.label("reinstated_at"),
         )
-        .where(turns.c.event == Event.REINSTATED, turns.c.valid_from >= since(asked))
-        .order_by(*newest_first(turns.c))
+        .select_from(number_changes.outerjoin(before, before.c.id == turn))
+        .where(
+            of_account(number_changes, asked),
+            change.event == Event.REINSTATED,
+            change.valid_from >= since(asked),
+        )
+        .order_by(*newest_first(change))
     )
 
 

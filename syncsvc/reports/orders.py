@@ -33,36 +33,35 @@ def _reserved(asked: Asked) -> Select[Any]:
     that was never seen otherwise was reserved when it came.
     """
     history, live = number_history.c, live_numbers.c
-    otherwise = (
-        select(history.account, history.uuid, func.max(history.valid_to).label("ended"))
+    ended = (
+        select(func.max(history.valid_to))
         .where(
-            history.account == asked.account,
+            history.account == live.account,
+            history.uuid == live.uuid,
             or_(not_(is_reserved(history.status)), history.lifecycle == Lifecycle.CANCELLED),
         )
-        .group_by(history.account, history.uuid)
-        .subquery()
+        .scalar_subquery()
     )
     came = case(
         (live.provisioned_at < live.first_seen_at, live.provisioned_at), else_=live.first_seen_at
     )
-    reserved_since = func.coalesce(otherwise.c.ended, came)
-    same = and_(otherwise.c.account == live.account, otherwise.c.uuid == live.uuid)
-    return (
+    reserved = (
         select(
             live.number_e164,
             live.uuid,
             live.country_alpha2,
             live.status,
-            reserved_since.label("reserved_since"),
+            func.coalesce(ended, came).label("reserved_since"),
             live.monthly_charge,
         )
-        .select_from(live_numbers.outerjoin(otherwise, same))
-        .where(
-            of_account(live_numbers, asked),
-            is_reserved(live.status),
-            reserved_since < since(asked),
-        )
-        .order_by(reserved_since, *in_order(live.number_e164, live.uuid))
+        .where(of_account(live_numbers, asked), is_reserved(live.status))
+        .subquery()
+    )
+    since_when = reserved.c.reserved_since
+    return (
+        select(reserved)
+        .where(since_when < since(asked))
+        .order_by(since_when, *in_order(reserved.c.number_e164, reserved.c.uuid))
     )
 
 

@@ -87,6 +87,8 @@ def _alpha2_of() -> dict[str, str]:
 def _other_country(asked: Asked, role: str) -> Select[Any]:
     """
     Live numbers whose address in this role bears the code of another country.
+
+    Most bear the same one, which is seen without looking through the codes that mean another.
     """
     sent = func.upper(func.trim(live[f"{role}_country_iso"]))
     country = case(_alpha2_of(), value=sent, else_=sent)
@@ -99,7 +101,12 @@ def _other_country(asked: Asked, role: str) -> Select[Any]:
         live[f"{role}_name"].label("address_name"),
         live[f"{role}_country_iso"].label("address_country_iso"),
         live[f"{role}_country_name"].label("address_country_name"),
-    ).where(of_account(live_numbers, asked), sent != "", country != live.country_alpha2)
+    ).where(
+        of_account(live_numbers, asked),
+        sent != "",
+        sent != live.country_alpha2,
+        country != live.country_alpha2,
+    )
 
 
 def _country_mismatch(asked: Asked) -> Select[Any]:

@@ -95,10 +95,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     def rows(self, connection: Connection, asked: Asked) -> Generator[Row]:
         """
-        The answer, a few rows at a time.
+        The answer, a few rows at a time where it may have very many.
+
+        PostgreSQL uses several processes only for one that is fetched at once.
         """
         query = self.query(asked).limit(asked.limit)
-        with connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}) as result:
+        options = {"yield_per": ROWS_AT_ONCE} if "limit" in self.takes else {}
+        with connection.execute(query, execution_options=options) as result:
             found: Iterable[Row] = (dict(row) for row in result.mappings())
             yield from self.finish(found, asked) if self.finish else found
 
