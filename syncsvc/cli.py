@@ -246,6 +246,13 @@ def migrate(
     without_addresses: Annotated[
         bool, typer.Option("--without-addresses", help="Keep street addresses from that role.")
     ] = False,
+    keep_months: Annotated[
+        bool,
+        typer.Option(
+            "--keep-months",
+            help="Keep the answer of inventory_by_month on PostgreSQL; each run renews it.",
+        ),
+    ] = False,
     database_url: DatabaseFlag = None,
 ) -> None:
     """
@@ -260,12 +267,18 @@ def migrate(
         raise typer.BadParameter("--reporting-role goes with neither --check nor --sql.")
     if without_addresses and reporting_role is None:
         raise typer.BadParameter("--without-addresses needs --reporting-role.")
+    if keep_months and (check or sql):
+        raise typer.BadParameter("--keep-months goes with neither --check nor --sql.")
     settings = _settings(context, quiet=True, database_url=database_url)
     if sql:
         typer.echo(schema.ddl(settings.database))
         return
     current = upkeep.bring_up(
-        settings, check=check, reporting=reporting_role, addresses=not without_addresses
+        settings,
+        check=check,
+        reporting=reporting_role,
+        addresses=not without_addresses,
+        keep_months=keep_months,
     )
     raise typer.Exit(0 if current else FAILED)
 

@@ -12,10 +12,11 @@ import hashlib
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncsvc import __version__, charts, formats
+from syncsvc import __version__, charts, formats, kept_months
 from syncsvc.charts import Words
 from syncsvc.reports import REPORTS, Asked, Kind
 
@@ -98,7 +99,8 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     """
     The page of an account, as HTML.
     """
-    ask = partial(_section, connection, account, now)
+    months_as_of = kept_months.as_of(connection)
+    ask = partial(_section, connection, Asked(account, now, months_as_of=months_as_of))
     spend, trust = ask("spend-by-country"), ask("trust")
     months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)
     return _filled(
@@ -106,6 +108,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
         account=account,
         currency=currency,
         now=now,
+        months_as_of=months_as_of,
         verdict=_verdict(trust),
         live=sum(row["numbers"] for row in spend.rows),
         spend=sum(row["monthly_charge"] for row in spend.rows),
@@ -118,9 +121,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     )
 
 
-def _section(
-    connection: Connection, account: str, now: datetime, name: str, **told: object
-) -> Section:
+def _section(connection: Connection, whose: Asked, name: str, **told: object) -> Section:
     """
     The answer of a report; the first rows of one that may have very many.
     """
@@ -128,7 +129,7 @@ def _section(
     given = {**report.takes, **told}
     if "limit" in report.takes:
         given["limit"] = given["limit"] or ROWS_SHOWN
-    asked = Asked(account=account, now=now, **given)
+    asked = msgspec.structs.replace(whose, **given)
     rows = list(report.rows(connection, asked))
     cut = asked.limit is not None and len(rows) == asked.limit
     return Section(report, rows, report.count(connection, asked) if cut else len(rows))

@@ -7,10 +7,11 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import msgspec
 import typer
 from sqlalchemy import exists, select
 
-from syncsvc import formats, render, runs
+from syncsvc import formats, kept_months, render, runs
 from syncsvc.errors import MisusedReport
 from syncsvc.formats import Format
 from syncsvc.reports import (
@@ -39,6 +40,7 @@ LISTED = (
     Column("meaning", Kind.TEXT, "What its rows are."),
     Column("takes", Kind.TEXT, "Its parameters, with their defaults."),
 )
+KEPT = "the months are kept, and each run renews them."
 
 
 def list_reports(output_format: Format, output: Path) -> None:
@@ -90,6 +92,8 @@ def answer(
     report, parameters = _named(words)
     asked = read_parameters(report, parameters, settings.account, runs.now())
     read_only(connection)
+    if report.by_month_end:
+        asked = msgspec.structs.replace(asked, months_as_of=kept_months.as_of(connection))
     _note(connection, report, asked)
     with closing(report.rows(connection, asked)) as rows:
         _write(report.columns, rows, output_format, output, currency=settings.currency)
@@ -139,10 +143,12 @@ def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
 
 def _note(connection: Connection, report: Report, asked: Asked) -> None:
     """
-    Say on stderr why an answer may be empty.
+    Say on stderr of when an answer is, and why it may be empty.
     """
     if report.every_account:
         return
+    if asked.months_as_of is not None:
+        typer.echo(f"As of {asked.months_as_of:%Y-%m-%d %H:%M:%S} UTC: {KEPT}", err=True)
     history = number_history.c
     first = connection.execute(
         select(history.valid_from)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from syncsvc import schema, views
+from syncsvc import kept_months, schema, views
 from syncsvc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -89,15 +89,25 @@ def _grants(connection: Connection, role: str, *, addresses: bool) -> Iterator[s
     space = _quoted(connection, name)
     yield f"REVOKE ALL ON SCHEMA {space} FROM {who}"
     yield f"GRANT USAGE ON SCHEMA {space} TO {who}"
-    for relation in (REVISION, *(each.name for each in RELATIONS)):
+    relations = [*_relations(connection)]
+    for relation in (REVISION, *(each.name for each in relations)):
         yield f"REVOKE ALL ON {space}.{relation} FROM {who}"
     yield f"GRANT SELECT ON {space}.{REVISION} TO {who}"
-    for table in RELATIONS:
+    for table in relations:
         columns = "" if addresses else f" ({', '.join(_impersonal(table))})"
         yield f"GRANT SELECT{columns} ON {space}.{table.name} TO {who}"
     yield f"GRANT EXECUTE ON FUNCTION {space}.inventory_as_of(timestamptz) TO {who}"
     later = f"GRANT SELECT ON TABLES TO {who}" if addresses else f"REVOKE ALL ON TABLES FROM {who}"
     yield f"ALTER DEFAULT PRIVILEGES IN SCHEMA {space} {later}"
+
+
+def _relations(connection: Connection) -> Iterator[Table]:
+    """
+    Tables and views, and the months where they are kept.
+    """
+    yield from RELATIONS
+    if kept_months.are_kept(connection):
+        yield kept_months.inventory_by_month_kept
 
 
 def _impersonal(table: Table) -> list[str]:
@@ -114,7 +124,7 @@ def _excess(connection: Connection, role: str, *, addresses: bool) -> Iterator[s
 
     if holds(CREATES):
         yield "it can create tables or schemas"
-    for table in RELATIONS:
+    for table in _relations(connection):
         if holds(OWNS, relation=table.name):
             yield f"it is, or may act as, the owner of {table.name}"
         elif holds(WRITES, relation=table.name):

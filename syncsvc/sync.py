@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from syncsvc import db, evidence, merge, migrate, plan, remembered, runs
+from syncsvc import db, evidence, kept_months, merge, migrate, plan, remembered, runs
 from syncsvc.errors import SyncError
 from syncsvc.evidence import Scope, Verdict
 from syncsvc.fetchers import Fetchers
@@ -58,14 +58,24 @@ def run_once(job: Job) -> Summary:
         connection.rollback()
         with db.only_run(connection, job.account):
             _begin(job, connection, progress)
-            try:
-                with bound_contextvars(**_run_context(job, progress)):
-                    return _run(job, connection, progress)
-            except BaseException as exc:
-                published = _record_failure(job, connection, progress, exc)
-                if not isinstance(exc, Exception):
-                    raise
-                return published or progress.summary(job, RunState.FAILED, error=failure_text(exc))
+            summary = _recorded_run(job, connection, progress)
+        if summary.state in {RunState.SUCCEEDED, RunState.WITHHELD}:
+            _renew_months(job, connection, progress)
+        return summary
+
+
+def _recorded_run(job: Job, connection: Connection, progress: Progress) -> Summary:
+    """
+    The run itself; why one failed is on record.
+    """
+    try:
+        with bound_contextvars(**_run_context(job, progress)):
+            return _run(job, connection, progress)
+    except BaseException as exc:
+        published = _record_failure(job, connection, progress, exc)
+        if not isinstance(exc, Exception):
+            raise
+        return published or progress.summary(job, RunState.FAILED, error=failure_text(exc))
 
 
 def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
@@ -139,6 +149,22 @@ def _repeats(connection: Connection, run: Run, stage: Stage, verdict: Verdict) -
     """
     same_numbers = stage.repeats and not verdict.missing
     return same_numbers and not plan.addresses_differ(connection, run.account)
+
+
+def _renew_months(job: Job, connection: Connection, progress: Progress) -> None:
+    """
+    Renew the months, where they are kept: the run has published, whatever comes of that.
+    """
+    try:
+        kept_months.renew(connection, progress.seconds_left())
+    except (DBAPIError, KeyboardInterrupt) as exc:
+        context = _run_context(job, progress)
+        log.warning(
+            "sync.months_not_renewed",
+            **context,
+            error=failure_text(exc),
+            to_do=f"{kept_months.RENEW}; as its owner, or granted MAINTAIN on it (PostgreSQL 17)",
+        )
 
 
 def _state(job: Job, verdict: Verdict) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from syncsvc import compose, db, migrate, reporting_role, retention
+from syncsvc import compose, db, kept_months, migrate, reporting_role, retention
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def bring_up(
-    settings: Settings, *, check: bool, reporting: str | None, addresses: bool = True
+    settings: Settings,
+    *,
+    check: bool,
+    reporting: str | None,
+    addresses: bool = True,
+    keep_months: bool = False,
 ) -> bool:
     """
     Bring the database to the newest schema, or only tell; whether it is there now.
@@ -29,6 +34,7 @@ def bring_up(
         check: Only tell.
         reporting: The role that may read, if any.
         addresses: Whether it may read street addresses.
+        keep_months: Keep the answer of `inventory_by_month` from now on.
     """
     if check:
         compose.require_file(settings)
@@ -36,10 +42,14 @@ def bring_up(
     with db.translated():
         if reporting is not None:
             reporting_role.require(engine, reporting)
+        if keep_months:
+            kept_months.require(engine)
         if not check:
             migrate.upgrade(engine)
         with engine.begin() as connection:
             found = migrate.current(connection)
+            if keep_months:
+                kept_months.keep(connection)
             if reporting is not None:
                 reporting_role.grant(connection, reporting, addresses=addresses)
     needed = migrate.newest()
@@ -47,6 +57,8 @@ def bring_up(
     if reporting is not None:
         left_out = "" if addresses else ", but for street addresses"
         typer.echo(f"The role {reporting!r} may read the tables and views{left_out}.")
+    if keep_months:
+        typer.echo(f"{kept_months.NAME} keeps the months; each run renews it.")
     return found == needed
 
 

@@ -211,10 +211,17 @@ def comments() -> Iterator[str]:
     What PostgreSQL is told of each view, column and function.
     """
     for view in metadata.tables.values():
-        yield f"COMMENT ON VIEW {view.name} IS {_quoted(view.comment)}"
-        for column in view.c:
-            yield f"COMMENT ON COLUMN {view.name}.{column.name} IS {_quoted(column.comment)}"
+        yield from commented("VIEW", view)
     yield f"COMMENT ON FUNCTION inventory_as_of(timestamptz) IS {_quoted(AS_OF_COMMENT)}"
+
+
+def commented(kind: str, view: Table) -> Iterator[str]:
+    """
+    What PostgreSQL is told of a view, of this kind, and of its columns.
+    """
+    yield f"COMMENT ON {kind} {view.name} IS {_quoted(view.comment)}"
+    for column in view.c:
+        yield f"COMMENT ON COLUMN {view.name}.{column.name} IS {_quoted(column.comment)}"
 
 
 def _quoted(text: str | None) -> str:

@@ -4,10 +4,8 @@ The views: the same columns and answers on both databases, as plain Python works
 
 from __future__ import annotations
 
-import re
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -266,30 +264,3 @@ def test_the_function_gives_what_was_known_at_a_moment(watch: Watch, clock: Cloc
         [(uuid_at(1), "live", Decimal("0.3")), (uuid_at(2), "live", Decimal("0.3"))],
         [(uuid_at(1), "live", Decimal(9)), (uuid_at(2), "cancelled", Decimal("0.3"))],
     ]
-
-
-@pytest.mark.parametrize("kind", ["postgresql"])
-def test_the_months_can_be_kept_as_documented(watch: Watch) -> None:
-    """
-    The statements of docs/explain.md keep the answer, and a refresh renews it.
-    """
-    page = (Path(__file__).parent.parent / "docs" / "explain.md").read_text()
-    [statements] = re.findall(r"```sql\n(.+?)```", page, re.DOTALL)
-    create, index, refresh, _ = statements.split(";\n")
-    kept = text("SELECT * FROM inventory_by_month_kept ORDER BY month")
-
-    with watch.engine.begin() as connection:
-        connection.execute(text(create))
-        connection.execute(text(index))
-    watch.see(number_row(1))
-    try:
-        with watch.engine.begin() as connection:
-            connection.execute(text(refresh))
-            rows = connection.execute(kept).all()
-            months = connection.execute(text("TABLE inventory_by_month")).all()
-    finally:
-        with watch.engine.begin() as connection:
-            connection.execute(text("DROP MATERIALIZED VIEW inventory_by_month_kept"))
-
-    assert rows
-    assert rows == sorted(months)

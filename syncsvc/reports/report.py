@@ -57,6 +57,7 @@ class Asked(msgspec.Struct, frozen=True):
         at_least: How many are many.
         hours: How old a success may be.
         limit: No more rows than this; None for all.
+        months_as_of: When the months kept were last renewed; None where they are worked out anew.
     """
 
     account: str
@@ -68,6 +69,7 @@ class Asked(msgspec.Struct, frozen=True):
     at_least: int = 0
     hours: int = 0
     limit: int | None = None
+    months_as_of: datetime | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +84,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         query: What it asks the database.
         finish: What becomes of the rows that the database answers.
         every_account: It looks at all accounts, whichever is asked for.
+        by_month_end: It reads the months, which may be kept.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     query: Callable[[Asked], Select[Any]]
     finish: Callable[[Iterable[Row], Asked], Iterable[Row]] | None = None
     every_account: bool = False
+    by_month_end: bool = False
 
     def rows(self, connection: Connection, asked: Asked) -> Generator[Row]:
         """

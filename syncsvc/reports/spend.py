@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, cast, func, or_, select
 
+from syncsvc.kept_months import inventory_by_month_kept
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.reports.sql import in_order, known_at, newest_first, of_account, total
 from syncsvc.reports.vocabulary import COUNTRY, EVENT, LEARNT, NUMBER, RANGE, STATUS, UUID, since
@@ -81,7 +82,7 @@ def first_month(asked: Asked) -> date:
 
 
 def _month_end(asked: Asked, *by: str) -> Select[Any]:
-    view = inventory_by_month
+    view = inventory_by_month if asked.months_as_of is None else inventory_by_month_kept
     groups = [view.c.month, *(view.c[name] for name in by)]
     return (
         select(
@@ -181,6 +182,7 @@ REPORTS = (
         takes={"months": 12, "country": None},
         columns=MONTHLY,
         query=_in_all,
+        by_month_end=True,
     ),
     Report(
         name="month-end-by-country",
@@ -189,6 +191,7 @@ REPORTS = (
         takes={"months": 12, "country": None},
         columns=(MONTHLY[0], COUNTRY, *MONTHLY[1:]),
         query=_each_country,
+        by_month_end=True,
     ),
     Report(
         name="charges-changed",

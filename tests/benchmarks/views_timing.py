@@ -50,17 +50,8 @@ Two cores without any other load took 0.12 s for `live_numbers`, 1.3 s to count 
 20 s. That view mixes two times, when things occurred
 and when we knew, which takes all history of each number in order: to sort five million rows is more
 than two seconds by itself, and no index that is worth its cost spares it. A tenth of the rows takes
-a tenth of the time. Where a dashboard asks often, keep the answer, and renew it after a run or each
-night; nobody who reads waits meanwhile:
-
-```sql
-CREATE MATERIALIZED VIEW inventory_by_month_kept AS TABLE inventory_by_month;
-CREATE UNIQUE INDEX ON inventory_by_month_kept (month, account, country_alpha2);
-REFRESH MATERIALIZED VIEW CONCURRENTLY inventory_by_month_kept;
-```
-
-It is as old as its last refresh, unlike the view, which is why syncsvc does not put it in the
-view's place. Drop it before an upgrade that changes the view.
+a tenth of the time. Where a dashboard asks often, `syncsvc migrate --keep-months` keeps the answer
+as `inventory_by_month_kept`, and each run renews it; nobody who reads waits meanwhile.
 
 ## Plans
 """
