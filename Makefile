@@ -45,7 +45,7 @@ pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
 docs: install ## Renew docs/data.md from the comments of tables, views and words
 	$(BIN)/python tests/data_dictionary.py
 
-bench-views: install ## Time every view over 1,000,000 numbers on PostgreSQL, ten minutes; NUMBERS=n
+bench-views: install ## Time views and reports over 1,000,000 numbers on PostgreSQL, ten minutes; NUMBERS=n
 	$(BIN)/python tests/benchmarks/views_timing.py
 
 soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat

@@ -28,8 +28,8 @@ inventory_by_month_kept = Table(
     MetaData(),
     *(Column(each.name, each.type, comment=each.comment) for each in inventory_by_month.c),
     Column("as_of", UtcDateTime, comment="When it was last renewed, the same in all rows. UTC."),
-    comment="inventory_by_month as it was when it was last renewed: by the last run that published "
-    "(syncsvc migrate --keep-months).",
+    comment="inventory_by_month as it was when last renewed, after a run that published. It is "
+    "there where `syncsvc migrate --keep-months` made it.",
 )
 NAME = inventory_by_month_kept.name
 KEEP = (
@@ -112,14 +112,16 @@ def put_aside(connection: Connection) -> Iterator[None]:
         keep(connection)
 
 
-def renew(connection: Connection, seconds: float) -> None:
+def renew(engine: Engine, seconds: float) -> None:
     """
     Renew them, where they are kept, in a transaction of their own that keeps no reader waiting.
 
     Args:
         seconds: How long that may take.
     """
-    with connection.begin():
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.begin() as connection:
         if are_kept(connection):
             most = min(max(math.ceil(seconds), 1), A_DAY)
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{most}s'")

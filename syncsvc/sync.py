@@ -59,9 +59,9 @@ def run_once(job: Job) -> Summary:
         with db.only_run(connection, job.account):
             _begin(job, connection, progress)
             summary = _recorded_run(job, connection, progress)
-        if summary.state in {RunState.SUCCEEDED, RunState.WITHHELD}:
-            _renew_months(job, connection, progress)
-        return summary
+    if summary.state in {RunState.SUCCEEDED, RunState.WITHHELD}:
+        _renew_months(job, progress)
+    return summary
 
 
 def _recorded_run(job: Job, connection: Connection, progress: Progress) -> Summary:
@@ -151,12 +151,12 @@ def _repeats(connection: Connection, run: Run, stage: Stage, verdict: Verdict) -
     return same_numbers and not plan.addresses_differ(connection, run.account)
 
 
-def _renew_months(job: Job, connection: Connection, progress: Progress) -> None:
+def _renew_months(job: Job, progress: Progress) -> None:
     """
     Renew the months, where they are kept: the run has published, whatever comes of that.
     """
     try:
-        kept_months.renew(connection, progress.seconds_left())
+        kept_months.renew(job.engine, progress.seconds_left())
     except (DBAPIError, KeyboardInterrupt) as exc:
         context = _run_context(job, progress)
         log.warning(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_mock_engine
 
 from syncsvc import schema, views, vocabulary
+from syncsvc.kept_months import inventory_by_month_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +76,7 @@ def dictionary() -> str:
     parts += [described(table) for table in schema.metadata.tables.values()]
     parts += ["## Views\n"]
     parts += [described(view) for view in views.metadata.tables.values()]
+    parts += [described(inventory_by_month_kept)]
     parts += [AS_OF, function(), WORDS_START]
     parts += [words(enumeration) for enumeration in enumerations()]
     return "\n".join(parts).rstrip() + "\n"

@@ -12,8 +12,8 @@ from sqlalchemy import URL, Engine, event, select, text
 from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
-from support import number_row
-from syncsvc import db, kept_months, migrate, report_page, runs, views
+from support import number_row, rows_of
+from syncsvc import db, kept_months, migrate, report_page, runs, schema, views
 from syncsvc.kept_months import inventory_by_month_kept
 
 if TYPE_CHECKING:
@@ -205,11 +205,34 @@ def test_a_renewal_takes_no_longer_than_the_run_may(
     Where somebody holds the months, the wait ends with the time that the run has left.
     """
     migrated("--keep-months")
-    with engine.begin() as holder, engine.connect() as connection:
+    with engine.begin() as holder:
         holder.execute(text("REFRESH MATERIALIZED VIEW inventory_by_month_kept"))
 
         with pytest.raises(DBAPIError, match="statement timeout"):
-            kept_months.renew(connection, seconds=0.1)
+            kept_months.renew(engine, seconds=0.1)
+
+
+def test_who_interrupts_a_renewal_interrupts_no_run(
+    migrated: Callable[..., Result], watch: Watch, engine: Engine
+) -> None:
+    """
+    A signal that ends the renewal leaves the run as it is: published.
+    """
+    migrated("--keep-months")
+
+    def interrupt(*of: object) -> None:
+        if of[2] == kept_months.RENEW:
+            raise KeyboardInterrupt
+
+    event.listen(engine, "before_cursor_execute", interrupt)
+    with capture_logs() as logs:
+        summary = watch.see(number_row(1))
+
+    assert summary.state == "succeeded"
+    [warning] = [each for each in logs if each["event"] == "sync.months_not_renewed"]
+    assert warning["error"] == "Interrupted."
+    [run_row] = rows_of(engine, schema.sync_runs)
+    assert run_row["state"] == "succeeded"
 
 
 def test_reports_tell_of_when_the_months_are(

@@ -118,12 +118,7 @@ def _until_provisioned(rows: Iterable[Row], asked: Asked) -> Iterator[Row]:
 
 
 def _same_number_twice(_asked: Asked) -> Select[Any]:
-    one_each = (
-        select(numbers.c.number_e164)
-        .group_by(numbers.c.number_e164)
-        .having(func.count() > 1)
-        .subquery()
-    )
+    several = select(numbers.c.number_e164).group_by(numbers.c.number_e164).having(func.count() > 1)
     living = func.count(case((numbers.c.lifecycle == Lifecycle.LIVE, 1)))
     live = living.over(partition_by=numbers.c.number_e164)
     shown = (
@@ -137,7 +132,7 @@ def _same_number_twice(_asked: Asked) -> Select[Any]:
     )
     return (
         select(numbers.c.number_e164, live.label("live"), *(numbers.c[name] for name in shown))
-        .join_from(numbers, one_each, numbers.c.number_e164 == one_each.c.number_e164)
+        .where(numbers.c.number_e164.in_(several))
         .order_by(live.desc(), *in_order(numbers.c.number_e164, numbers.c.account, numbers.c.uuid))
     )
 

@@ -29,7 +29,7 @@ from syncsvc.views import live_numbers
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Select, Subquery
+    from sqlalchemy import Select
 
     from syncsvc.reports.report import Asked, Row
 
@@ -115,21 +115,14 @@ def _country_mismatch(asked: Asked) -> Select[Any]:
     return select(both).order_by(*in_order(*order))
 
 
-def _in_use(asked: Asked) -> Subquery:
-    """
-    Emergency addresses of live numbers, and of how many.
-    """
+def _shared(asked: Asked) -> Select[Any]:
     address_id = live.emergency_number_address_id
-    return (
+    used = (
         select(address_id.label("address_id"), func.count().label("numbers"))
         .where(of_account(live_numbers, asked), address_id.is_not(None))
         .group_by(address_id)
         .subquery()
     )
-
-
-def _shared(asked: Asked) -> Select[Any]:
-    used = _in_use(asked)
     return (
         select(
             used.c.address_id,
@@ -147,22 +140,34 @@ def _shared(asked: Asked) -> Select[Any]:
 
 
 def _changed_lately(asked: Asked) -> Select[Any]:
-    used, changed = _in_use(asked), address_history.c
-    return (
+    changed = address_history.c
+    in_use = (
+        select(func.count())
+        .where(
+            of_account(live_numbers, asked),
+            live.emergency_number_address_id == changed.address_id,
+        )
+        .scalar_subquery()
+    )
+    lately = (
         select(
             changed.valid_from,
             changed.address_id,
             changed.name.label("address_name"),
             changed.changes,
-            used.c.numbers,
+            in_use.label("numbers"),
         )
-        .join_from(address_history, used, used.c.address_id == changed.address_id)
         .where(
             changed.account == asked.account,
             changed.event == "changed",
             changed.valid_from >= since(asked),
         )
-        .order_by(changed.valid_from.desc(), changed.address_id)
+        .subquery()
+    )
+    return (
+        select(lately)
+        .where(lately.c.numbers > 0)
+        .order_by(lately.c.valid_from.desc(), lately.c.address_id)
     )
 
 

@@ -104,7 +104,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         PostgreSQL uses several processes only for one that is fetched at once.
         """
         query = self.query(asked).limit(asked.limit)
-        options = {"yield_per": ROWS_AT_ONCE} if "limit" in self.takes else {}
+        many = "limit" in self.takes and (asked.limit or ROWS_AT_ONCE) >= ROWS_AT_ONCE
+        options = {"yield_per": ROWS_AT_ONCE} if many else {}
         with connection.execute(query, execution_options=options) as result:
             found: Iterable[Row] = (dict(row) for row in result.mappings())
             yield from self.finish(found, asked) if self.finish else found
@@ -113,5 +114,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """
         How many rows the database would answer.
         """
-        query = select(func.count()).select_from(self.query(asked).subquery())
+        unsorted = self.query(asked).order_by(None)
+        query = select(func.count()).select_from(unsorted.subquery())
         return connection.execute(query).scalar_one()

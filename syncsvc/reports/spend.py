@@ -34,6 +34,12 @@ MONTHLY = (
     Column("numbers", Kind.NUMBER, "Numbers that were live at its end."),
     Column("monthly_charge", Kind.AMOUNT, "Their cost per month, at the charges of then."),
 )
+SIDES = {  # of a charge that changed, and where `changes` has them
+    "monthly_charge_before": ("monthly_charge", "old"),
+    "monthly_charge_after": ("monthly_charge", "new"),
+    "setup_charge_before": ("setup_charge", "old"),
+    "setup_charge_after": ("setup_charge", "new"),
+}
 OF_SPEND = (
     "The line to hold against the carrier's invoice. With --at, against one of the past: what was "
     "known then, whatever has been learnt since."
@@ -110,11 +116,7 @@ def _each_country(asked: Asked) -> Select[Any]:
 
 def _charges_changed(asked: Asked) -> Select[Any]:
     view = number_changes
-    sides = {
-        f"{name}_{side}": view.c.changes[name][key].as_string()
-        for name in ("monthly_charge", "setup_charge")
-        for side, key in (("before", "old"), ("after", "new"))
-    }
+    sides = {side: view.c.changes[name][key].as_string() for side, (name, key) in SIDES.items()}
     return (
         select(
             view.c.valid_from,
@@ -138,14 +140,11 @@ def _in_decimals(rows: Iterable[Row], _asked: Asked) -> Iterator[Row]:
     Amounts as decimals, and the difference: `changes` keeps them as strings.
     """
     for row in rows:
-        amounts = {
-            name: None if row[name] is None else Decimal(row[name])
-            for name in row
-            if name.endswith(("_before", "_after"))
-        }
-        before, after = amounts["monthly_charge_before"], amounts["monthly_charge_after"]
-        more = None if before is None or after is None else after - before
-        yield {**row, **amounts, "monthly_difference": more}
+        for name in SIDES:
+            row[name] = None if row[name] is None else Decimal(row[name])
+        before, after = row["monthly_charge_before"], row["monthly_charge_after"]
+        row["monthly_difference"] = None if before is None or after is None else after - before
+        yield row
 
 
 REPORTS = (
