@@ -53,9 +53,8 @@ START = """\
 {size:,} numbers, five times as many rows of history, on {cores} cores with a load of {load:.1f}
 before it began. Each question was asked several times: the least time is what the database needs,
 the median what it took. A report is timed with all its rows fetched; `--limit` spares much of that
-where there are very many. On two cores that have nothing else to do each takes under 2 s, and what
-asks for one number or one day under 50 ms, but for month ends, which are
-[explained](explain.md) with their view.
+where there are very many. Those of month ends are [explained](explain.md) with their view; each
+other one is to take less than 2 s, and what asks for one number or one day less than 50 ms.
 
 {table}
 With the months kept (`syncsvc migrate --keep-months`):
