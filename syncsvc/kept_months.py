@@ -114,17 +114,18 @@ def put_aside(connection: Connection) -> Iterator[None]:
 
 def renew(engine: Engine, seconds: float) -> None:
     """
-    Renew them, where they are kept, in a transaction of their own that keeps no reader waiting.
+    Renew them, where they are kept, in a session of its own; no reader waits for that.
 
     Args:
         seconds: How long that may take.
     """
     if engine.dialect.name != "postgresql":
         return
-    with engine.begin() as connection:
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
         if are_kept(connection):
             most = min(max(math.ceil(seconds), 1), A_DAY)
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{most}s'")
+            connection.exec_driver_sql(f"SET statement_timeout = '{most}s'")
             connection.exec_driver_sql(RENEW)
 
 

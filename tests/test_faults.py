@@ -351,10 +351,11 @@ def test_a_failure_of_any_statement_is_all_or_nothing(
         statements.begin(place)
         state = end_of(rounds)
         statements.begin(0)
-        if place == total and rounds.engine.dialect.name == "postgresql":
-            # the very last statement gives the lock back, as the session's end does
+        if place >= total - 1 and rounds.engine.dialect.name == "postgresql":
+            # one gives the lock back, as the session's end does, one looks whether months are kept
             assert (state, rounds.tables()) == ("succeeded", after)
-            break
+            rounds.begin()
+            continue
 
         assert (place, state) == (place, "failed")
         assert rounds.tables() == before
