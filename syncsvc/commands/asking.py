@@ -1,0 +1,120 @@
+"""
+`runs`, `history` and `report`: what the tables know.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from syncsvc.commands.common import (
+    AccountFlag,
+    DatabaseFlag,
+    JsonFlag,
+    current_engine,
+    print_json,
+    settings_of,
+)
+
+
+def runs(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    List the last runs, newest first.
+
+    Example: [bold]syncsvc runs --limit 5[/bold]
+    """
+    from syncsvc import db, render, reports
+
+    settings = settings_of(context, quiet=True, account=account, database_url=database_url)
+    with db.translated(), current_engine(settings).connect() as connection:
+        rows = reports.last_runs(connection, settings.account, limit)
+    if as_json:
+        print_json(rows)
+        return
+    console = render.console()
+    console.print(render.runs_table(rows))
+    for row in rows:
+        if row["error"]:
+            console.print(f"Run {row['id']}: {row['error']}", markup=False)
+
+
+def history(
+    context: typer.Context,
+    number: Annotated[str, typer.Argument(help="An E.164 number or a uuid.", show_default=False)],
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Show the timeline of one number.
+
+    Example: [bold]syncsvc history +441245123456[/bold]
+    """
+    from syncsvc import db, render, reports
+
+    settings = settings_of(context, quiet=True, account=account, database_url=database_url)
+    with db.translated(), current_engine(settings).connect() as connection:
+        found = reports.find_numbers(connection, settings.account, number)
+        timelines = [
+            (row, reports.timeline(connection, settings.account, row["uuid"])) for row in found
+        ]
+    if as_json:
+        print_json([{**row, "history": rows} for row, rows in timelines])
+        return
+    for row, rows in timelines:
+        render.console().print(render.timeline_table(row, rows))
+
+
+def report(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="A report; none lists them.", show_default=False)
+    ] = None,
+    output_format: Annotated[
+        Literal["table", "csv", "json"],
+        typer.Option("--format", help="How the answer is written."),
+    ] = "table",
+    output: Annotated[
+        Path, typer.Option(help="Write here instead, whole or not at all; - is stdout.")
+    ] = Path("-"),
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page of the inventory's state.", show_default=False),
+    ] = None,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+    help_wanted: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this message, or what a report takes.")
+    ] = False,
+) -> None:
+    """
+    Answer a named question, or list those there are.
+
+    A report's own parameters follow its name; `syncsvc report NAME --help` tells them.
+
+    Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]
+    """
+    from syncsvc import db, reporting
+    from syncsvc.formats import Format
+
+    words = [*filter(None, [name]), *context.args]
+    if help_wanted:
+        typer.echo(reporting.describe(words) if words else context.get_help())
+        return
+    if not words and html is None:
+        reporting.list_reports(Format(output_format), output)
+        return
+    settings = settings_of(context, quiet=True, account=account, database_url=database_url)
+    with db.translated(), current_engine(settings).connect() as connection:
+        if html is not None:
+            reporting.write_page(connection, settings, html, words)
+        else:
+            reporting.answer(connection, settings, words, Format(output_format), output)

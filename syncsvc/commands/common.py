@@ -1,0 +1,97 @@
+"""
+What the commands have in common: flags, exit codes, settings, signals.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from syncsvc.config import Settings
+
+FAILED, MISUSED, WITHHELD, LOCKED, INTERRUPTED = 1, 2, 3, 4, 130
+
+
+AccountFlag = Annotated[
+    str | None, typer.Option("--account", help="Instead of SYNCSVC_ACCOUNT.", show_default=False)
+]
+DatabaseFlag = Annotated[
+    str | None,
+    typer.Option("--database-url", help="Instead of SYNCSVC_DATABASE_URL.", show_default=False),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object) -> Settings:
+    """
+    The settings, and logging as they want it.
+
+    Args:
+        quiet: Say no more than warnings, unless a level was asked for.
+    """
+    from syncsvc.config import load_settings
+    from syncsvc.observe import set_up_logging
+
+    given = dict(context.obj)
+    config = given.pop("config")
+    environ = {**os.environ, **({"SYNCSVC_CONFIG": str(config)} if config else {})}
+    settings = load_settings(flags={**given, **flags}, environ=environ)
+    level = settings.log_level
+    set_up_logging("warning" if quiet and level == "info" else level, settings.log_format)
+    return settings
+
+
+@contextmanager
+def interrupts() -> Iterator[list[int]]:
+    """
+    Turn the first SIGINT or SIGTERM into a KeyboardInterrupt, and remember it.
+
+    A signal may reach SQLite in the middle of a statement, which then ends as
+    a failure of the database.
+    """
+    seen: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def current_engine(settings: Settings) -> Engine:
+    """
+    The engine of a database that is known to be current.
+    """
+    from syncsvc import compose
+    from syncsvc import migrate as schema
+
+    compose.require_file(settings)
+    engine = compose.engine_from(settings)
+    with engine.connect() as connection:
+        schema.require_current(connection)
+    return engine
+
+
+def print_json(rows: list[dict[str, Any]]) -> None:
+    """
+    Print rows as JSON, for people and programs.
+    """
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(rows)))

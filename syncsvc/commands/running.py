@@ -1,0 +1,97 @@
+"""
+`sync` and `run`: one run, and the worker.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from syncsvc.commands.common import (
+    FAILED,
+    INTERRUPTED,
+    WITHHELD,
+    AccountFlag,
+    DatabaseFlag,
+    JsonFlag,
+    interrupts,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from syncsvc.config import Settings
+
+
+def sync(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would change and write nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+    allow_mass_cancel: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mass-cancel", help="Accept cancellations that the guard would withhold."
+        ),
+    ] = False,
+    metrics_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write metrics there, for node_exporter's textfile collector.",
+            show_default=False,
+        ),
+    ] = None,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Do one full run now.
+
+    An empty SQLite file is given its tables first; a server's database needs `syncsvc migrate`.
+
+    Example: [bold]syncsvc sync --dry-run[/bold]
+    """
+    from syncsvc import oneshot
+
+    watched = sys.stderr.isatty() and not as_json
+    settings = settings_of(context, quiet=watched, account=account, database_url=database_url)
+    with interrupts() as interrupted:
+        summary = oneshot.sync(
+            settings,
+            oneshot.Wanted(
+                dry_run=dry_run,
+                allow_mass_cancel=allow_mass_cancel,
+                watched=watched,
+                as_json=as_json,
+                metrics_file=metrics_file,
+            ),
+        )
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if summary.state == "failed":
+        raise typer.Exit(FAILED)
+    raise typer.Exit(WITHHELD if summary.withheld else 0)
+
+
+def run(
+    context: typer.Context,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
+
+    Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
+
+    Example: [bold]syncsvc run[/bold]
+    """
+    from syncsvc import service
+
+    def read_settings() -> Settings:
+        return settings_of(context, account=account, database_url=database_url)
+
+    cut_short = service.work(read_settings)
+    raise typer.Exit(INTERRUPTED if cut_short else 0)

@@ -1,0 +1,61 @@
+"""
+`sandbox` and `demo`: the service without a provider.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from syncsvc.commands.common import interrupts
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8080,
+    numbers: Annotated[int, typer.Option(min=0, help="Size of the inventory.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Another seed, another inventory.")] = 1,
+    example: Annotated[
+        bool, typer.Option("--example", help="Serve the provider's documented example.")
+    ] = False,
+    change_every: Annotated[
+        float, typer.Option(min=0, help="Seconds between changes; 0 changes when told.")
+    ] = 0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help='A fault to begin with: reset, or {"kind": "status", "times": 3}.'),
+    ] = None,
+) -> None:
+    """
+    Serve a simulated provider on loopback, until interrupted.
+
+    POST /sandbox/change?changes=5 changes its inventory, POST /sandbox/faults takes a JSON list
+    of faults, GET /sandbox tells how it stands.
+
+    Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]
+    """
+    from syncsvc import demo
+
+    with interrupts():
+        demo.serve(
+            port=port,
+            size=None if example else numbers,
+            seed=seed,
+            change_every=change_every,
+            faults=fault or [],
+        )
+
+
+def demo() -> None:
+    """
+    Show the main job with nothing configured.
+
+    A simulated provider is synced into SQLite several times while it changes.
+
+    Example: [bold]syncsvc demo[/bold]
+    """
+    from syncsvc import demo as shown
+    from syncsvc.observe import set_up_logging
+
+    set_up_logging("warning", "console")
+    shown.show()
