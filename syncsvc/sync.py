@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CONFLICTS_NAMED = 10
+READING = 1  # thread that reads an answer while the others wait for theirs
 
 
 def run_once(job: Job) -> Summary:
@@ -84,7 +85,7 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
     """
     log.info("sync.started", dry_run=job.dry_run, trigger=str(job.trigger))
     stage = Stage(connection)
-    with Fetchers(job.concurrency) as fetchers:
+    with Fetchers(_threads(job)) as fetchers:
         with knowing(remembered.load(connection, job.account)):
             proof = read_listing(job, stage, progress, fetchers)
         cancelled = read_cancelled_listing(job, stage, progress, fetchers)
@@ -149,6 +150,13 @@ def _repeats(connection: Connection, run: Run, stage: Stage, verdict: Verdict) -
     """
     same_numbers = stage.repeats and not verdict.missing
     return same_numbers and not plan.addresses_differ(connection, run.account)
+
+
+def _threads(job: Job) -> int:
+    """
+    More than there are requests in flight, which the pace of the provider sees to.
+    """
+    return job.concurrency + READING if job.concurrency > 1 else 1
 
 
 def _renew_months(job: Job, progress: Progress) -> None:

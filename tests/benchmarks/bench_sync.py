@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from bench_bars import bars, table
 from bench_pages import prepare
+from bench_plot import plot
 from bench_rig import Sqlite, postgresql, requests_of, run_task, serving, workplace
 
 if TYPE_CHECKING:
@@ -158,17 +159,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pages", type=Path, default=Path("build/bench"), help="prepared pages")
     parser.add_argument("--output", type=Path, default=Path("build/bench/figures.json"))
-    parser.add_argument("--plot", type=Path, help="an SVG to draw")
+    parser.add_argument("--plot", type=Path, default=Path("docs/images/speed.svg"))
     options = parser.parse_args()
     options.pages.mkdir(parents=True, exist_ok=True)
     found = collect(options.pages.absolute(), sorted(options.sizes), options.rounds)
     middle = medians(found)
     told = bars(middle)
     options.output.write_text(json.dumps({"medians": middle, "bars": told}, indent=1))
-    if options.plot:
-        from bench_plot import plot  # noqa: PLC0415 - nothing else needs it
-
-        plot(middle, options.plot)
+    plot(middle, options.plot)
     sys.stdout.write(table(middle, told))
 
 
