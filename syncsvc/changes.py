@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Text, and_, cast, not_, select, type_coerce
 
-from syncsvc.plan import (
+from syncsvc.planned import (
     planned_address_changes,
     planned_addresses,
     planned_changes,

@@ -27,13 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from syncsvc.plan import (
-    CREDIBLE,
-    credible_absences,
-    credible_cancellations,
-    not_listed,
-    tells_news,
-)
+from syncsvc.plan import not_listed, tells_news
+from syncsvc.planned import CREDIBLE, credible_absences, credible_cancellations
 from syncsvc.records import Number, Reject
 from syncsvc.schema import numbers
 from syncsvc.search import Inquiry, Outcome

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from syncsvc.changes import describe_address_changes, describe_number_changes
 from syncsvc.columns import UtcDateTime
 from syncsvc.firstload import quick_first_load
-from syncsvc.plan import (
+from syncsvc.planned import (
     planned_address_changes,
     planned_addresses,
     planned_changes,

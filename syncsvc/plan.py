@@ -11,10 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    Boolean,
     Column,
     Table,
-    Text,
     and_,
     case,
     exists,
@@ -30,16 +28,21 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from syncsvc.columns import UtcDateTime
+from syncsvc.planned import (
+    CREDIBLE,
+    PLANNED,
+    credible_absences,
+    credible_cancellations,
+    planned_addresses,
+    planned_numbers,
+)
 from syncsvc.schema import addresses, number_history, numbers
 from syncsvc.staged import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
-    JsonText,
-    as_staged,
     staged_addresses,
     staged_cancelled,
     staged_numbers,
-    temporary,
 )
 from syncsvc.vocabulary import Event, Evidence, Lifecycle
 
@@ -49,58 +52,6 @@ if TYPE_CHECKING:
     from syncsvc.runs import Run
 
 SET_BY_CANCELLATION = ("status", "monthly_charge", "setup_charge", "cancelled_at")
-
-planned_numbers = Table(
-    "planned_numbers",
-    temporary,
-    Column("known", Boolean, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("evidence", Text, nullable=False),
-    Column("stamp", UtcDateTime),  # the provider's time of the event, where it gives one
-    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
-    prefixes=["TEMPORARY"],
-)
-
-planned_addresses = Table(
-    "planned_addresses",
-    temporary,
-    Column("known", Boolean, nullable=False),
-    *(as_staged(addresses.c[name]) for name in ADDRESS_FIELDS),
-    prefixes=["TEMPORARY"],
-)
-
-planned_changes = Table(
-    "planned_changes",
-    temporary,
-    Column("uuid", Text, nullable=False),
-    Column("changes", JsonText, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
-planned_address_changes = Table(
-    "planned_address_changes",
-    temporary,
-    Column("id", addresses.c.id.type, nullable=False),
-    Column("changes", JsonText, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
-credible_cancellations = Table(
-    "credible_cancellations",
-    temporary,
-    Column("uuid", Text, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
-credible_absences = Table(
-    "credible_absences",
-    temporary,
-    Column("uuid", Text, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
-PLANNED = (planned_numbers, planned_addresses, planned_changes, planned_address_changes)
-CREDIBLE = (credible_cancellations, credible_absences)
 
 old = numbers.c
 is_new = old.uuid.is_(None)
