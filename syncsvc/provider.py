@@ -164,9 +164,9 @@ class NumberApi:
         if self._closed or not isinstance(exc, ProviderUnavailable):
             return False
         reasons.append(exc.reason)
-        if exc.retry_after is None and reasons == [REFUSED]:
-            return 0.0
-        return True if exc.retry_after is None else exc.retry_after
+        if exc.retry_after is not None:
+            return exc.retry_after
+        return 0.0 if reasons == [REFUSED] else True
 
 
 def _refused(path: str, answer: Answer) -> ProviderRefused:
