@@ -34,11 +34,14 @@ if TYPE_CHECKING:
 TREE = Path(__file__).parent.parent
 OPERATIONS = (TREE / "docs" / "operations.md").read_text()
 PAGES = (OPERATIONS, (TREE / "README.md").read_text())
-ROLES = ("syncsvc", "syncsvc_reader")
+ROLES = ("syncsvc", "syncsvc_reader", "syncsvc_worker")
 
 
 def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.+?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
+
+
+MAKE, GRANT, WORKER, MAINTAIN, EVIDENCE = _blocks("sql")
 
 
 def _python(containing: str) -> list[str]:
@@ -59,8 +62,8 @@ def inventory(postgresql_server: URL) -> Iterator[URL]:
     """
     The database and roles that the page has a superuser make.
     """
-    make, _grant = _blocks("sql")
-    _execute(postgresql_server, make)
+    _execute(postgresql_server, MAKE)
+    _execute(postgresql_server.set(database="inventory"), WORKER)
     yield postgresql_server.set(database="inventory")
     _execute(postgresql_server, "DROP DATABASE inventory WITH (FORCE)")
     _execute(postgresql_server, "".join(f"DROP ROLE {role};\n" for role in ROLES))
@@ -70,19 +73,37 @@ def test_the_roles_can_do_their_work(inventory: URL, sandbox: Sandbox, api: Numb
     """
     The owner migrates and syncs, and the reader sees all that it wrote and can write nothing.
     """
-    _make, grant = _blocks("sql")
-    owner, reader = (inventory.set(username=role) for role in ROLES)
+    owner, reader, _worker_role = (inventory.set(username=role) for role in ROLES)
     engine = db.open_engine(owner)
     sandbox.inventory = Inventory.seeded(5)
-    _execute(owner, grant)
+    _execute(owner, GRANT)
     migrate.upgrade(engine)
 
     run_once(Job(engine=engine, api=api, account="a", concurrency=1, deadline=timedelta(minutes=5)))
 
     with db.open_engine(reader).connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5
+        assert connection.execute(text(EVIDENCE)).all() == []
     with pytest.raises(ProgrammingError, match="permission denied"):
         _execute(reader, "DELETE FROM numbers")
+
+
+def test_a_worker_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox, api: NumberApi) -> None:
+    """
+    The second role syncs with what the page grants it, and can't change the schema.
+    """
+    owner, _reader, worker = (inventory.set(username=role) for role in ROLES)
+    engine = db.open_engine(worker)
+    sandbox.inventory = Inventory.seeded(5)
+    migrate.upgrade(db.open_engine(owner))
+    _execute(owner, MAINTAIN)
+
+    run_once(Job(engine=engine, api=api, account="a", concurrency=1, deadline=timedelta(minutes=5)))
+
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5
+    with pytest.raises(ProgrammingError, match="must be owner"):
+        _execute(worker, "DROP TABLE numbers CASCADE")
 
 
 def test_the_schema_can_be_taken_back(empty_url: URL, tmp_path: Path) -> None:
