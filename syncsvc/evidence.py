@@ -27,9 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
+from syncsvc.payloads.records import Number, Reject
 from syncsvc.plan import not_listed, tells_news
 from syncsvc.planned import CREDIBLE, credible_absences, credible_cancellations
-from syncsvc.records import Number, Reject
 from syncsvc.schema import numbers
 from syncsvc.search import Inquiry, Outcome
 from syncsvc.staged import (

@@ -16,14 +16,14 @@ import stamina
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
 from syncsvc.exchange import endpoint
 from syncsvc.pace import Pace
-from syncsvc.wire import read_page
+from syncsvc.payloads.decode import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
     from syncsvc.exchange import Answer, Exchange
-    from syncsvc.records import Page
+    from syncsvc.payloads.records import Page
     from syncsvc.tokens import Tokens
 
 ACCEPT = "application/vnd.cloudlx.v1+json"

@@ -32,9 +32,9 @@ from sqlalchemy import (
     select,
 )
 
-from syncsvc import fingerprint
 from syncsvc.columns import account_column, metadata
-from syncsvc.fingerprint import Known
+from syncsvc.payloads import fingerprint
+from syncsvc.payloads.fingerprint import Known
 from syncsvc.schema import numbers
 from syncsvc.staged import staged_numbers
 from syncsvc.vocabulary import Lifecycle

@@ -12,15 +12,15 @@ import structlog
 
 from syncsvc.errors import DeadlineExceeded, SyncError
 from syncsvc.fetchers import InPlace
-from syncsvc.records import Unchanged
+from syncsvc.payloads.records import Unchanged
 from syncsvc.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from syncsvc.fetchers import Fetchers
+    from syncsvc.payloads.records import Number, Reject
     from syncsvc.provider import NumberApi
-    from syncsvc.records import Number, Reject
 
 log = structlog.get_logger(__name__)
 

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateTable
 
-from syncsvc.records import Address, Number, Page, Reject, Unchanged
+from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.staged import (
     NUMBER_FIELDS,
     copy_into,

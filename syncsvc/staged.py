@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from syncsvc import db
-from syncsvc.records import Address, Number
+from syncsvc.payloads.records import Address, Number
 from syncsvc.schema import addresses, numbers
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from syncsvc import db, evidence, kept_months, merge, migrate, plan, remembered,
 from syncsvc.errors import SyncError
 from syncsvc.evidence import Scope, Verdict
 from syncsvc.fetchers import Fetchers
-from syncsvc.fingerprint import knowing
 from syncsvc.job import Job, Progress, Summary
+from syncsvc.payloads.fingerprint import knowing
 from syncsvc.reading import read_cancelled_listing, read_listing
 from syncsvc.search import look_for
 from syncsvc.stage import Stage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from syncsvc.records import Number, Reject
+    from syncsvc.payloads.records import Number, Reject
     from syncsvc.runs import Run
     from syncsvc.search import Inquiry, Outcome
     from syncsvc.walk import Proof

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.errors import DeadlineExceeded
-from syncsvc.records import Reject
+from syncsvc.payloads.records import Reject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from syncsvc.fetchers import Fetchers
-    from syncsvc.records import Number, Page, Unchanged
+    from syncsvc.payloads.records import Number, Page, Unchanged
 
 
 class Proof(msgspec.Struct, frozen=True):

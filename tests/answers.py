@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from past import Told, months
 from support import rows_of
+from syncsvc.payloads.values import alpha2
 from syncsvc.runs import now
 from syncsvc.schema import (
     address_history,
@@ -21,7 +22,6 @@ from syncsvc.schema import (
     numbers,
     sync_runs,
 )
-from syncsvc.values import alpha2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -12,17 +12,25 @@ from sqlalchemy import select, text, update
 
 from support import address, number_row, published, rows_of, uuid_at
 from syncsvc import remembered
-from syncsvc.fingerprint import Known, fingerprint, knowing, packed, part_of, salt, unpacked
-from syncsvc.records import Number, Unchanged
+from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.fingerprint import (
+    Known,
+    fingerprint,
+    knowing,
+    packed,
+    part_of,
+    salt,
+    unpacked,
+)
+from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.remembered import listing_fingerprints
 from syncsvc.schema import number_history, numbers
-from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support import Row, Watch
-    from syncsvc.records import Page
+    from syncsvc.payloads.records import Page
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 ROWS = [number_row(place, number_address=address(place)) for place in (1, 2, 3)]
@@ -72,7 +80,7 @@ def test_another_zone_or_version_makes_another_fingerprint(monkeypatch: pytest.M
     """
     before = fingerprint(b"{}", salt(UTC))
     elsewhere = fingerprint(b"{}", salt(ZoneInfo("Europe/Berlin")))
-    monkeypatch.setattr("syncsvc.fingerprint.__version__", "99")
+    monkeypatch.setattr("syncsvc.payloads.fingerprint.__version__", "99")
     salt.cache_clear()
 
     later = fingerprint(b"{}", salt(UTC))

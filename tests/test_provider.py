@@ -22,8 +22,8 @@ from syncsvc.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, Fixed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from syncsvc.payloads.records import Page
     from syncsvc.provider import NumberApi
-    from syncsvc.records import Page
 
 NUMBERS = "/api/numbers"
 TIMES = 5  # attempts of these tests' clients

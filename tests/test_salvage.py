@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncsvc import salvage
+from syncsvc.payloads import split_json
 
 ATOMS = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
 VALUES = st.recursive(
@@ -27,7 +27,7 @@ def test_an_array_comes_apart_into_its_elements(array: list[object], indent: int
     """
     The elements cut out of an array are those that were put in, however it is spaced.
     """
-    pieces = list(salvage.elements(json.dumps(array, indent=indent)))
+    pieces = list(split_json.elements(json.dumps(array, indent=indent)))
 
     assert array == [json.loads(piece) for piece in pieces]
 
@@ -40,7 +40,7 @@ def test_an_object_comes_apart_into_its_members(
     """
     The members cut out of an object are those that were put in, under their own names.
     """
-    pieces = salvage.members(json.dumps(whole, indent=indent))
+    pieces = split_json.members(json.dumps(whole, indent=indent))
 
     assert whole == {name: json.loads(piece) for name, piece in pieces.items()}
 
@@ -51,7 +51,7 @@ def test_pieces_stand_as_they_were_sent() -> None:
     """
     text = '{ "a" : [ 1.10 , {"x" :"\\u0041,]}"} ] ,\n"b":"\\"" , "\\u0063":1E5 }'
 
-    assert salvage.members(text) == {
+    assert split_json.members(text) == {
         "a": '[ 1.10 , {"x" :"\\u0041,]}"} ]',
         "b": '"\\""',
         "c": "1E5",
@@ -63,22 +63,22 @@ def test_an_empty_array_has_no_elements(text: str, expected: list[str]) -> None:
     """
     Nothing between the brackets is no element; an empty string is one.
     """
-    assert expected == list(salvage.elements(text))
+    assert expected == list(split_json.elements(text))
 
 
 def test_depth_does_not_matter() -> None:
     """
     A piece that no parser would open is cut out like any other.
     """
-    assert list(salvage.elements(f"[{DEEP},1]")) == [DEEP, "1"]
-    assert salvage.members(f'{{"deep":{DEEP},"b":2}}') == {"deep": DEEP, "b": "2"}
+    assert list(split_json.elements(f"[{DEEP},1]")) == [DEEP, "1"]
+    assert split_json.members(f'{{"deep":{DEEP},"b":2}}') == {"deep": DEEP, "b": "2"}
 
 
 def test_the_last_of_two_members_of_one_name_counts() -> None:
     """
     A repeated name means its last value, as it does to the parser.
     """
-    assert salvage.members('{"a":1,"a":2}') == {"a": "2"}
+    assert split_json.members('{"a":1,"a":2}') == {"a": "2"}
 
 
 @pytest.mark.parametrize("text", ["[1,2]", "7", '"a:b"', "null", "[[1:2]]"])
@@ -86,7 +86,7 @@ def test_what_is_no_object_has_no_members(text: str) -> None:
     """
     Elements of an array, and single values, are nobody's members.
     """
-    assert salvage.members(text) == {}
+    assert split_json.members(text) == {}
 
 
 @pytest.mark.parametrize("text", ["[", '{"a":[1}', "[[]", '[{"a":"]}"}'])
@@ -95,7 +95,7 @@ def test_a_text_that_is_cut_off_is_refused(text: str) -> None:
     Brackets that are left open show that the end is missing.
     """
     with pytest.raises(ValueError, match="ends before its brackets do"):
-        list(salvage.elements(text))
+        list(split_json.elements(text))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_json_is_told_from_other_texts(text: str) -> None:
     """
     Half surrogates, numbers of any size and any depth are within RFC 8259.
     """
-    assert salvage.is_json(text)
+    assert split_json.is_json(text)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_only_looks_like_json_is_refused(text: str) -> None:
     """
     What common parsers let pass beyond RFC 8259 does not pass here.
     """
-    assert not salvage.is_json(text)
+    assert not split_json.is_json(text)
 
 
 @pytest.mark.parametrize("text", ["[1,]", "[,1]", "[1,,2]", '{"a":1,}', "[,]"])
@@ -138,4 +138,4 @@ def test_a_comma_too_many_is_no_json(text: str) -> None:
     What a parser would refuse is not let through for being cut into pieces.
     """
     with pytest.raises(ValueError, match="comma"):
-        list(salvage.elements(text))
+        list(split_json.elements(text))

@@ -14,15 +14,15 @@ from sqlalchemy import func, select
 
 from support import address, number_row
 from syncsvc.job import Job
+from syncsvc.payloads.decode import read_page
 from syncsvc.schema import metadata, sync_runs
 from syncsvc.sync import run_once
-from syncsvc.wire import read_page
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from syncsvc.payloads.records import Page
     from syncsvc.provider import NumberApi
-    from syncsvc.records import Page
 
 SIZE = 100_000
 PAGE_SIZE = 200

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncsvc import values
+from syncsvc.payloads import values
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support import api_for
 from syncsvc.errors import DeadlineExceeded, ProviderRefused, ProviderUnavailable
 from syncsvc.fetchers import Fetchers
-from syncsvc.records import Number, Page, Reject
+from syncsvc.payloads.records import Number, Page, Reject
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.walk import Walk
 

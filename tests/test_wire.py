@@ -15,10 +15,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncsvc import values
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.records import Address, Number, Page, Reject, Unchanged
-from syncsvc.wire import read_page
+from syncsvc.payloads import values
+from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 
 if TYPE_CHECKING:
     from datetime import tzinfo

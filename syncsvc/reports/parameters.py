@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncsvc.errors import MisusedReport
+from syncsvc.payloads.values import alpha2
 from syncsvc.reports.report import Asked
-from syncsvc.values import alpha2
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -18,7 +18,7 @@ from collections import Counter
 from itertools import count
 
 from syncsvc.fetchers import Fetchers
-from syncsvc.records import Number, Page
+from syncsvc.payloads.records import Number, Page
 from syncsvc.walk import Walk
 
 LOOKS = {  # what is looked at again: its cost in requests

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from syncsvc import values
+from syncsvc.payloads import values
 
 if TYPE_CHECKING:
-    from syncsvc.sent import Shape
+    from syncsvc.payloads.shapes import Shape
 
 LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
 

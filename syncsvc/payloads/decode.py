@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from syncsvc import extra, salvage, values
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.fingerprint import KNOWN, fingerprint, salt
-from syncsvc.records import Address, Number, Page, Reject, Unchanged
-from syncsvc.sent import (
+from syncsvc.payloads import split_json, unknown_fields, values
+from syncsvc.payloads.fingerprint import KNOWN, fingerprint, salt
+from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
+from syncsvc.payloads.shapes import (
     ADDRESS_SHAPE,
     NULL,
     ROW_SHAPE,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
     from decimal import Decimal
 
-    from syncsvc.fingerprint import Known
+    from syncsvc.payloads.fingerprint import Known
 
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -161,9 +161,9 @@ def _salvage(text: str, complaint: str) -> _Envelope:
     Open a page that the parser refuses because of what some row holds.
     """
     try:
-        page = salvage.members(text) if salvage.is_json(text) else {}
-        rows = list(salvage.elements(page["numbers"]))
-        if not page["numbers"].startswith("[") or not all(map(salvage.is_json, rows)):
+        page = split_json.members(text) if split_json.is_json(text) else {}
+        rows = list(split_json.elements(page["numbers"]))
+        if not page["numbers"].startswith("[") or not all(map(split_json.is_json, rows)):
             raise ValueError
         return _Envelope(
             numbers=[msgspec.Raw(row) for row in rows],
@@ -176,7 +176,7 @@ def _salvage(text: str, complaint: str) -> _Envelope:
 
 def _if_readable(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return extra.read(bytes(raw))
+        return unknown_fields.read(bytes(raw))
     except UNREADABLE:
         return None
 
@@ -238,7 +238,7 @@ def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:
     try:
         return ROW.decode(raw), None
     except msgspec.ValidationError:
-        return LOOSE_ROW.decode(raw), extra.unknown_fields(raw, ROW_SHAPE)
+        return LOOSE_ROW.decode(raw), unknown_fields.unknown_fields(raw, ROW_SHAPE)
 
 
 @lru_cache(maxsize=2048)
@@ -294,17 +294,17 @@ def _decode_address(raw: bytes) -> tuple[SentAddress | None, str | None]:
     try:
         return ADDRESS.decode(raw), None
     except msgspec.ValidationError:
-        return LOOSE_ADDRESS.decode(raw), extra.unknown_fields(raw, ADDRESS_SHAPE)
+        return LOOSE_ADDRESS.decode(raw), unknown_fields.unknown_fields(raw, ADDRESS_SHAPE)
 
 
 @lru_cache(maxsize=4096)
 def _amount(field: str, raw: bytes) -> Decimal | None:
-    return values.amount(field, extra.read(raw))
+    return values.amount(field, unknown_fields.read(raw))
 
 
 def _readable_uuid(text: str) -> str | None:
     try:
-        return values.uuid(str(extra.read(salvage.members(text)["uuid"].encode())))
+        return values.uuid(str(unknown_fields.read(split_json.members(text)["uuid"].encode())))
     except (KeyError, *UNREADABLE):
         return None
 

@@ -1,0 +1,3 @@
+"""
+The provider's JSON to records or rejects. Pure.
+"""
