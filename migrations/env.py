@@ -13,7 +13,7 @@ from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
 from syncsvc.remembered import internal
-from syncsvc.schema import metadata
+from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem

@@ -18,7 +18,7 @@ from syncsvc.planned import (
     planned_changes,
     planned_numbers,
 )
-from syncsvc.schema import addresses, numbers
+from syncsvc.schema.tables import addresses, numbers
 from syncsvc.staged import ADDRESS_FIELDS, NUMBER_FIELDS, copy_into
 from syncsvc.vocabulary import Event, Lifecycle
 

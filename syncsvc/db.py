@@ -17,7 +17,7 @@ from sqlalchemy import URL, NullPool, create_engine, event, func, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
-from syncsvc.schema import sync_runs
+from syncsvc.schema.tables import sync_runs
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from sqlalchemy.schema import CreateTable
 from syncsvc.payloads.records import Number, Reject
 from syncsvc.plan import not_listed, tells_news
 from syncsvc.planned import CREDIBLE, credible_absences, credible_cancellations
-from syncsvc.schema import numbers
+from syncsvc.schema.tables import numbers
 from syncsvc.search import Inquiry, Outcome
 from syncsvc.staged import (
     copy_into,

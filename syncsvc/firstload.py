@@ -16,7 +16,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
-from syncsvc.schema import number_history, numbers
+from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, Table, func, select, text
 
-from syncsvc.columns import UtcDateTime
 from syncsvc.errors import ConfigurationError
-from syncsvc.views import commented, inventory_by_month
+from syncsvc.schema.columns import UtcDateTime
+from syncsvc.schema.views import commented, inventory_by_month
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,6 @@ from sqlalchemy import (
 )
 
 from syncsvc.changes import describe_address_changes, describe_number_changes
-from syncsvc.columns import UtcDateTime
 from syncsvc.firstload import quick_first_load
 from syncsvc.planned import (
     planned_address_changes,
@@ -30,7 +29,8 @@ from syncsvc.planned import (
     planned_changes,
     planned_numbers,
 )
-from syncsvc.schema import address_history, addresses, number_history, numbers, sync_rejects
+from syncsvc.schema.columns import UtcDateTime
+from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_rejects
 from syncsvc.stage import OF_A_SEARCH
 from syncsvc.staged import (
     ADDRESS_FIELDS,

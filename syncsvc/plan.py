@@ -27,7 +27,6 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from syncsvc.columns import UtcDateTime
 from syncsvc.planned import (
     CREDIBLE,
     PLANNED,
@@ -36,7 +35,8 @@ from syncsvc.planned import (
     planned_addresses,
     planned_numbers,
 )
-from syncsvc.schema import addresses, number_history, numbers
+from syncsvc.schema.columns import UtcDateTime
+from syncsvc.schema.tables import addresses, number_history, numbers
 from syncsvc.staged import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Table, Text
 
-from syncsvc.columns import UtcDateTime
-from syncsvc.schema import addresses, numbers
+from syncsvc.schema.columns import UtcDateTime
+from syncsvc.schema.tables import addresses, numbers
 from syncsvc.staged import ADDRESS_FIELDS, NUMBER_FIELDS, JsonText, as_staged, temporary
 
 planned_numbers = Table(

@@ -32,10 +32,10 @@ from sqlalchemy import (
     select,
 )
 
-from syncsvc.columns import account_column, metadata
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
-from syncsvc.schema import numbers
+from syncsvc.schema.columns import account_column, metadata
+from syncsvc.schema.tables import numbers
 from syncsvc.staged import staged_numbers
 from syncsvc.vocabulary import Lifecycle
 

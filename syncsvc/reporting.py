@@ -23,7 +23,7 @@ from syncsvc.reports import (
     read_parameters,
     signature,
 )
-from syncsvc.schema import number_history, numbers, sync_runs
+from syncsvc.schema.tables import number_history, numbers, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from syncsvc import kept_months, schema, views
+from syncsvc import kept_months
 from syncsvc.errors import ConfigurationError
+from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine, Table
 
-RELATIONS = (*schema.metadata.tables.values(), *views.metadata.tables.values())
+RELATIONS = (*tables.metadata.tables.values(), *views.metadata.tables.values())
 REVISION = "alembic_version"  # so that `syncsvc report` can tell that the schema is current
 
 FOUND = "SELECT rolsuper FROM pg_roles WHERE rolname = :role"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, select
 
-from syncsvc.schema import address_history, number_history, sync_rejects, sync_runs
+from syncsvc.schema.tables import address_history, number_history, sync_rejects, sync_runs
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:

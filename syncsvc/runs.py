@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import case, delete, func, insert, select, update
 
 from syncsvc import __version__
-from syncsvc.schema import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.vocabulary import RunState, Trigger
 
 if TYPE_CHECKING:

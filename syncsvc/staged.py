@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from syncsvc import db
 from syncsvc.payloads.records import Address, Number
-from syncsvc.schema import addresses, numbers
+from syncsvc.schema.tables import addresses, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import and_, func, select
 
-from syncsvc.schema import number_history, numbers, sync_runs
+from syncsvc.schema.tables import number_history, numbers, sync_runs
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:

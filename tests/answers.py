@@ -15,13 +15,7 @@ from past import Told, months
 from support import rows_of
 from syncsvc.payloads.values import alpha2
 from syncsvc.runs import now
-from syncsvc.schema import (
-    address_history,
-    addresses,
-    number_history,
-    numbers,
-    sync_runs,
-)
+from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

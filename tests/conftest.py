@@ -29,7 +29,7 @@ from syncsvc.cli import main
 from syncsvc.job import Job
 from syncsvc.remembered import internal
 from syncsvc.sandbox import Inventory, Sandbox
-from syncsvc.schema import metadata
+from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import create_mock_engine
 
-from syncsvc import schema, views, vocabulary
+from syncsvc import vocabulary
 from syncsvc.kept_months import inventory_by_month_kept
+from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ def dictionary() -> str:
     The whole page.
     """
     parts = [START, "## How the tables hang together\n", diagram(), "## Tables\n"]
-    parts += [described(table) for table in schema.metadata.tables.values()]
+    parts += [described(table) for table in tables.metadata.tables.values()]
     parts += ["## Views\n"]
     parts += [described(view) for view in views.metadata.tables.values()]
     parts += [described(inventory_by_month_kept)]
@@ -87,11 +88,11 @@ def diagram() -> str:
     Tables, their keys and what they refer to, as Mermaid draws them.
     """
     lines = ["```mermaid", "erDiagram"]
-    for table in schema.metadata.tables.values():
+    for table in tables.metadata.tables.values():
         lines += sorted(f"    {relation(key)}" for key in table.foreign_key_constraints)
         if "run_id" in table.c and not table.c.run_id.foreign_keys:
             lines.append(f'    sync_runs |o..o{{ {table.name} : "run_id, without a foreign key"')
-    for table in schema.metadata.tables.values():
+    for table in tables.metadata.tables.values():
         lines += [f"    {table.name} {{", *(f"        {field}" for field in keys(table)), "    }"]
     return "\n".join([*lines, "```\n"])
 

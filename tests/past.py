@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
 from support import uuid_at
-from syncsvc.schema import number_history, numbers
+from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

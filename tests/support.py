@@ -18,7 +18,7 @@ from sqlalchemy import select
 from syncsvc.exchange import Exchange
 from syncsvc.provider import NumberApi
 from syncsvc.sandbox import Inventory
-from syncsvc.schema import address_history, addresses, number_history, numbers, sync_runs
+from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 from syncsvc.sync import run_once
 from syncsvc.tokens import FixedToken
 

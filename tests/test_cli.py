@@ -16,7 +16,7 @@ from support import Result
 from syncsvc import __version__, db, migrate, runs
 from syncsvc.cli import app
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
-from syncsvc.schema import numbers, sync_runs
+from syncsvc.schema.tables import numbers, sync_runs
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from sqlalchemy import event, text
 
 from support import address, api_for, number_row, published, rows_of
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.schema import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from data_dictionary import PAGE, dictionary
 from support import NEW_YEAR, number_row
-from syncsvc import schema, views, vocabulary
+from syncsvc import vocabulary
+from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:
     from support import Clock, Watch
@@ -33,7 +34,7 @@ def test_every_column_and_word_stands_in_the_dictionary() -> None:
     named = set(re.findall(r"`(\w+)`", WRITTEN))
     columns = {
         column.name
-        for each in (schema.metadata, views.metadata)
+        for each in (tables.metadata, views.metadata)
         for table in each.tables.values()
         for column in table.c
     }

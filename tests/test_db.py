@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 import syncsvc
 from syncsvc import db, runs
 from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
-from syncsvc.schema import addresses, sync_runs
+from syncsvc.schema.tables import addresses, sync_runs
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:

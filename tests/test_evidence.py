@@ -25,7 +25,7 @@ from support import (
 from syncsvc.evidence import SEARCHES_AT_MOST, WITHHELD_NAMED, Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.sandbox.inventory import contains
-from syncsvc.schema import number_history, numbers, sync_rejects, sync_runs
+from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

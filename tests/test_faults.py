@@ -21,7 +21,7 @@ from syncsvc.errors import DatabaseUnavailable
 from syncsvc.exchange import Exchange
 from syncsvc.provider import NumberApi
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.schema import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.tokens import ClientCredentials
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from syncsvc.payloads.fingerprint import (
 )
 from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.remembered import listing_fingerprints
-from syncsvc.schema import number_history, numbers
+from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from support import NEW_YEAR, STAMP, Row, address, number_row, rows_of, uuid_at
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.schema import addresses, number_history, numbers, sync_rejects
+from syncsvc.schema.tables import addresses, number_history, numbers, sync_rejects
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -13,7 +13,7 @@ import pytest
 
 from support import Row, address, number_row, published, rows_of, uuid_at
 from syncsvc.sandbox import Fault
-from syncsvc.schema import addresses, numbers, sync_rejects
+from syncsvc.schema.tables import addresses, numbers, sync_rejects
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from support import number_row, rows_of
-from syncsvc import db, kept_months, migrate, report_page, runs, schema, views
+from syncsvc import db, kept_months, migrate, report_page, runs
 from syncsvc.kept_months import inventory_by_month_kept
+from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,7 +232,7 @@ def test_who_interrupts_a_renewal_interrupts_no_run(
     assert summary.state == "succeeded"
     [warning] = [each for each in logs if each["event"] == "sync.months_not_renewed"]
     assert warning["error"] == "Interrupted."
-    [run_row] = rows_of(engine, schema.sync_runs)
+    [run_row] = rows_of(engine, tables.sync_runs)
     assert run_row["state"] == "succeeded"
 
 

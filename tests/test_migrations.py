@@ -21,9 +21,10 @@ from alembic.config import Config
 from sqlalchemy import URL, Engine, insert, inspect, select, text
 
 import syncsvc
-from syncsvc import db, migrate, views
+from syncsvc import db, migrate
 from syncsvc.errors import SchemaNotCurrent
-from syncsvc.schema import addresses, metadata
+from syncsvc.schema import views
+from syncsvc.schema.tables import addresses, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

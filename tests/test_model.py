@@ -28,7 +28,7 @@ from support import (
 )
 from syncsvc.evidence import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
-from syncsvc.schema import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.vocabulary import Event
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from syncsvc import __version__, db, migrate
 from syncsvc.config import Settings, load_settings
 from syncsvc.job import Job
 from syncsvc.sandbox import Inventory
-from syncsvc.schema import numbers
+from syncsvc.schema.tables import numbers
 from syncsvc.sync import run_once
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from support import (
     rows_of,
 )
 from syncsvc.evidence import Guard
-from syncsvc.schema import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -15,9 +15,10 @@ from sqlalchemy import insert, or_, select
 
 from past import after, pasts, write
 from support import NEW_YEAR, Row, address, number_row, profile, rows_of
-from syncsvc import db, retention, views
+from syncsvc import db, retention
 from syncsvc.runs import now
-from syncsvc.schema import number_history, sync_rejects, sync_runs
+from syncsvc.schema import views
+from syncsvc.schema.tables import number_history, sync_rejects, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

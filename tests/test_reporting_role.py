@@ -13,8 +13,9 @@ from sqlalchemy import URL, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from support import address, number_row
-from syncsvc import db, migrate, schema, views
-from syncsvc.schema import metadata
+from syncsvc import db, migrate
+from syncsvc.schema import tables, views
+from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,7 +229,7 @@ def test_each_personal_column_is_kept_and_no_other(
     grant("--without-addresses")
     columns = [
         column
-        for each in (schema.metadata, views.metadata)
+        for each in (tables.metadata, views.metadata)
         for table in each.tables.values()
         for column in table.c
     ]

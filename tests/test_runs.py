@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from syncsvc import __version__, runs
-from syncsvc.schema import sync_runs
+from syncsvc.schema.tables import sync_runs
 from syncsvc.vocabulary import RunState, Trigger
 
 if TYPE_CHECKING:

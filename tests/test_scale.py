@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from support import address, number_row
 from syncsvc.job import Job
 from syncsvc.payloads.decode import read_page
-from syncsvc.schema import metadata, sync_runs
+from syncsvc.schema.tables import metadata, sync_runs
 from syncsvc.sync import run_once
 
 if TYPE_CHECKING:

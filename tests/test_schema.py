@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, func, inspect, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from syncsvc import schema
-from syncsvc.columns import Money, UtcDateTime, metadata
+from syncsvc.schema import tables
+from syncsvc.schema.columns import Money, UtcDateTime, metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -322,10 +322,10 @@ def test_rejects_go_with_their_run(connection: Connection) -> None:
     add(connection, "sync_rejects", run_id=5)
     add(connection, "number_history", run_id=5)
 
-    connection.execute(schema.sync_runs.delete())
+    connection.execute(tables.sync_runs.delete())
 
-    assert connection.execute(select(schema.sync_rejects)).all() == []
-    assert [*connection.execute(select(schema.number_history.c.run_id)).scalars()] == [5]
+    assert connection.execute(select(tables.sync_rejects)).all() == []
+    assert [*connection.execute(select(tables.number_history.c.run_id)).scalars()] == [5]
 
 
 def test_ids_number_themselves(connection: Connection) -> None:
@@ -335,7 +335,7 @@ def test_ids_number_themselves(connection: Connection) -> None:
     add(connection, "number_history", valid_to=START)
     add(connection, "number_history")
 
-    query = select(schema.number_history.c.id).order_by(schema.number_history.c.valid_to)
+    query = select(tables.number_history.c.id).order_by(tables.number_history.c.valid_to)
     assert {1, 2} == {*connection.execute(query).scalars()}
 
 
@@ -345,7 +345,7 @@ def test_unknown_fields_are_json_or_null(connection: Connection) -> None:
     """
     extra = {"new": ["\N{GRINNING FACE}", None, 1.5, {"a": True}]}
     add(connection, "numbers", uuid="a", extra=extra)
-    table = schema.numbers
+    table = tables.numbers
 
     kept = connection.execute(select(table.c.extra).where(table.c.uuid == "a")).scalar_one()
     none = connection.execute(select(table.c.uuid).where(table.c.extra.is_(None))).scalars()

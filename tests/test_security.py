@@ -22,7 +22,7 @@ from syncsvc import compose
 from syncsvc.config import load_settings
 from syncsvc.exchange import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
-from syncsvc.schema import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, insert, text
 
-from syncsvc.columns import Money, UtcDateTime
+from syncsvc.schema.columns import Money, UtcDateTime
 from syncsvc.staged import copy_into
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from syncsvc.errors import RunInProgress, SchemaNotCurrent
 from syncsvc.evidence import Guard
 from syncsvc.job import Summary
 from syncsvc.sandbox import Behaviour, Fault, Inventory
-from syncsvc.schema import number_history, numbers, sync_rejects, sync_runs
+from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
 from syncsvc.sync import run_once
 from syncsvc.vocabulary import Trigger
 

@@ -18,7 +18,7 @@ from processes import PATIENCE, Workers, eventually, free_port
 from support import number_row, published, rows_of
 from syncsvc import db, migrate
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.schema import sync_runs
+from syncsvc.schema.tables import sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,8 +23,8 @@ from syncsvc.reports.vocabulary import (
     since,
     what_changed,
 )
-from syncsvc.schema import number_history
-from syncsvc.views import churn_by_month, number_changes
+from syncsvc.schema.tables import number_history
+from syncsvc.schema.views import churn_by_month, number_changes
 from syncsvc.vocabulary import Event
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, or_, select
 
 from syncsvc.errors import UnknownNumber
-from syncsvc.schema import number_history, numbers, sync_runs
+from syncsvc.schema.tables import number_history, numbers, sync_runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Select

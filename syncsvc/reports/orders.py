@@ -11,8 +11,8 @@ from sqlalchemy import and_, case, func, not_, or_, select
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.reports.sql import in_order, is_reserved, newest_first, of_account
 from syncsvc.reports.vocabulary import CHARGE, COUNTRY, NUMBER, STATUS, UUID, in_days, since
-from syncsvc.schema import number_history, numbers
-from syncsvc.views import live_numbers, number_changes
+from syncsvc.schema.tables import number_history, numbers
+from syncsvc.schema.views import live_numbers, number_changes
 from syncsvc.vocabulary import Event, Lifecycle
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from syncsvc.reports.vocabulary import (
     since,
     what_changed,
 )
-from syncsvc.schema import address_history, addresses
-from syncsvc.views import live_numbers
+from syncsvc.schema.tables import address_history, addresses
+from syncsvc.schema.views import live_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -14,7 +14,7 @@ from syncsvc.kept_months import inventory_by_month_kept
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.reports.sql import in_order, known_at, newest_first, of_account, total
 from syncsvc.reports.vocabulary import COUNTRY, EVENT, LEARNT, NUMBER, RANGE, STATUS, UUID, since
-from syncsvc.views import inventory_by_month, live_numbers, number_changes
+from syncsvc.schema.views import inventory_by_month, live_numbers, number_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, func, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from syncsvc.columns import Money
+from syncsvc.schema.columns import Money
 
 if TYPE_CHECKING:
     from datetime import datetime

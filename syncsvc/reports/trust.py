@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 
 from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.schema import number_history, numbers, sync_runs
-from syncsvc.views import sync_status
+from syncsvc.schema.tables import number_history, numbers, sync_runs
+from syncsvc.schema.views import sync_status
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:

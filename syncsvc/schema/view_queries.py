@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from syncsvc.schema import number_history, numbers
+from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-from syncsvc.columns import (
+from syncsvc.schema.columns import (
     PERSONAL,
     Id,
     Json,

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Column, Date, MetaData, Table
 
-from syncsvc import view_queries
-from syncsvc.columns import Money, UtcDateTime, account_column
-from syncsvc.schema import addresses, number_history, numbers, sync_runs
-from syncsvc.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES, WORDS
+from syncsvc.schema import view_queries
+from syncsvc.schema.columns import Money, UtcDateTime, account_column
+from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
+from syncsvc.schema.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES, WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,3 @@
+"""
+Tables, views and what each column means. All that migrations import.
+"""
