@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from syncsvc import db
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.evidence import Guard
-from syncsvc.exchange import Exchange
 from syncsvc.job import Job
-from syncsvc.provider import NumberApi
-from syncsvc.tokens import ClientCredentials, FixedToken
+from syncsvc.provider.client import NumberApi
+from syncsvc.provider.tokens import ClientCredentials, FixedToken
+from syncsvc.provider.transport import Exchange
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from syncsvc.config import Settings
     from syncsvc.metrics import Meter
-    from syncsvc.tokens import Tokens
+    from syncsvc.provider.tokens import Tokens
 
 
 def engine_from(settings: Settings) -> Engine:

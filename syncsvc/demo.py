@@ -16,12 +16,12 @@ from sqlalchemy import make_url, text
 
 from syncsvc import db, migrate, render, reports
 from syncsvc.errors import ConfigurationError
-from syncsvc.exchange import Exchange
 from syncsvc.job import Job
-from syncsvc.provider import NumberApi
+from syncsvc.provider.client import NumberApi
+from syncsvc.provider.tokens import FixedToken
+from syncsvc.provider.transport import Exchange
 from syncsvc.sandbox import Fault, Inventory, Sandbox
 from syncsvc.sync import run_once
-from syncsvc.tokens import FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable

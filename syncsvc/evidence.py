@@ -30,8 +30,8 @@ from sqlalchemy.schema import CreateTable
 from syncsvc.payloads.records import Number, Reject
 from syncsvc.plan import not_listed, tells_news
 from syncsvc.planned import CREDIBLE, credible_absences, credible_cancellations
+from syncsvc.provider.confirm_absence import Inquiry, Outcome
 from syncsvc.schema.tables import numbers
-from syncsvc.search import Inquiry, Outcome
 from syncsvc.staged import (
     copy_into,
     count,

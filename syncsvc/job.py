@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
     from syncsvc.runs import Run
 
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from syncsvc.errors import NoSuchListing
+from syncsvc.provider.walk import Proof, Walk
 from syncsvc.stage import says_it_is_live
-from syncsvc.walk import Proof, Walk
 
 if TYPE_CHECKING:
-    from syncsvc.fetchers import Fetchers
     from syncsvc.job import Job, Progress
+    from syncsvc.provider.thread_pool import Fetchers
     from syncsvc.stage import Stage
 
 log = structlog.get_logger(__name__)

@@ -15,11 +15,11 @@ from structlog.contextvars import bound_contextvars
 from syncsvc import db, evidence, kept_months, merge, migrate, plan, remembered, runs
 from syncsvc.errors import SyncError
 from syncsvc.evidence import Scope, Verdict
-from syncsvc.fetchers import Fetchers
 from syncsvc.job import Job, Progress, Summary
 from syncsvc.payloads.fingerprint import knowing
+from syncsvc.provider.confirm_absence import look_for
+from syncsvc.provider.thread_pool import Fetchers
 from syncsvc.reading import read_cancelled_listing, read_listing
-from syncsvc.search import look_for
 from syncsvc.stage import Stage
 from syncsvc.vocabulary import RunState
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from syncsvc.payloads.records import Number, Reject
+    from syncsvc.provider.confirm_absence import Inquiry, Outcome
+    from syncsvc.provider.walk import Proof
     from syncsvc.runs import Run
-    from syncsvc.search import Inquiry, Outcome
-    from syncsvc.walk import Proof
 
 log = structlog.get_logger(__name__)
 

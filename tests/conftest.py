@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
 
 DATABASES = ("sqlite", "postgresql")
 TEMPLATE = "syncsvc_template"

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import select
 
-from syncsvc.exchange import Exchange
-from syncsvc.provider import NumberApi
+from syncsvc.provider.client import NumberApi
+from syncsvc.provider.tokens import FixedToken
+from syncsvc.provider.transport import Exchange
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 from syncsvc.sync import run_once
-from syncsvc.tokens import FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.exchange import BODY_LIMIT, Answer, Exchange
+from syncsvc.provider.transport import BODY_LIMIT, Answer, Exchange
 from syncsvc.sandbox import ACCEPT, Fault, Sandbox
 
 if TYPE_CHECKING:

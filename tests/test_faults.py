@@ -18,11 +18,11 @@ from structlog.testing import capture_logs
 
 from support import PUBLISHED, address, number_row
 from syncsvc.errors import DatabaseUnavailable
-from syncsvc.exchange import Exchange
-from syncsvc.provider import NumberApi
+from syncsvc.provider.client import NumberApi
+from syncsvc.provider.tokens import ClientCredentials
+from syncsvc.provider.transport import Exchange
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import sync_rejects, sync_runs
-from syncsvc.tokens import ClientCredentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from syncsvc.fetchers import Fetchers
+from syncsvc.provider.thread_pool import Fetchers
 
 
 def fetch_threads() -> list[threading.Thread]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
     from support import Watch
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
     from syncsvc.sandbox import Sandbox
 
 TREE = Path(__file__).parent.parent

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from support import api_for, number_row
-from syncsvc.exchange import Answer
-from syncsvc.pace import Pace
+from syncsvc.provider.throttle import Pace
+from syncsvc.provider.transport import Answer
 from syncsvc.sandbox import Inventory
 from syncsvc.sandbox.faults import Fault
 

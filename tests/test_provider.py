@@ -14,16 +14,16 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from support import api_for
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.exchange import BODY_LIMIT, Exchange
+from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
+from syncsvc.provider.transport import BODY_LIMIT, Exchange
 from syncsvc.sandbox import Behaviour, Endpoint, Fault, Inventory, Sandbox
 from syncsvc.sandbox.faults import Kind
-from syncsvc.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from syncsvc.payloads.records import Page
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
 
 NUMBERS = "/api/numbers"
 TIMES = 5  # attempts of these tests' clients

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from syncsvc.payloads.records import Page
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
 
 SIZE = 100_000
 PAGE_SIZE = 200

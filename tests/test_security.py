@@ -20,7 +20,7 @@ from sqlalchemy import select
 from support import api_for, number_row, published
 from syncsvc import compose
 from syncsvc.config import load_settings
-from syncsvc.exchange import BODY_LIMIT
+from syncsvc.provider.transport import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
 
@@ -140,7 +140,7 @@ def test_no_bug_tells_a_secret(
     def stumble(*_page: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("syncsvc.provider.read_page", stumble)
+    monkeypatch.setattr("syncsvc.provider.client.read_page", stumble)
     result = cli("--log-level", "debug", "--log-format", log_format, "sync")
 
     assert result.code == 1

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from support import Clock, Watch
     from syncsvc.job import Job
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
     from syncsvc.sandbox import Sandbox
 
 COUNTS = (

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.exchange import Exchange
+from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
+from syncsvc.provider.transport import Exchange
 from syncsvc.sandbox import Fault, Sandbox
-from syncsvc.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from support import api_for
 from syncsvc.errors import DeadlineExceeded, ProviderRefused, ProviderUnavailable
-from syncsvc.fetchers import Fetchers
 from syncsvc.payloads.records import Number, Page, Reject
+from syncsvc.provider.thread_pool import Fetchers
+from syncsvc.provider.walk import Walk
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
-from syncsvc.walk import Walk
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
 
 A = TypeVar("A")
 T = TypeVar("T")

@@ -17,9 +17,9 @@ import sys
 from collections import Counter
 from itertools import count
 
-from syncsvc.fetchers import Fetchers
 from syncsvc.payloads.records import Number, Page
-from syncsvc.walk import Walk
+from syncsvc.provider.thread_pool import Fetchers
+from syncsvc.provider.walk import Walk
 
 LOOKS = {  # what is looked at again: its cost in requests
     "page 1": 1,

@@ -19,7 +19,7 @@ from syncsvc.errors import ProviderRefused, ProviderUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from syncsvc.exchange import Exchange
+    from syncsvc.provider.transport import Exchange
 
 log = structlog.get_logger(__name__)
 

@@ -14,17 +14,17 @@ import httpx
 import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
-from syncsvc.exchange import endpoint
-from syncsvc.pace import Pace
 from syncsvc.payloads.decode import read_page
+from syncsvc.provider.throttle import Pace
+from syncsvc.provider.transport import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from syncsvc.exchange import Answer, Exchange
     from syncsvc.payloads.records import Page
-    from syncsvc.tokens import Tokens
+    from syncsvc.provider.tokens import Tokens
+    from syncsvc.provider.transport import Answer, Exchange
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
 NUMBERS = "/api/numbers"

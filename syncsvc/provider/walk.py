@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-    from syncsvc.fetchers import Fetchers
     from syncsvc.payloads.records import Number, Page, Unchanged
+    from syncsvc.provider.thread_pool import Fetchers
 
 
 class Proof(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from syncsvc.exchange import Answer
+    from syncsvc.provider.transport import Answer
 
 OK = 200
 TOO_MANY_REQUESTS = 429

@@ -11,16 +11,16 @@ import msgspec
 import structlog
 
 from syncsvc.errors import DeadlineExceeded, SyncError
-from syncsvc.fetchers import InPlace
 from syncsvc.payloads.records import Unchanged
-from syncsvc.walk import Walk
+from syncsvc.provider.thread_pool import InPlace
+from syncsvc.provider.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from syncsvc.fetchers import Fetchers
     from syncsvc.payloads.records import Number, Reject
-    from syncsvc.provider import NumberApi
+    from syncsvc.provider.client import NumberApi
+    from syncsvc.provider.thread_pool import Fetchers
 
 log = structlog.get_logger(__name__)
 
