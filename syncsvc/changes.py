@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Select, Table
 
-    from syncsvc.runs import Run
+    from syncsvc.database.runs import Run
 
 ROWS_AT_ONCE = 1000
 

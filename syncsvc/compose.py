@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncsvc import db
+from syncsvc.database import engine as db
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.evidence import Guard
 from syncsvc.job import Job

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 from sqlalchemy import make_url, text
 
-from syncsvc import db, migrate, render, reports
+from syncsvc import render, reports
+from syncsvc.database import engine as db
+from syncsvc.database import migrate
 from syncsvc.errors import ConfigurationError
 from syncsvc.job import Job
 from syncsvc.provider.client import NumberApi
@@ -50,7 +52,7 @@ def show() -> None:
     Sync a changing provider into SQLite several times, and print what happened.
     """
     console = render.console()
-    path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.db"
+    path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.database.engine"
     engine = db.open_engine(make_url(f"sqlite:///{path}"))
     migrate.upgrade(engine)
     with Sandbox(Inventory.seeded(SIZE)) as sandbox:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import text
 
-from syncsvc import compose, db, migrate
+from syncsvc import compose
+from syncsvc.database import engine, migrate
 from syncsvc.errors import SyncError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _finding(subject: str, look: Callable[[], str]) -> Finding:
     try:
-        with db.translated():
+        with engine.translated():
             return Finding(subject=subject, healthy=True, says=look())
     except SyncError as exc:
         return Finding(subject=subject, healthy=False, says=str(exc))

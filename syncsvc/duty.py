@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from syncsvc import compose, db, migrate, status, sync
+from syncsvc import compose, sync
+from syncsvc.database import engine as db
+from syncsvc.database import migrate, queries
+from syncsvc.database.leader_lock import Lead
 from syncsvc.errors import ConfigurationError, NeedsOperator, RunInProgress, SyncError
-from syncsvc.lead import Lead
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ class Duty:
         try:
             with db.glance(self._engine) as connection:
                 migrate.require_current(connection)
-                trouble = status.last_trouble(connection, self.settings.account)
+                trouble = queries.last_trouble(connection, self.settings.account)
             trouble = trouble or self._unrecorded
             problems += [trouble] if trouble else []
         except SyncError as exc:
@@ -218,7 +220,7 @@ class Duty:
         if idle and time.monotonic() < self._gauges_at + GAUGES_AGE:
             return
         with suppress(SyncError), db.glance(self._engine) as connection:
-            status.show(connection, self.settings.account, self._metrics)
+            queries.show(connection, self.settings.account, self._metrics)
             self._gauges_at = time.monotonic()
 
 

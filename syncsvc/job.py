@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
+    from syncsvc.database.runs import Run
     from syncsvc.provider.client import NumberApi
-    from syncsvc.runs import Run
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

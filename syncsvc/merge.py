@@ -44,7 +44,7 @@ from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
-    from syncsvc.runs import Run
+    from syncsvc.database.runs import Run
 
 MANY = 1000  # new numbers after which the statistics of a table are out of date
 planned = planned_numbers.c

@@ -15,7 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
-from syncsvc import compose, db, migrate, render, reports, status
+from syncsvc import compose, render, reports
+from syncsvc.database import engine as db
+from syncsvc.database import migrate, queries
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.job import Job, Summary
 from syncsvc.metrics import Metrics
@@ -82,7 +84,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
     engine = compose.engine_from(settings)
     with suppress(SyncError), db.glance(engine) as connection:
-        status.show(connection, settings.account, metrics)
+        queries.show(connection, settings.account, metrics)
     metrics.write(path)
 
 

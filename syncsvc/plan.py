@@ -49,7 +49,7 @@ from syncsvc.vocabulary import Event, Evidence, Lifecycle
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from syncsvc.runs import Run
+    from syncsvc.database.runs import Run
 
 SET_BY_CANCELLATION = ("status", "monthly_charge", "setup_charge", "cancelled_at")
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from syncsvc.runs import Run
+    from syncsvc.database.runs import Run
 
 ROWS_AT_ONCE = 10_000
 PARTS_AT_ONCE = 16

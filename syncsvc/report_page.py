@@ -16,8 +16,9 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncsvc import __version__, charts, formats, kept_months
+from syncsvc import __version__, charts, formats
 from syncsvc.charts import Words
+from syncsvc.database import monthly_view
 from syncsvc.reports import REPORTS, Asked, Kind
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     """
     The page of an account, as HTML.
     """
-    months_as_of = kept_months.as_of(connection)
+    months_as_of = monthly_view.as_of(connection)
     ask = partial(_section, connection, Asked(account, now, months_as_of=months_as_of))
     spend, trust = ask("spend-by-country"), ask("trust")
     months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)

@@ -11,7 +11,8 @@ import msgspec
 import typer
 from sqlalchemy import exists, select
 
-from syncsvc import formats, kept_months, render, runs
+from syncsvc import formats, render
+from syncsvc.database import monthly_view, runs
 from syncsvc.errors import MisusedReport
 from syncsvc.formats import Format
 from syncsvc.reports import (
@@ -93,7 +94,7 @@ def answer(
     asked = read_parameters(report, parameters, settings.account, runs.now())
     read_only(connection)
     if report.by_month_end:
-        asked = msgspec.structs.replace(asked, months_as_of=kept_months.as_of(connection))
+        asked = msgspec.structs.replace(asked, months_as_of=monthly_view.as_of(connection))
     _note(connection, report, asked)
     with closing(report.rows(connection, asked)) as rows:
         _write(report.columns, rows, output_format, output, currency=settings.currency)

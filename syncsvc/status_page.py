@@ -11,7 +11,9 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncsvc import __version__, db, render, reports, runs, status
+from syncsvc import __version__, render, reports
+from syncsvc.database import engine as db
+from syncsvc.database import queries, runs
 from syncsvc.errors import SyncError
 from syncsvc.vocabulary import RunState
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.status import Standing
+    from syncsvc.database.queries import Standing
 
 RUNS_SHOWN = 10
 CHANGES_SHOWN = 20
@@ -81,11 +83,11 @@ class StatusPage:
         found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
         try:
             with db.glance(self._engine()) as connection:
-                for account in status.accounts(connection):
-                    standing = status.standing(connection, account)
+                for account in queries.accounts(connection):
+                    standing = queries.standing(connection, account)
                     last_runs = reports.last_runs(connection, account, RUNS_SHOWN)
                     found["accounts"].append((standing, last_runs))
-                found["changes"] = status.latest_changes(connection, CHANGES_SHOWN)
+                found["changes"] = queries.latest_changes(connection, CHANGES_SHOWN)
         except SyncError as exc:
             found["problem"] = str(exc)
         return self._template.render(

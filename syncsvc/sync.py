@@ -12,7 +12,8 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from syncsvc import db, evidence, kept_months, merge, migrate, plan, remembered, runs
+from syncsvc import evidence, merge, plan, remembered
+from syncsvc.database import engine, migrate, monthly_view, runs
 from syncsvc.errors import SyncError
 from syncsvc.evidence import Scope, Verdict
 from syncsvc.job import Job, Progress, Summary
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from syncsvc.database.runs import Run
     from syncsvc.payloads.records import Number, Reject
     from syncsvc.provider.confirm_absence import Inquiry, Outcome
     from syncsvc.provider.walk import Proof
-    from syncsvc.runs import Run
 
 log = structlog.get_logger(__name__)
 
@@ -54,10 +55,10 @@ def run_once(job: Job) -> Summary:
     """
     began_at = time.monotonic()
     progress = Progress(began_at=began_at, ends_at=began_at + job.deadline.total_seconds())
-    with db.translated(), job.engine.connect() as connection:
+    with engine.translated(), job.engine.connect() as connection:
         migrate.require_current(connection)
         connection.rollback()
-        with db.only_run(connection, job.account):
+        with engine.only_run(connection, job.account):
             _begin(job, connection, progress)
             summary = _recorded_run(job, connection, progress)
     if summary.state in {RunState.SUCCEEDED, RunState.WITHHELD}:
@@ -127,7 +128,7 @@ def _publish(
     """
     Work out what is different and write it, in one transaction.
     """
-    with db.publishing(connection, progress.seconds_left) as transaction:
+    with engine.publishing(connection, progress.seconds_left) as transaction:
         run = progress.run or runs.begin(connection, job.account, job.trigger)
         if _repeats(connection, run, stage, verdict):
             found = merge.found_as_it_was(connection)
@@ -164,14 +165,14 @@ def _renew_months(job: Job, progress: Progress) -> None:
     Renew the months, where they are kept: the run has published, whatever comes of that.
     """
     try:
-        kept_months.renew(job.engine, progress.seconds_left())
+        monthly_view.renew(job.engine, progress.seconds_left())
     except (DBAPIError, KeyboardInterrupt) as exc:
         context = _run_context(job, progress)
         log.warning(
             "sync.months_not_renewed",
             **context,
             error=failure_text(exc),
-            to_do=f"{kept_months.RENEW}; as its owner, or granted MAINTAIN on it (PostgreSQL 17)",
+            to_do=f"{monthly_view.RENEW}; as its owner, or granted MAINTAIN on it (PostgreSQL 17)",
         )
 
 
@@ -261,13 +262,13 @@ def _record_failure(
     if run is None:
         return None
     try:
-        db.abandon(connection)  # it still holds the lock, until the failure is on record
+        engine.abandon(connection)  # it still holds the lock, until the failure is on record
         with job.engine.begin() as fresh:
             runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
             row = runs.published(fresh, run)
     except DBAPIError as again:
         context = _run_context(job, progress)
-        log.error("sync.failure_not_recorded", **context, error=str(db.translation(again)))  # noqa: TRY400 - it is no bug
+        log.error("sync.failure_not_recorded", **context, error=str(engine.translation(again)))  # noqa: TRY400 - it is no bug
         return None
     return _published_after_all(job, progress, row) if row else None
 
@@ -291,7 +292,7 @@ def failure_text(exc: BaseException) -> str:
         case SyncError():
             return str(exc)
         case DBAPIError():
-            return str(db.translation(exc))
+            return str(engine.translation(exc))
         case Exception():
             return f"Unexpected {type(exc).__name__}; the log has its traceback."
         case _:

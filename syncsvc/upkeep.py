@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from syncsvc import compose, db, kept_months, migrate, reporting_role, retention
+from syncsvc import compose
+from syncsvc.database import engine as db
+from syncsvc.database import migrate, monthly_view, reporting_role, retention
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,13 +45,13 @@ def bring_up(
         if reporting is not None:
             reporting_role.require(engine, reporting)
         if keep_months:
-            kept_months.require(engine)
+            monthly_view.require(engine)
         if not check:
             migrate.upgrade(engine)
         with engine.begin() as connection:
             found = migrate.current(connection)
             if keep_months:
-                kept_months.keep(connection)
+                monthly_view.keep(connection)
             if reporting is not None:
                 reporting_role.grant(connection, reporting, addresses=addresses)
     needed = migrate.newest()
@@ -58,7 +60,7 @@ def bring_up(
         left_out = "" if addresses else ", but for street addresses"
         typer.echo(f"The role {reporting!r} may read the tables and views{left_out}.")
     if keep_months:
-        typer.echo(f"{kept_months.NAME} keeps the months; each run renews it.")
+        typer.echo(f"{monthly_view.NAME} keeps the months; each run renews it.")
     return found == needed
 
 

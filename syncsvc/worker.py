@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from syncsvc import runs, schedule
+from syncsvc import schedule
+from syncsvc.database import runs
 from syncsvc.duty import Outcome
 from syncsvc.vocabulary import Trigger
 

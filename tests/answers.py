@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from past import Told, months
 from support import rows_of
+from syncsvc.database.runs import now
 from syncsvc.payloads.values import alpha2
-from syncsvc.runs import now
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
 from known import live_through
 from support import Clock, Result, Watch, api_for, needs, profile
-from syncsvc import db, migrate
 from syncsvc.cli import main
+from syncsvc.database import engine as db
+from syncsvc.database import migrate
 from syncsvc.job import Job
 from syncsvc.remembered import internal
 from syncsvc.sandbox import Inventory, Sandbox
@@ -120,7 +121,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     A migrated SQLite file to copy.
     """
-    path = tmp_path_factory.mktemp("template") / "syncsvc.db"
+    path = tmp_path_factory.mktemp("template") / "syncsvc.database.engine"
     migrate.upgrade(db.open_engine(make_url(f"sqlite:///{path}")))
     return path
 
@@ -151,7 +152,7 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
     A migrated, empty database of each kind.
     """
     if kind == "sqlite":
-        path = tmp_path / "syncsvc.db"
+        path = tmp_path / "syncsvc.database.engine"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         opened = db.open_engine(make_url(f"sqlite:///{path}"))
         event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
@@ -250,7 +251,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     The clock that runs go by, at New Year 2026 until it is set.
     """
     by_hand = Clock()
-    monkeypatch.setattr("syncsvc.runs.now", by_hand)
+    monkeypatch.setattr("syncsvc.database.runs.now", by_hand)
     return by_hand
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from syncsvc import db
+from syncsvc.database import engine
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 LOADS = ("first", "unchanged")
@@ -67,7 +67,7 @@ def test_what_a_peer_loaded_is_counted(tmp_path: Path, monkeypatch: pytest.Monke
     check(orm, url, 250, loads[0])
     check(orm, url, 250, loads[1])
     assert loads[1]["peak_mib"] > 0
-    with db.open_engine(make_url(url)).begin() as connection:
+    with engine.open_engine(make_url(url)).begin() as connection:
         connection.execute(text("DELETE FROM orm_numbers WHERE number_e164 = '+4412450000007'"))
     with pytest.raises(RuntimeError, match=r"peers_orm\.py .*\[2, 249, 249, 7470, 249, 6\], not"):
         check(orm, url, 250, loads[1])

@@ -18,7 +18,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 from structlog.testing import capture_logs
 
 import syncsvc
-from syncsvc import db, runs
+from syncsvc.database import engine as db
+from syncsvc.database import runs
 from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
 from syncsvc.schema.tables import addresses, sync_runs
 from syncsvc.vocabulary import Trigger

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from support import number_row
-from syncsvc import runs
+from syncsvc.database import runs
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

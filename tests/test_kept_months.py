@@ -13,8 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from support import number_row, rows_of
-from syncsvc import db, kept_months, migrate, report_page, runs
-from syncsvc.kept_months import inventory_by_month_kept
+from syncsvc import report_page
+from syncsvc.database import engine as db
+from syncsvc.database import migrate, monthly_view, runs
+from syncsvc.database.monthly_view import inventory_by_month_kept
 from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:
@@ -99,7 +101,7 @@ def renewed_at(engine: Engine) -> object:
     When the months kept were last renewed.
     """
     with engine.connect() as connection:
-        return kept_months.as_of(connection)
+        return monthly_view.as_of(connection)
 
 
 def test_each_run_renews_the_months(
@@ -160,7 +162,7 @@ def test_a_run_has_published_and_given_its_lock_back_before(
     seen: list[tuple[object, ...]] = []
 
     def look(*of: object) -> None:
-        if of[2] == kept_months.RENEW:
+        if of[2] == monthly_view.RENEW:
             with db.open_engine(engine.url).connect() as other:
                 free = text(f"SELECT pg_try_advisory_lock({db.lock_key('default')})")
                 numbers = text("SELECT count(*) FROM numbers")
@@ -210,7 +212,7 @@ def test_a_renewal_takes_no_longer_than_the_run_may(
         holder.execute(text("REFRESH MATERIALIZED VIEW inventory_by_month_kept"))
 
         with pytest.raises(DBAPIError, match="statement timeout"):
-            kept_months.renew(engine, seconds=0.1)
+            monthly_view.renew(engine, seconds=0.1)
 
 
 def test_who_interrupts_a_renewal_interrupts_no_run(
@@ -222,7 +224,7 @@ def test_who_interrupts_a_renewal_interrupts_no_run(
     migrated("--keep-months")
 
     def interrupt(*of: object) -> None:
-        if of[2] == kept_months.RENEW:
+        if of[2] == monthly_view.RENEW:
             raise KeyboardInterrupt
 
     event.listen(engine, "before_cursor_execute", interrupt)
@@ -283,7 +285,7 @@ def test_who_may_read_the_view_may_read_the_months(
             assert connection.execute(text("TABLE inventory_by_month_kept")).all() == []
             connection.rollback()
             with pytest.raises(DBAPIError, match="denied"):
-                connection.execute(text(kept_months.RENEW))
+                connection.execute(text(monthly_view.RENEW))
 
 
 def test_a_user_who_may_not_read_them_is_answered_by_the_view(
@@ -296,7 +298,7 @@ def test_a_user_who_may_not_read_them_is_answered_by_the_view(
     watch.see(number_row(1))
 
     with db.open_engine(engine.url.set(username=roles[0])).connect() as connection:
-        assert kept_months.as_of(connection) is None
+        assert monthly_view.as_of(connection) is None
 
 
 def test_a_change_of_the_view_makes_the_months_anew(
@@ -308,7 +310,7 @@ def test_a_change_of_the_view_makes_the_months_anew(
     migrated("--reporting-role", roles[0])
     migrated("--keep-months")
     watch.see(number_row(1))
-    with engine.begin() as connection, kept_months.put_aside(connection):
+    with engine.begin() as connection, monthly_view.put_aside(connection):
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW inventory_by_month AS {CHANGED}")
 
     assert kept(engine) == of_view(engine) != []
@@ -329,11 +331,11 @@ def test_migrations_go_both_ways_around_the_months(
     migrate.upgrade(engine)
 
     with engine.connect() as connection:
-        assert kept_months.are_kept(connection)
+        assert monthly_view.are_kept(connection)
         assert migrate.current(connection) == head
     migrate.downgrade(engine, "base")
     with engine.connect() as connection:
-        assert not kept_months.are_kept(connection)
+        assert not monthly_view.are_kept(connection)
 
 
 def test_sqlite_keeps_no_months(cli: Callable[..., Result], tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from support import Watch, number_row
-from syncsvc import db
-from syncsvc.lead import Lead
+from syncsvc.database import engine as db
+from syncsvc.database.leader_lock import Lead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

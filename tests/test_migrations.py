@@ -21,7 +21,8 @@ from alembic.config import Config
 from sqlalchemy import URL, Engine, insert, inspect, select, text
 
 import syncsvc
-from syncsvc import db, migrate
+from syncsvc.database import engine as db
+from syncsvc.database import migrate
 from syncsvc.errors import SchemaNotCurrent
 from syncsvc.schema import views
 from syncsvc.schema.tables import addresses, metadata
@@ -312,7 +313,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     (tmp_path / "migrations" / "versions").mkdir(parents=True)
     (tmp_path / "alembic.ini").write_bytes((ROOT / "alembic.ini").read_bytes())
-    monkeypatch.setattr(migrate, "__file__", str(tmp_path / "migrate.py"))
+    monkeypatch.setattr(migrate, "__file__", str(tmp_path / "database" / "migrate.py"))
     return tmp_path / "migrations"
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import insert, or_, select
 
 from past import after, pasts, write
 from support import NEW_YEAR, Row, address, number_row, profile, rows_of
-from syncsvc import db, retention
-from syncsvc.runs import now
+from syncsvc.database import engine as db
+from syncsvc.database import retention
+from syncsvc.database.runs import now
 from syncsvc.schema import views
 from syncsvc.schema.tables import number_history, sync_rejects, sync_runs
 

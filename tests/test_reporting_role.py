@@ -13,7 +13,8 @@ from sqlalchemy import URL, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from support import address, number_row
-from syncsvc import db, migrate
+from syncsvc.database import engine as db
+from syncsvc.database import migrate
 from syncsvc.schema import tables, views
 from syncsvc.schema.tables import metadata
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
-from syncsvc import __version__, runs
+from syncsvc import __version__
+from syncsvc.database import runs
 from syncsvc.schema.tables import sync_runs
 from syncsvc.vocabulary import RunState, Trigger
 

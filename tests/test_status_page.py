@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from processes import free_port
 from support import NEW_YEAR, number_row
-from syncsvc import db
+from syncsvc.database import engine as db
 from syncsvc.duty import Readiness
 from syncsvc.metrics import Metrics
 from syncsvc.sandbox import Fault, Inventory
@@ -153,7 +153,7 @@ def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
     """
     The page is there without its database, and says what to do.
     """
-    missing = db.open_engine(make_url(f"sqlite:///{tmp_path}/none/syncsvc.db"))
+    missing = db.open_engine(make_url(f"sqlite:///{tmp_path}/none/syncsvc.database.engine"))
 
     page = page_of(missing)
 

@@ -25,7 +25,7 @@ from support import (
     rows_of,
     uuid_at,
 )
-from syncsvc import db
+from syncsvc.database import engine as db
 from syncsvc.errors import RunInProgress, SchemaNotCurrent
 from syncsvc.evidence import Guard
 from syncsvc.job import Summary

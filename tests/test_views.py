@@ -14,7 +14,7 @@ from sqlalchemy import Engine, Table, insert, inspect, select, text
 
 from past import Told, pasts, write
 from support import NEW_YEAR, Row, address, number_row, profile, rows_of, uuid_at
-from syncsvc.runs import now
+from syncsvc.database.runs import now
 from syncsvc.schema import views
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 

@@ -16,7 +16,8 @@ from sqlalchemy import select, text
 
 from processes import PATIENCE, Workers, eventually, free_port
 from support import number_row, published, rows_of
-from syncsvc import db, migrate
+from syncsvc.database import engine as db
+from syncsvc.database import migrate
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import sync_runs
 
@@ -496,7 +497,7 @@ def test_a_table_that_is_locked_takes_no_liveness(workers: Workers, engine: Engi
     """
     While somebody holds a table, looks at it end, the worker is alive, and it stops when told.
     """
-    short = "import syncsvc.db; syncsvc.db.GLANCE = 200"
+    short = "import syncsvc.db; syncsvc.database.engine.GLANCE = 200"
     with workers.worker(schedule="1h", patch=short) as worker:
         eventually(lambda: worker.runs() >= 1)
         with engine.connect() as other:

@@ -31,10 +31,11 @@ def runs(
 
     Example: [bold]syncsvc runs --limit 5[/bold]
     """
-    from syncsvc import db, render, reports
+    from syncsvc import render, reports
+    from syncsvc.database import engine
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    with db.translated(), current_engine(settings).connect() as connection:
+    with engine.translated(), current_engine(settings).connect() as connection:
         rows = reports.last_runs(connection, settings.account, limit)
     if as_json:
         print_json(rows)
@@ -58,10 +59,11 @@ def history(
 
     Example: [bold]syncsvc history +441245123456[/bold]
     """
-    from syncsvc import db, render, reports
+    from syncsvc import render, reports
+    from syncsvc.database import engine
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    with db.translated(), current_engine(settings).connect() as connection:
+    with engine.translated(), current_engine(settings).connect() as connection:
         found = reports.find_numbers(connection, settings.account, number)
         timelines = [
             (row, reports.timeline(connection, settings.account, row["uuid"])) for row in found
@@ -102,7 +104,8 @@ def report(
 
     Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]
     """
-    from syncsvc import db, reporting
+    from syncsvc import reporting
+    from syncsvc.database import engine
     from syncsvc.formats import Format
 
     words = [*filter(None, [name]), *context.args]
@@ -113,7 +116,7 @@ def report(
         reporting.list_reports(Format(output_format), output)
         return
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    with db.translated(), current_engine(settings).connect() as connection:
+    with engine.translated(), current_engine(settings).connect() as connection:
         if html is not None:
             reporting.write_page(connection, settings, html, words)
         else:

@@ -79,12 +79,12 @@ def current_engine(settings: Settings) -> Engine:
     The engine of a database that is known to be current.
     """
     from syncsvc import compose
-    from syncsvc import migrate as schema
+    from syncsvc.database import migrate
 
     compose.require_file(settings)
     engine = compose.engine_from(settings)
     with engine.connect() as connection:
-        schema.require_current(connection)
+        migrate.require_current(connection)
     return engine
 
 

@@ -44,8 +44,8 @@ def migrate(
 
     Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]
     """
-    from syncsvc import migrate as schema
     from syncsvc import upkeep
+    from syncsvc.database import migrate as schema
 
     if reporting_role is not None and (check or sql):
         raise typer.BadParameter("--reporting-role goes with neither --check nor --sql.")
@@ -127,7 +127,7 @@ def check(
 
 
 def _back_from_now(flag: str, length: str | None) -> datetime | None:
-    from syncsvc import retention, runs
+    from syncsvc.database import retention, runs
 
     if length is None:
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, cast, func, or_, select
 
-from syncsvc.kept_months import inventory_by_month_kept
+from syncsvc.database.monthly_view import inventory_by_month_kept
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.reports.sql import in_order, known_at, newest_first, of_account, total
 from syncsvc.reports.vocabulary import COUNTRY, EVENT, LEARNT, NUMBER, RANGE, STATUS, UUID, since

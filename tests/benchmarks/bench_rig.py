@@ -18,7 +18,7 @@ import httpx
 import psutil
 from sqlalchemy import make_url, text
 
-from syncsvc import db, migrate
+from syncsvc.database import engine, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ class Sqlite:
         """
         self._made += 1
         url = f"sqlite:///{self._directory}/bench-{self._made}.db"
-        migrate.upgrade(db.open_engine(make_url(url)))
+        migrate.upgrade(engine.open_engine(make_url(url)))
         return url
 
     def drop(self, url: str) -> None:
@@ -127,7 +127,7 @@ class Postgresql:
         self._made += 1
         url = self._server.set(database=f"bench_{self._made}")
         self._administer(self._server, f"CREATE DATABASE bench_{self._made}")
-        migrate.upgrade(db.open_engine(url))
+        migrate.upgrade(engine.open_engine(url))
         return url.render_as_string(hide_password=False)
 
     def drop(self, url: str) -> None:
@@ -147,7 +147,7 @@ class Postgresql:
         """
         Bytes of write-ahead log so far.
         """
-        with db.open_engine(make_url(url)).connect() as connection:
+        with engine.open_engine(make_url(url)).connect() as connection:
             query = text("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
             return int(connection.execute(query).scalar_one())
 
@@ -164,7 +164,7 @@ class Postgresql:
                 return float(gone + sum(each.user + each.system for each in living))
 
     def _administer(self, url: URL, statement: str) -> None:
-        with db.open_engine(url).connect() as connection:
+        with engine.open_engine(url).connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.execute(text(statement))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from syncsvc import db, migrate
+from syncsvc.database import engine, migrate
 
 
 def main() -> None:
@@ -28,8 +28,8 @@ def main() -> None:
         tempfile.TemporaryDirectory() as home,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        database = f"sqlite:///{home}/syncsvc.db"
-        migrate.upgrade(db.open_engine(make_url(database)))
+        database = f"sqlite:///{home}/syncsvc.database.engine"
+        migrate.upgrade(engine.open_engine(make_url(database)))
         port = listener.getsockname()[1]
         environ = {
             "PATH": os.environ.get("PATH", ""),

@@ -19,7 +19,7 @@ from bench_pages import NUMBERS_OF_OFFICE, PAGE_SIZE
 from bench_rig import HERE, requests_of
 from sqlalchemy import make_url, text
 
-from syncsvc import db
+from syncsvc.database import engine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ def check(peer: Peer, url: str, size: int, figures: Figures) -> None:
     """
     pages = math.ceil(size / PAGE_SIZE)
     counted = "SELECT count(*), count(DISTINCT uuid), round(sum(monthly_charge) * 100) FROM "
-    with db.open_engine(make_url(url)).connect() as connection:
+    with engine.open_engine(make_url(url)).connect() as connection:
         numbers = connection.execute(text(counted + peer.numbers)).one()
         versions = connection.execute(text(f"SELECT count(*) FROM {peer.table}")).scalar_one()
         addresses = connection.execute(text(peer.addresses)).scalar_one()

@@ -20,7 +20,8 @@ import msgspec
 import psycopg
 from sqlalchemy import event
 
-from syncsvc import kept_months, report_page, runs
+from syncsvc import report_page
+from syncsvc.database import monthly_view, runs
 from syncsvc.reports import REPORTS, find_numbers, read_parameters, timeline
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def ask(engine: Engine, size: int, *, write: bool) -> str:
                 table += line(connection, each)
             plans.append(f"### {each.words}\n\n{_plan(connection, each, statements)}")
         with connection.begin():
-            kept_months.keep(connection)
+            monthly_view.keep(connection)
         kept = "".join(line(connection, each) for each in questions_of_kept())
     if write:
         told = {"table": HEADER + table, "kept": HEADER + kept}
@@ -138,7 +139,7 @@ def _rows(name: str, words: tuple[str, ...], connection: Connection) -> int:
     report = REPORTS[name]
     asked = read_parameters(report, words, ACCOUNT, runs.now())
     if report.by_month_end:
-        asked = msgspec.structs.replace(asked, months_as_of=kept_months.as_of(connection))
+        asked = msgspec.structs.replace(asked, months_as_of=monthly_view.as_of(connection))
     return sum(1 for _ in report.rows(connection, asked))
 
 
@@ -154,7 +155,7 @@ def _page(connection: Connection) -> int:
 
 
 def _renewal(connection: Connection) -> int:
-    connection.exec_driver_sql(kept_months.RENEW)
+    connection.exec_driver_sql(monthly_view.RENEW)
     return 0
 
 

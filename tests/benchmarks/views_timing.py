@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import reports_timing
 from sqlalchemy import make_url, text
 
-from syncsvc import db, migrate
+from syncsvc.database import engine as db
+from syncsvc.database import migrate
 from views_inventory import fill
 
 if TYPE_CHECKING:

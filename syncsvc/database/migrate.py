@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-from syncsvc import kept_months
+from syncsvc.database import monthly_view
 from syncsvc.errors import SchemaNotCurrent
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _config() -> Config:
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     home = package if (package / "migrations").is_dir() else package.parent
     return Config(home / "alembic.ini", stdout=StringIO())
 
@@ -71,7 +71,7 @@ def downgrade(engine: Engine, revision: str) -> None:
     Take the database back to a revision, in one transaction.
     """
     config = _config()
-    with engine.begin() as connection, kept_months.put_aside(connection):
+    with engine.begin() as connection, monthly_view.put_aside(connection):
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
 
@@ -81,7 +81,7 @@ def _room_for_changes(connection: Connection) -> AbstractContextManager[None]:
     Where there is something to change, have nothing stand in the way.
     """
     is_there = current(connection) == newest()
-    return nullcontext() if is_there else kept_months.put_aside(connection)
+    return nullcontext() if is_there else monthly_view.put_aside(connection)
 
 
 def ddl(url: URL) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from syncsvc import kept_months
+from syncsvc.database import monthly_view
 from syncsvc.errors import ConfigurationError
 from syncsvc.schema import tables, views
 
@@ -107,8 +107,8 @@ def _relations(connection: Connection) -> Iterator[Table]:
     Tables and views, and the months where they are kept.
     """
     yield from RELATIONS
-    if kept_months.are_kept(connection):
-        yield kept_months.inventory_by_month_kept
+    if monthly_view.are_kept(connection):
+        yield monthly_view.inventory_by_month_kept
 
 
 def _impersonal(table: Table) -> list[str]:

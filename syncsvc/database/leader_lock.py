@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from syncsvc import db
+from syncsvc.database import engine as db
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine

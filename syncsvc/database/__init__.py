@@ -1,0 +1,3 @@
+"""
+Reach the database, lock it, migrate it, read from it, prune it.
+"""
