@@ -18,9 +18,9 @@ from syncsvc.provider.transport import Exchange
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from syncsvc.config import Settings
     from syncsvc.metrics import Meter
     from syncsvc.provider.tokens import Tokens
+    from syncsvc.settings.settings import Settings
 
 
 def engine_from(settings: Settings) -> Engine:

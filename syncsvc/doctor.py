@@ -17,7 +17,7 @@ from syncsvc.errors import SyncError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from syncsvc.config import Settings
+    from syncsvc.settings.settings import Settings
 
 
 class Finding(msgspec.Struct, frozen=True):

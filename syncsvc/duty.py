@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.config import Settings
     from syncsvc.job import Summary
     from syncsvc.metrics import Metrics
+    from syncsvc.settings.settings import Settings
     from syncsvc.vocabulary import Trigger
 
 log = structlog.get_logger(__name__)

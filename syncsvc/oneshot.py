@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from syncsvc.config import Settings
+    from syncsvc.settings.settings import Settings
 
 CHANGES_SHOWN = 100
 

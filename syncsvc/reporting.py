@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from syncsvc.config import Settings
     from syncsvc.reports import Asked, Report, Row
+    from syncsvc.settings.settings import Settings
 
 LISTED = (
     Column("reader", Kind.TEXT, "For whom it is."),

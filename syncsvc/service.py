@@ -18,7 +18,7 @@ from syncsvc.worker import Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from syncsvc.config import Settings
+    from syncsvc.settings.settings import Settings
 
 
 def work(read_settings: Callable[[], Settings]) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Table
 
-    from syncsvc.config import Settings
+    from syncsvc.settings.settings import Settings
 
 
 def bring_up(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from pydantic import ValidationError
 
-from syncsvc import config_sources
-from syncsvc.config import Settings, load_settings
 from syncsvc.errors import ConfigurationError
+from syncsvc.settings import sources
+from syncsvc.settings.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +54,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """
     Directories of the test's own in place of /etc and /run.
     """
-    monkeypatch.setattr(config_sources, "CONFIG_FILE", tmp_path / "syncsvc.toml")
-    monkeypatch.setattr(config_sources, "SECRETS_DIRECTORY", tmp_path / "secrets")
+    monkeypatch.setattr(sources, "CONFIG_FILE", tmp_path / "syncsvc.toml")
+    monkeypatch.setattr(sources, "SECRETS_DIRECTORY", tmp_path / "secrets")
     (tmp_path / "secrets").mkdir()
     return tmp_path
 
@@ -289,7 +289,7 @@ def test_broken_toml_is_located_and_not_quoted(content: bytes, expected: str, pl
     assert problems() == [f"SYNCSVC_CONFIG: the file {places / 'syncsvc.toml'} {expected}"]
 
 
-@pytest.mark.parametrize("name", config_sources.SECRETS)
+@pytest.mark.parametrize("name", sources.SECRETS)
 def test_a_secret_comes_from_a_credential_file(name: str, places: Path) -> None:
     """
     Each of the secrets is read from its file, without the newlines at its end.
@@ -309,7 +309,7 @@ def test_a_secret_comes_from_a_credential_file(name: str, places: Path) -> None:
     assert settings.page_size == 200
 
 
-@pytest.mark.parametrize("name", config_sources.SECRETS)
+@pytest.mark.parametrize("name", sources.SECRETS)
 def test_a_credential_file_has_to_be_readable(
     name: str, places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -657,7 +657,7 @@ def test_toml_values_of_another_type_are_refused(line: str, places: Path) -> Non
     assert found.startswith(f"SYNCSVC_{name.upper()} ({name} in {file}): ")
 
 
-@pytest.mark.parametrize("name", config_sources.SECRETS)
+@pytest.mark.parametrize("name", sources.SECRETS)
 def test_secrets_of_another_type_are_refused_unseen(name: str, places: Path) -> None:
     """
     A secret that is no text in TOML is not shown either.
@@ -781,7 +781,7 @@ def test_a_refusal_reads_as_a_sentence() -> None:
 
 
 @pytest.mark.parametrize("source", ["flag", "environment", "credential", "toml"])
-@pytest.mark.parametrize("name", config_sources.SECRETS)
+@pytest.mark.parametrize("name", sources.SECRETS)
 def test_no_failure_shows_a_secret(name: str, source: str, places: Path) -> None:
     """
     A refused secret is in no message, repr, traceback or chained error, whatever its source.

@@ -15,8 +15,8 @@ import yaml
 
 from support import needs
 from syncsvc import __version__
-from syncsvc.config import load_settings
-from syncsvc.config_sources import SECRETS_DIRECTORY
+from syncsvc.settings.settings import load_settings
+from syncsvc.settings.sources import SECRETS_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support import needs
-from syncsvc.config_sources import SECRETS
+from syncsvc.settings.sources import SECRETS
 
 TREE = Path(__file__).parent.parent
 UNITS = TREE / "deploy" / "systemd"

@@ -16,12 +16,12 @@ from sqlalchemy.exc import ProgrammingError
 
 from support import number_row, rows_of
 from syncsvc import __version__
-from syncsvc.config import Settings, load_settings
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
 from syncsvc.job import Job
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import numbers
+from syncsvc.settings.settings import Settings, load_settings
 from syncsvc.sync import run_once
 
 if TYPE_CHECKING:

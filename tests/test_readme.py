@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from printed import answers, questions
 from syncsvc.cli import app
-from syncsvc.config import Settings
 from syncsvc.sandbox import Inventory, Sandbox
+from syncsvc.settings.settings import Settings
 from syncsvc.sync import run_once
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from sqlalchemy import select
 
 from support import api_for, number_row, published
 from syncsvc import compose
-from syncsvc.config import load_settings
 from syncsvc.provider.transport import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
+from syncsvc.settings.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

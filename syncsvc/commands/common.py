@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.config import Settings
+    from syncsvc.settings.settings import Settings
 
 FAILED, MISUSED, WITHHELD, LOCKED, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -38,8 +38,8 @@ def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object)
     Args:
         quiet: Say no more than warnings, unless a level was asked for.
     """
-    from syncsvc.config import load_settings
     from syncsvc.observe import set_up_logging
+    from syncsvc.settings.settings import load_settings
 
     given = dict(context.obj)
     config = given.pop("config")

@@ -22,7 +22,7 @@ from syncsvc.commands.common import (
 )
 
 if TYPE_CHECKING:
-    from syncsvc.config import Settings
+    from syncsvc.settings.settings import Settings
 
 
 def sync(

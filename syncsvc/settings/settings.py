@@ -27,9 +27,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from syncsvc import config_values as values
-from syncsvc.config_sources import SECRETS, Found, gather, shown, variable
 from syncsvc.errors import ConfigurationError
+from syncsvc.settings import values
+from syncsvc.settings.sources import SECRETS, Found, gather, shown, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,3 @@
+"""
+Settings from flags, environment, credential files and TOML.
+"""
