@@ -8,16 +8,16 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from syncsvc.errors import MisusedReport
-from syncsvc.reports import events, orders, places, spend, trust
+from syncsvc.reports import addresses, data_quality, events, provisioning, spend
 
 if TYPE_CHECKING:
     from syncsvc.reports.report import Report
 
 READERS: dict[str, tuple[Report, ...]] = {
-    "Trust": trust.REPORTS,
+    "Trust": data_quality.REPORTS,
     "Finance": spend.REPORTS,
-    "Compliance": places.REPORTS,
-    "Operations": (*events.REPORTS, *orders.REPORTS),
+    "Compliance": addresses.REPORTS,
+    "Operations": (*events.REPORTS, *provisioning.REPORTS),
 }
 REPORTS = {report.name: report for reports in READERS.values() for report in reports}
 

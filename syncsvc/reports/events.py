@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
+from syncsvc.reports.dialects import newest_first, of_account
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.reports.spend import first_month
-from syncsvc.reports.sql import newest_first, of_account
 from syncsvc.reports.vocabulary import (
     CHARGE,
     COUNTRY,

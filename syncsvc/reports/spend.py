@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, cast, func, or_, select
 
 from syncsvc.database.monthly_view import inventory_by_month_kept
+from syncsvc.reports.dialects import in_order, known_at, newest_first, of_account, total
 from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.sql import in_order, known_at, newest_first, of_account, total
 from syncsvc.reports.vocabulary import COUNTRY, EVENT, LEARNT, NUMBER, RANGE, STATUS, UUID, since
 from syncsvc.schema.views import inventory_by_month, live_numbers, number_changes
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, not_, or_, select
 
+from syncsvc.reports.dialects import in_order, is_reserved, newest_first, of_account
 from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.sql import in_order, is_reserved, newest_first, of_account
 from syncsvc.reports.vocabulary import CHARGE, COUNTRY, NUMBER, STATUS, UUID, in_days, since
 from syncsvc.schema.tables import number_history, numbers
 from syncsvc.schema.views import live_numbers, number_changes

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import iso3166
 from sqlalchemy import case, func, literal, select, union_all
 
+from syncsvc.reports.dialects import in_order, of_account
 from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.sql import in_order, of_account
 from syncsvc.reports.vocabulary import (
     COUNTRY,
     LEARNT,
