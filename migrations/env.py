@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
-from syncsvc.remembered import internal
+from syncsvc.reconcile.fingerprint_store import internal
 from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:

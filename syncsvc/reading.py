@@ -10,12 +10,12 @@ import structlog
 
 from syncsvc.errors import NoSuchListing
 from syncsvc.provider.walk import Proof, Walk
-from syncsvc.stage import says_it_is_live
+from syncsvc.reconcile.staging import says_it_is_live
 
 if TYPE_CHECKING:
     from syncsvc.job import Job, Progress
     from syncsvc.provider.thread_pool import Fetchers
-    from syncsvc.stage import Stage
+    from syncsvc.reconcile.staging import Stage
 
 log = structlog.get_logger(__name__)
 

@@ -12,16 +12,16 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from syncsvc import evidence, merge, plan, remembered
 from syncsvc.database import engine, migrate, monthly_view, runs
 from syncsvc.errors import SyncError
-from syncsvc.evidence import Scope, Verdict
 from syncsvc.job import Job, Progress, Summary
 from syncsvc.payloads.fingerprint import knowing
 from syncsvc.provider.confirm_absence import look_for
 from syncsvc.provider.thread_pool import Fetchers
 from syncsvc.reading import read_cancelled_listing, read_listing
-from syncsvc.stage import Stage
+from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
+from syncsvc.reconcile.cancellation_evidence import Scope, Verdict
+from syncsvc.reconcile.staging import Stage
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
     log.info("sync.started", dry_run=job.dry_run, trigger=str(job.trigger))
     stage = Stage(connection)
     with Fetchers(_threads(job)) as fetchers:
-        with knowing(remembered.load(connection, job.account)):
+        with knowing(fingerprint_store.load(connection, job.account)):
             proof = read_listing(job, stage, progress, fetchers)
         cancelled = read_cancelled_listing(job, stage, progress, fetchers)
         verdict = _judge_missing(job, connection, stage, progress, proof, fetchers)
@@ -114,7 +114,7 @@ def _judge_missing(
     def search(inquiries: Sequence[Inquiry]) -> Mapping[str, Number | Reject | Outcome]:
         return look_for(inquiries, job.api, fetchers, progress.seconds_left)
 
-    return evidence.judge(connection, scope, stage, search)
+    return cancellation_evidence.judge(connection, scope, stage, search)
 
 
 def _publish(
@@ -131,11 +131,11 @@ def _publish(
     with engine.publishing(connection, progress.seconds_left) as transaction:
         run = progress.run or runs.begin(connection, job.account, job.trigger)
         if _repeats(connection, run, stage, verdict):
-            found = merge.found_as_it_was(connection)
+            found = publish.found_as_it_was(connection)
         else:
             plan.plan_all(connection, run)
-            found = merge.publish(connection, run)
-        remembered.save(connection, run)
+            found = publish.publish(connection, run)
+        fingerprint_store.save(connection, run)
         counts = _counts(progress, {**found, "withheld": verdict.withheld})
         runs.finish(connection, run, counts, {**detail, **_conflicts(connection)})
         runs.forget_rejects(connection, run, older_than=job.keep_rejects)

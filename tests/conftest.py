@@ -28,7 +28,7 @@ from syncsvc.cli import main
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
 from syncsvc.job import Job
-from syncsvc.remembered import internal
+from syncsvc.reconcile.fingerprint_store import internal
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema.tables import metadata
 

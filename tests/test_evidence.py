@@ -22,7 +22,7 @@ from support import (
     rows_of,
     uuid_at,
 )
-from syncsvc.evidence import SEARCHES_AT_MOST, WITHHELD_NAMED, Guard
+from syncsvc.reconcile.cancellation_evidence import SEARCHES_AT_MOST, WITHHELD_NAMED, Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.sandbox.inventory import contains
 from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from support import address, number_row, published, rows_of, uuid_at
-from syncsvc import remembered
 from syncsvc.payloads.decode import read_page
 from syncsvc.payloads.fingerprint import (
     Known,
@@ -23,7 +22,8 @@ from syncsvc.payloads.fingerprint import (
     unpacked,
 )
 from syncsvc.payloads.records import Number, Unchanged
-from syncsvc.remembered import listing_fingerprints
+from syncsvc.reconcile import fingerprint_store
+from syncsvc.reconcile.fingerprint_store import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read_known(engine: Engine, *rows: Row) -> Page:
     A page, read by what a database remembers.
     """
     with engine.connect() as connection:
-        known = remembered.load(connection, "default")
+        known = fingerprint_store.load(connection, "default")
     with knowing(known):
         return read_page(page_of(*rows), UTC)
 

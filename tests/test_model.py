@@ -26,7 +26,7 @@ from support import (
     rows_of,
     uuid_at,
 )
-from syncsvc.evidence import Guard
+from syncsvc.reconcile.cancellation_evidence import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.vocabulary import Event

@@ -22,7 +22,7 @@ from support import (
     published,
     rows_of,
 )
-from syncsvc.evidence import Guard
+from syncsvc.reconcile.cancellation_evidence import Guard
 from syncsvc.schema.tables import sync_rejects, sync_runs
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, insert, text
 
+from syncsvc.reconcile.temp_tables import copy_into
 from syncsvc.schema.columns import Money, UtcDateTime
-from syncsvc.staged import copy_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -27,8 +27,8 @@ from support import (
 )
 from syncsvc.database import engine as db
 from syncsvc.errors import RunInProgress, SchemaNotCurrent
-from syncsvc.evidence import Guard
 from syncsvc.job import Summary
+from syncsvc.reconcile.cancellation_evidence import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
 from syncsvc.sync import run_once

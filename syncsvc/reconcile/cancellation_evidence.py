@@ -28,11 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from syncsvc.payloads.records import Number, Reject
-from syncsvc.plan import not_listed, tells_news
-from syncsvc.planned import CREDIBLE, credible_absences, credible_cancellations
 from syncsvc.provider.confirm_absence import Inquiry, Outcome
-from syncsvc.schema.tables import numbers
-from syncsvc.staged import (
+from syncsvc.reconcile.plan import not_listed, tells_news
+from syncsvc.reconcile.planned import CREDIBLE, credible_absences, credible_cancellations
+from syncsvc.reconcile.temp_tables import (
     copy_into,
     count,
     staged_cancelled,
@@ -40,6 +39,7 @@ from syncsvc.staged import (
     staged_rejects,
     temporary,
 )
+from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
-    from syncsvc.stage import Stage
+    from syncsvc.reconcile.staging import Stage
 
 SEARCHES_AT_MOST = 200
 WITHHELD_NAMED = 10

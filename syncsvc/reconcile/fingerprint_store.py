@@ -34,9 +34,9 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
+from syncsvc.reconcile.temp_tables import staged_numbers
 from syncsvc.schema.columns import account_column, metadata
 from syncsvc.schema.tables import numbers
-from syncsvc.staged import staged_numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
-from syncsvc.staged import (
+from syncsvc.reconcile.temp_tables import (
     NUMBER_FIELDS,
     copy_into,
     count,

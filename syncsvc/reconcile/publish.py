@@ -21,24 +21,24 @@ from sqlalchemy import (
     update,
 )
 
-from syncsvc.changes import describe_address_changes, describe_number_changes
-from syncsvc.firstload import quick_first_load
-from syncsvc.planned import (
+from syncsvc.reconcile.describe_changes import describe_address_changes, describe_number_changes
+from syncsvc.reconcile.first_load_indexes import quick_first_load
+from syncsvc.reconcile.planned import (
     planned_address_changes,
     planned_addresses,
     planned_changes,
     planned_numbers,
 )
-from syncsvc.schema.columns import UtcDateTime
-from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_rejects
-from syncsvc.stage import OF_A_SEARCH
-from syncsvc.staged import (
+from syncsvc.reconcile.staging import OF_A_SEARCH
+from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     count,
     staged_numbers,
     staged_rejects,
 )
+from syncsvc.schema.columns import UtcDateTime
+from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_rejects
 from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
 
 if TYPE_CHECKING:

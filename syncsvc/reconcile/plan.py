@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from syncsvc.planned import (
+from syncsvc.reconcile.planned import (
     CREDIBLE,
     PLANNED,
     credible_absences,
@@ -35,15 +35,15 @@ from syncsvc.planned import (
     planned_addresses,
     planned_numbers,
 )
-from syncsvc.schema.columns import UtcDateTime
-from syncsvc.schema.tables import addresses, number_history, numbers
-from syncsvc.staged import (
+from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     staged_addresses,
     staged_cancelled,
     staged_numbers,
 )
+from syncsvc.schema.columns import UtcDateTime
+from syncsvc.schema.tables import addresses, number_history, numbers
 from syncsvc.vocabulary import Event, Evidence, Lifecycle
 
 if TYPE_CHECKING:

@@ -6,9 +6,15 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Table, Text
 
+from syncsvc.reconcile.temp_tables import (
+    ADDRESS_FIELDS,
+    NUMBER_FIELDS,
+    JsonText,
+    as_staged,
+    temporary,
+)
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
-from syncsvc.staged import ADDRESS_FIELDS, NUMBER_FIELDS, JsonText, as_staged, temporary
 
 planned_numbers = Table(
     "planned_numbers",
