@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from syncsvc.database import engine as db
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
-from syncsvc.job import Job
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.provider.transport import Exchange
 from syncsvc.reconcile.cancellation_evidence import Guard
+from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -18,12 +18,12 @@ from syncsvc import render, reports
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
 from syncsvc.errors import ConfigurationError
-from syncsvc.job import Job
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import FixedToken
 from syncsvc.provider.transport import Exchange
 from syncsvc.sandbox import Fault, Inventory, Sandbox
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
+from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from syncsvc import compose, sync
+from syncsvc import compose
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, queries
 from syncsvc.database.leader_lock import Lead
 from syncsvc.errors import ConfigurationError, NeedsOperator, RunInProgress, SyncError
+from syncsvc.sync import run as sync
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.job import Summary
     from syncsvc.metrics import Metrics
     from syncsvc.settings.settings import Settings
+    from syncsvc.sync.run_inputs import Summary
     from syncsvc.vocabulary import Trigger
 
 log = structlog.get_logger(__name__)

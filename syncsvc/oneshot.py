@@ -19,9 +19,9 @@ from syncsvc import compose, render, reports
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, queries
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
-from syncsvc.job import Job, Summary
 from syncsvc.metrics import Metrics
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
+from syncsvc.sync.run_inputs import Job, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

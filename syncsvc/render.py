@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from syncsvc.job import Summary
     from syncsvc.reports import Column
+    from syncsvc.sync.run_inputs import Summary
 
 EVENT_COLOURS = {
     "added": "cyan",

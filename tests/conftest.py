@@ -27,10 +27,10 @@ from support import Clock, Result, Watch, api_for, needs, profile
 from syncsvc.cli import main
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
-from syncsvc.job import Job
 from syncsvc.reconcile.fingerprint_store import internal
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema.tables import metadata
+from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

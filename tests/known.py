@@ -14,12 +14,12 @@ import msgspec
 
 from support import Row, address, number_row
 from syncsvc.sandbox import Inventory
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
 
 if TYPE_CHECKING:
     from support import Clock
-    from syncsvc.job import Job, Summary
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Job, Summary
 
 COUNTRIES = {
     "GB": {"country_code": "44", "country_name": "United Kingdom", "country_iso": "UK"},

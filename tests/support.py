@@ -20,15 +20,15 @@ from syncsvc.provider.tokens import FixedToken
 from syncsvc.provider.transport import Exchange
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection, Engine, Table
 
-    from syncsvc.job import Job, Summary
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Job, Summary
 
 Row = dict[str, Any]
 

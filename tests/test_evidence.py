@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support import Clock, Result, Row, Watch
-    from syncsvc.job import Summary
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Summary
 
 GONE_AT = "2025-06-01 12:00:00"
 GONE = datetime(2025, 6, 1, 12, tzinfo=UTC)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
     from support import Clock, Row, Watch
-    from syncsvc.job import Summary
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Summary
 
     Tables = dict[str, list[Row]]
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support import Clock, Watch
-    from syncsvc.job import Summary
+    from syncsvc.sync.run_inputs import Summary
 
 PLACES = range(1, 11)
 

@@ -18,11 +18,11 @@ from support import number_row, rows_of
 from syncsvc import __version__
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
-from syncsvc.job import Job
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import numbers
 from syncsvc.settings.settings import Settings, load_settings
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
+from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support import Clock, Watch
-    from syncsvc.job import Summary
+    from syncsvc.sync.run_inputs import Summary
 
 # The second property tells nothing new about single rows, and takes fewer examples.
 fewer = settings(profile, max_examples=profile.max_examples // 3)

@@ -9,12 +9,12 @@ from printed import answers, questions
 from syncsvc.cli import app
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.settings.settings import Settings
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from syncsvc.job import Job
+    from syncsvc.sync.run_inputs import Job
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -14,7 +14,7 @@ from support import address, needs, number_row
 from syncsvc import charts, report_page
 from syncsvc.charts import Words
 from syncsvc.sandbox import Inventory
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support import Clock, Result, Row
-    from syncsvc.job import Job
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Job
 
 NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
 HOSTILE = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

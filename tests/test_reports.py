@@ -15,7 +15,7 @@ from support import Row, address, number_row, profile, uuid_at
 from syncsvc.errors import MisusedReport
 from syncsvc.reports import REPORTS, Asked, Kind, find_report, read_parameters
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support import Clock
-    from syncsvc.job import Job
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Job
 
 ACCOUNTS = ("default", "branch")
 OF_KIND = {

@@ -13,10 +13,10 @@ import msgspec
 from sqlalchemy import func, select
 
 from support import address, number_row
-from syncsvc.job import Job
 from syncsvc.payloads.decode import read_page
 from syncsvc.schema.tables import metadata, sync_runs
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
+from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -27,11 +27,11 @@ from support import (
 )
 from syncsvc.database import engine as db
 from syncsvc.errors import RunInProgress, SchemaNotCurrent
-from syncsvc.job import Summary
 from syncsvc.reconcile.cancellation_evidence import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
-from syncsvc.sync import run_once
+from syncsvc.sync.run import run_once
+from syncsvc.sync.run_inputs import Summary
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from support import Clock, Watch
-    from syncsvc.job import Job
     from syncsvc.provider.client import NumberApi
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Job
 
 COUNTS = (
     "walks",

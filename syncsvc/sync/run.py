@@ -14,14 +14,14 @@ from structlog.contextvars import bound_contextvars
 
 from syncsvc.database import engine, migrate, monthly_view, runs
 from syncsvc.errors import SyncError
-from syncsvc.job import Job, Progress, Summary
 from syncsvc.payloads.fingerprint import knowing
 from syncsvc.provider.confirm_absence import look_for
 from syncsvc.provider.thread_pool import Fetchers
-from syncsvc.reading import read_cancelled_listing, read_listing
 from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
 from syncsvc.reconcile.cancellation_evidence import Scope, Verdict
 from syncsvc.reconcile.staging import Stage
+from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
+from syncsvc.sync.run_inputs import Job, Progress, Summary
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:

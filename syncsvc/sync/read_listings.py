@@ -13,9 +13,9 @@ from syncsvc.provider.walk import Proof, Walk
 from syncsvc.reconcile.staging import says_it_is_live
 
 if TYPE_CHECKING:
-    from syncsvc.job import Job, Progress
     from syncsvc.provider.thread_pool import Fetchers
     from syncsvc.reconcile.staging import Stage
+    from syncsvc.sync.run_inputs import Job, Progress
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,3 @@
+"""
+One run, from the lock to the summary. Nothing else does a run.
+"""
