@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 from sqlalchemy import make_url, text
 
-from syncsvc import render, reports
+from syncsvc import reports
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
 from syncsvc.errors import ConfigurationError
+from syncsvc.output import terminal
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import FixedToken
 from syncsvc.provider.transport import Exchange
@@ -51,7 +52,7 @@ def show() -> None:
     """
     Sync a changing provider into SQLite several times, and print what happened.
     """
-    console = render.console()
+    console = terminal.console()
     path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.database.engine"
     engine = db.open_engine(make_url(f"sqlite:///{path}"))
     migrate.upgrade(engine)
@@ -111,9 +112,9 @@ def _sync_and_tell(console: Console, engine: Engine, api: NumberApi) -> None:
         on_found=note_changes,
     )
     summary = run_once(job)
-    written = sum(getattr(summary, event) for event in render.EVENT_COLOURS)
+    written = sum(getattr(summary, event) for event in terminal.EVENT_COLOURS)
     if 0 < written <= CHANGES_SHOWN:
-        console.print(render.changes_table(changes, written))
+        console.print(terminal.changes_table(changes, written))
     console.print(
         f"Run {summary.run_id} {summary.state} in {summary.duration_seconds:.2f} s: "
         f"{summary.listed:,} numbers listed on {summary.pages} pages, "
@@ -127,7 +128,7 @@ def _tell_more(console: Console, engine: Engine, path: Path) -> None:
         for title, query in QUERIES.items():
             result = connection.execute(text(query))
             console.print(f"\n{title}:\n[dim]{query}[/dim]", soft_wrap=True)
-            console.print(render.rows_table(list(result.keys()), result.all()))
+            console.print(terminal.rows_table(list(result.keys()), result.all()))
         example = reports.most_changed(connection, "default")
     console.print(
         f"\nThe database stays at {path}. Look further:\n"

@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
-from syncsvc import compose, render, reports
+from syncsvc import compose, reports
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, queries
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
+from syncsvc.output import terminal
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job, Summary
 
@@ -158,14 +159,14 @@ def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
     if as_json:
         typer.echo(msgspec.json.encode(summary))
         return
-    console = render.console()
+    console = terminal.console()
     if summary.error is not None:
-        console.print(f"{render.outcome(summary)}. {summary.error}", markup=False)
+        console.print(f"{terminal.outcome(summary)}. {summary.error}", markup=False)
         console.print("`syncsvc check` looks at the settings and what they lead to.")
         return
     if changes:
-        events = (getattr(summary, event) for event in render.EVENT_COLOURS)
-        console.print(render.changes_table(changes, sum(events)))
-    console.print(render.summary_table(summary))
+        events = (getattr(summary, event) for event in terminal.EVENT_COLOURS)
+        console.print(terminal.changes_table(changes, sum(events)))
+    console.print(terminal.summary_table(summary))
     if summary.withheld:
-        console.print(render.WITHHELD, markup=False)
+        console.print(terminal.WITHHELD, markup=False)

@@ -11,10 +11,10 @@ import msgspec
 import typer
 from sqlalchemy import exists, select
 
-from syncsvc import formats, render
 from syncsvc.database import monthly_view, runs
 from syncsvc.errors import MisusedReport
-from syncsvc.formats import Format
+from syncsvc.output import csv_json, terminal
+from syncsvc.output.csv_json import Format
 from syncsvc.reports import (
     PARAMETERS,
     READERS,
@@ -109,13 +109,13 @@ def write_page(
     Raises:
         MisusedReport: More was asked for.
     """
-    from syncsvc import report_page  # noqa: PLC0415 - charts take a while to load
+    from syncsvc.output import inventory_page  # noqa: PLC0415 - charts take a while to load
 
     if words:
         raise MisusedReport(f"--html writes the page of all, so it takes no {words[0]!r}.")
     read_only(connection)
-    made = report_page.render(connection, settings.account, settings.currency, runs.now())
-    with formats.opened(html) as stream:
+    made = inventory_page.render(connection, settings.account, settings.currency, runs.now())
+    with csv_json.opened(html) as stream:
         stream.write(made)
 
 
@@ -179,17 +179,17 @@ def _write(
     if output_format is Format.TABLE:
         _print_table(columns, rows, output, currency)
         return
-    lines = formats.csv_lines if output_format is Format.CSV else formats.json_lines
-    with formats.opened(output) as stream:
+    lines = csv_json.csv_lines if output_format is Format.CSV else csv_json.json_lines
+    with csv_json.opened(output) as stream:
         stream.writelines(lines(columns, rows))
 
 
 def _print_table(
     columns: Sequence[Column], rows: Iterable[Row], output: Path, currency: str | None
 ) -> None:
-    table = render.report_table(columns, rows, currency)
+    table = terminal.report_table(columns, rows, currency)
     if str(output) == "-":
-        render.wide_console().print(table)
+        terminal.wide_console().print(table)
         return
-    with formats.opened(output) as stream:
-        render.wide_console(stream).print(table)
+    with csv_json.opened(output) as stream:
+        terminal.wide_console(stream).print(table)

@@ -11,10 +11,11 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncsvc import __version__, render, reports
+from syncsvc import __version__, reports
 from syncsvc.database import engine as db
 from syncsvc.database import queries, runs
 from syncsvc.errors import SyncError
+from syncsvc.output import terminal
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class StatusPage:
         self._engine = engine
         self._now = now
         environment = Environment(
-            loader=PackageLoader("syncsvc"),
+            loader=PackageLoader("syncsvc.output"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
@@ -135,7 +136,7 @@ def _took(run: dict[str, Any]) -> str:
 
 
 def _what(row: dict[str, Any]) -> list[str]:
-    return render.plain_changes(row).splitlines()
+    return terminal.plain_changes(row).splitlines()
 
 
 def _when(moment: datetime | None) -> str:

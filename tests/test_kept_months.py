@@ -13,10 +13,10 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from support import number_row, rows_of
-from syncsvc import report_page
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, monthly_view, runs
 from syncsvc.database.monthly_view import inventory_by_month_kept
+from syncsvc.output import inventory_page
 from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def test_reports_tell_of_when_the_months_are(
     assert "As of" not in worked_out.err
     assert f"As of {renewed_at(engine):%Y-%m-%d %H:%M:%S} UTC" in as_kept.err
     with engine.connect() as connection:
-        page = report_page.render(connection, "default", None, runs.now())
+        page = inventory_page.render(connection, "default", None, runs.now())
     assert "Month ends are those kept on" in page
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from printed import RENEW
-from syncsvc import render
+from syncsvc.output import terminal
 from syncsvc.reports import PARAMETERS, READERS, REPORTS, Asked
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def _answer(report: Report, engine: Engine, told: dict[str, Any]) -> str:
     stream = StringIO()
     with engine.connect() as connection:
         rows = report.rows(connection, asked)
-        table = render.report_table(report.columns, rows, "GBP")
-        render.wide_console(stream).print(table)
+        table = terminal.report_table(report.columns, rows, "GBP")
+        terminal.wide_console(stream).print(table)
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     return "".join(f"{line}\n" for line in lines if line)
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support import address, needs, number_row
-from syncsvc import charts, report_page
-from syncsvc.charts import Words
+from syncsvc.output import charts, inventory_page
+from syncsvc.output.charts import Words
 from syncsvc.sandbox import Inventory
 from syncsvc.sync.run import run_once
 
@@ -73,7 +73,7 @@ def page_of(engine: Engine, currency: str | None = None, **fields: Any) -> str:
     """
     asked: Row = {"account": "default", "now": NOON, **fields}
     with engine.connect() as connection:
-        return report_page.render(connection, currency=currency, **asked)
+        return inventory_page.render(connection, currency=currency, **asked)
 
 
 def test_the_page_tells_the_state_of_the_inventory(known_inventory: Engine) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import profile
-from syncsvc import formats
+from syncsvc.output import csv_json
 from syncsvc.reports import PARAMETERS, REPORTS, Column, Kind
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def test_a_file_is_written_whole_or_not_at_all(
     path.write_text("as it was")
     path.chmod(0o640)
     with monkeypatch.context() as broken:
-        broken.setattr(formats, "csv_lines", _break_off)
+        broken.setattr(csv_json, "csv_lines", _break_off)
         with pytest.raises(ZeroDivisionError):
             report("spend-by-country", "--format", "csv", "--output", str(path))
     before = path.read_text()
@@ -255,7 +255,7 @@ def test_a_spreadsheet_runs_nothing_that_was_sent(text: str) -> None:
     """
     A cell that a spreadsheet would take for a formula is given a leading apostrophe.
     """
-    _, line = formats.csv_lines([WORDS], [{"words": text}])
+    _, line = csv_json.csv_lines([WORDS], [{"words": text}])
 
     assert [[f"'{text}"]] == list(csv.reader(io.StringIO(line, newline="")))
 
@@ -265,7 +265,7 @@ def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
     """
     An E.164 number and other harmless texts are written as they are.
     """
-    _, line = formats.csv_lines([WORDS], [{"words": text}])
+    _, line = csv_json.csv_lines([WORDS], [{"words": text}])
 
     assert [[text]] == list(csv.reader(io.StringIO(line, newline=""))) or text == ""
 
@@ -279,14 +279,14 @@ def test_any_text_survives_csv_and_json(texts: list[str]) -> None:
     columns = [Column(f"c{place}", Kind.TEXT, "") for place in range(len(texts))]
     row = {column.name: text for column, text in zip(columns, texts, strict=True)}
 
-    _, line = formats.csv_lines(columns, [row])
+    _, line = csv_json.csv_lines(columns, [row])
     (read,) = csv.reader(io.StringIO(line, newline=""))
 
     assert texts == [
         cell.removeprefix("'") if cell != text else cell
         for cell, text in zip(read, texts, strict=True)
     ]
-    assert [row] == json.loads("".join(formats.json_lines(columns, [row])))
+    assert [row] == json.loads("".join(csv_json.json_lines(columns, [row])))
 
 
 @pytest.mark.parametrize(
@@ -306,4 +306,4 @@ def test_people_read_values_at_a_glance(value: object, kind: Kind, expected: str
     """
     Amounts have cents, or more where there is more; counts have separators; months are months.
     """
-    assert expected == formats.shown(value, kind)
+    assert expected == csv_json.shown(value, kind)

@@ -31,8 +31,9 @@ def runs(
 
     Example: [bold]syncsvc runs --limit 5[/bold]
     """
-    from syncsvc import render, reports
+    from syncsvc import reports
     from syncsvc.database import engine
+    from syncsvc.output import terminal
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with engine.translated(), current_engine(settings).connect() as connection:
@@ -40,8 +41,8 @@ def runs(
     if as_json:
         print_json(rows)
         return
-    console = render.console()
-    console.print(render.runs_table(rows))
+    console = terminal.console()
+    console.print(terminal.runs_table(rows))
     for row in rows:
         if row["error"]:
             console.print(f"Run {row['id']}: {row['error']}", markup=False)
@@ -59,8 +60,9 @@ def history(
 
     Example: [bold]syncsvc history +441245123456[/bold]
     """
-    from syncsvc import render, reports
+    from syncsvc import reports
     from syncsvc.database import engine
+    from syncsvc.output import terminal
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with engine.translated(), current_engine(settings).connect() as connection:
@@ -72,7 +74,7 @@ def history(
         print_json([{**row, "history": rows} for row, rows in timelines])
         return
     for row, rows in timelines:
-        render.console().print(render.timeline_table(row, rows))
+        terminal.console().print(terminal.timeline_table(row, rows))
 
 
 def report(
@@ -106,7 +108,7 @@ def report(
     """
     from syncsvc import reporting
     from syncsvc.database import engine
-    from syncsvc.formats import Format
+    from syncsvc.output.csv_json import Format
 
     words = [*filter(None, [name]), *context.args]
     if help_wanted:

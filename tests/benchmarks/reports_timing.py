@@ -20,8 +20,8 @@ import msgspec
 import psycopg
 from sqlalchemy import event
 
-from syncsvc import report_page
 from syncsvc.database import monthly_view, runs
+from syncsvc.output import inventory_page
 from syncsvc.reports import REPORTS, find_numbers, read_parameters, timeline
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _history(connection: Connection) -> int:
 
 
 def _page(connection: Connection) -> int:
-    return len(report_page.render(connection, ACCOUNT, None, runs.now())) and 1
+    return len(inventory_page.render(connection, ACCOUNT, None, runs.now())) and 1
 
 
 def _renewal(connection: Connection) -> int:

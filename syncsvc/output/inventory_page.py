@@ -16,9 +16,10 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncsvc import __version__, charts, formats
-from syncsvc.charts import Words
+from syncsvc import __version__
 from syncsvc.database import monthly_view
+from syncsvc.output import charts, csv_json
+from syncsvc.output.charts import Words
 from syncsvc.reports import REPORTS, Asked, Kind
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _over_time(name: str, title: str, section: Section, column: str) -> Figure:
     values = [row[column] for row in section.rows]
     kind = next(each.kind for each in section.report.columns if each.name == column)
     first, last, most = (
-        formats.shown(value, kind) for value in (values[0], values[-1], max(values))
+        csv_json.shown(value, kind) for value in (values[0], values[-1], max(values))
     )
     says = f"From {first} in {months[0]} to {last} in {months[-1]}; {most} at most."
     words = Words(name, title, says)
@@ -197,7 +198,7 @@ def _by_country(section: Section, unit: str) -> Figure:
         rest = sum(values[COUNTRIES_SHOWN - 1 :], start=values[0] * 0)
         names = [*names[: COUNTRIES_SHOWN - 1], "others"]
         values = [*values[: COUNTRIES_SHOWN - 1], rest]
-    says = f"{names[0]} costs most: {formats.amount(values[0])} a month."
+    says = f"{names[0]} costs most: {csv_json.amount(values[0])} a month."
     words = Words("countries", f"Monthly charges by country{unit}", says)
     return Figure(words, charts.ranked(words, names, values), section)
 
@@ -224,7 +225,7 @@ def _filled(template: str, **values: object) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("syncsvc"),
+        loader=PackageLoader("syncsvc.output"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -232,11 +233,11 @@ def _environment() -> Environment:
     )
     environment.globals |= {
         "verdicts": VERDICTS,
-        "shown": formats.shown,
+        "shown": csv_json.shown,
         "label": _label,
         "cell_class": _cell_class,
         "sort_key": _sort_key,
-        "amount": formats.amount,
+        "amount": csv_json.amount,
     }
     return environment
 
@@ -250,7 +251,7 @@ def _label(column: Column, currency: str | None) -> str:
 
 
 def _cell_class(column: Column) -> str:
-    if column.kind in formats.NUMERIC:
+    if column.kind in csv_json.NUMERIC:
         return "number"
     return "long" if column.name in LONG else "short"
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from syncsvc import formats
+from syncsvc.output import csv_json
 from syncsvc.reports import Kind
 
 if TYPE_CHECKING:
@@ -205,9 +205,9 @@ def report_table(
     """
     table = _table(None)
     for column in columns:
-        right = column.kind in formats.NUMERIC
+        right = column.kind in csv_json.NUMERIC
         table.add_column(
-            formats.heading(column, currency),
+            csv_json.heading(column, currency),
             justify="right" if right else "left",
             no_wrap=column.kind is not Kind.TEXT,
             overflow="fold",
@@ -218,7 +218,7 @@ def report_table(
 
 
 def _cell(value: object, column: Column) -> str:
-    return "-" if value is None else _value(formats.shown(value, column.kind))
+    return "-" if value is None else _value(csv_json.shown(value, column.kind))
 
 
 def _value(value: object) -> str:
