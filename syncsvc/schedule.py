@@ -5,56 +5,39 @@ When runs are due: after every interval, or as a crontab says. Times are UTC.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
-from cronsim import CronSim, CronSimError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from syncsvc.settings.crontab import Crontab
 
-FIELDS = 5
 DELAY_LIMIT = 30.0  # seconds
 DELAY_SHARE = 0.1  # of the time between two runs
-LOOKED_AHEAD = 100  # runs, to see how far they lie apart
+LOOKED_AHEAD = 100  # runs, to find the longest time between two
 
 
 class CrontabTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no types
     """
-    A five-field crontab as cron itself reads it.
+    APScheduler's trigger for a crontab.
 
-    Sunday is 0 and 7, and where both a day of the month and a day of the week
-    are named either will do. APScheduler's own trigger counts weekdays from
-    Monday and wants both days to fit.
+    Its own one counts weekdays from Monday and wants both days to fit.
 
     Raises:
-        ValueError: It is no crontab, or one that never comes due.
+        ValueError: The text is not a valid crontab.
     """
 
-    def __init__(self, crontab: str) -> None:
-        if len(crontab.split()) != FIELDS:
-            raise ValueError("A crontab has five fields.")
-        self._crontab = crontab
-        try:
-            times = list(islice(self._times(datetime(2024, 1, 1, tzinfo=UTC)), LOOKED_AHEAD))
-        except CronSimError as exc:
-            raise ValueError(str(exc)) from None
-        if len(times) < LOOKED_AHEAD:
-            raise ValueError("It does not come due often enough.")
-        self._delay = _delay(min(later - sooner for sooner, later in pairwise(times)))
+    def __init__(self, text: str) -> None:
+        self._crontab = Crontab(text)
+        self._delay = _delay(self._crontab.shortest_gap)
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         """
-        The first time after the one before, a little later at random.
+        The first time after the previous one, a little later at random.
         """
-        due = next(self._times(previous_fire_time or now))
+        due = next(self._crontab.times(previous_fire_time or now))
         moment: datetime = self._apply_jitter(due, self._delay, now)
         return moment
-
-    def _times(self, after: datetime) -> Iterator[datetime]:
-        return CronSim(self._crontab, after.astimezone(UTC))
 
 
 def trigger_for(schedule: str, interval: timedelta | None) -> BaseTrigger:

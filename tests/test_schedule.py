@@ -56,7 +56,7 @@ def test_what_is_no_crontab_is_refused(wrong: str) -> None:
     """
     Five fields that come due at some time, or an error.
     """
-    with pytest.raises(ValueError, match=r"[Cc]rontab|Bad|come due"):
+    with pytest.raises(ValueError, match=r"[Cc]rontab"):
         CrontabTrigger(wrong)
 
 

@@ -19,6 +19,8 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from syncsvc.settings.crontab import Crontab
+
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
@@ -108,12 +110,7 @@ def schedule(value: str) -> str:
     if is_interval(text):
         interval(text)
         return text
-    from syncsvc.schedule import CrontabTrigger  # noqa: PLC0415 - most schedules are intervals
-
-    try:
-        CrontabTrigger(text)
-    except ValueError:
-        raise ValueError("is no valid crontab, or one that never comes due") from None
+    Crontab(text)
     return text
 
 
