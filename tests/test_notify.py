@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from syncsvc.notify import Notifier
+from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
     from pathlib import Path

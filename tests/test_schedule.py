@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncsvc.schedule import CrontabTrigger, longest_wait, trigger_for
+from syncsvc.worker.schedule import CrontabTrigger, longest_wait, trigger_for
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]

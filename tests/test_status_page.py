@@ -16,11 +16,11 @@ from sqlalchemy import make_url
 from processes import free_port
 from support import NEW_YEAR, number_row
 from syncsvc.database import engine as db
-from syncsvc.duty import Readiness
 from syncsvc.metrics import Metrics
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.status_page import Now, StatusPage, age
-from syncsvc.web import Pages, served
+from syncsvc.worker.scheduled_run import Readiness
+from syncsvc.worker.status_page import Now, StatusPage, age
+from syncsvc.worker.web import Pages, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

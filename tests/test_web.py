@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 from werkzeug.test import Client
 
 from processes import free_port
-from syncsvc.duty import Readiness
 from syncsvc.errors import ConfigurationError
 from syncsvc.metrics import Metrics
-from syncsvc.web import Pages, served
+from syncsvc.worker.scheduled_run import Readiness
+from syncsvc.worker.web import Pages, served
 
 if TYPE_CHECKING:
     from collections.abc import Callable

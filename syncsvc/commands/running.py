@@ -88,7 +88,7 @@ def run(
 
     Example: [bold]syncsvc run[/bold]
     """
-    from syncsvc import service
+    from syncsvc.worker import service
 
     def read_settings() -> Settings:
         return settings_of(context, account=account, database_url=database_url)

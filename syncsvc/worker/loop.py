@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from syncsvc import schedule
 from syncsvc.database import runs
-from syncsvc.duty import Outcome
 from syncsvc.vocabulary import Trigger
+from syncsvc.worker import schedule
+from syncsvc.worker.scheduled_run import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from syncsvc.duty import Duty
     from syncsvc.metrics import Metrics
-    from syncsvc.notify import Notifier
+    from syncsvc.worker.scheduled_run import Duty
+    from syncsvc.worker.systemd import Notifier
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,12 @@ import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from syncsvc import web
-from syncsvc.duty import Duty
 from syncsvc.metrics import Metrics
-from syncsvc.notify import Notifier
-from syncsvc.status_page import Now, StatusPage
-from syncsvc.worker import Worker
+from syncsvc.worker import web
+from syncsvc.worker.loop import Worker
+from syncsvc.worker.scheduled_run import Duty
+from syncsvc.worker.status_page import Now, StatusPage
+from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from syncsvc.duty import Readiness
+    from syncsvc.worker.scheduled_run import Readiness
 
 log = structlog.get_logger(__name__)
 

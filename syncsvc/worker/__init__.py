@@ -1,0 +1,3 @@
+"""
+`syncsvc run`: schedule, leader, one run after the other, health endpoints.
+"""
