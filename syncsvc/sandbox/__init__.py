@@ -6,9 +6,9 @@ It imports nothing else of the service, so that it can't share its mistakes.
 
 from __future__ import annotations
 
-from syncsvc.sandbox.behaviour import Behaviour
 from syncsvc.sandbox.faults import Endpoint, Fault
 from syncsvc.sandbox.inventory import Inventory
+from syncsvc.sandbox.options import Behaviour
 from syncsvc.sandbox.server import ACCEPT, Request, Sandbox
 
 __all__ = ["ACCEPT", "Behaviour", "Endpoint", "Fault", "Inventory", "Request", "Sandbox"]

@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from syncsvc.sandbox.numbering import BOTH_ADDRESSES, Maker, Row, addresses_of, example_row, stamp
+from syncsvc.sandbox.generator import BOTH_ADDRESSES, Maker, Row, addresses_of, example_row, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -31,9 +31,9 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response
 
-from syncsvc.sandbox.behaviour import Behaviour, Tokens, envelope
+from syncsvc.sandbox.connections import Lines, wire_for
 from syncsvc.sandbox.faults import JSON, Fault, Pending, faulty, problem
-from syncsvc.sandbox.serving import Lines, wire_for
+from syncsvc.sandbox.options import Behaviour, Tokens, envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
