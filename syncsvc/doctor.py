@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import text
 
-from syncsvc import compose
+from syncsvc import bootstrap
 from syncsvc.database import engine, migrate
 from syncsvc.errors import SyncError
 
@@ -65,19 +65,19 @@ def _settings(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    compose.require_directory(settings)
-    if compose.is_missing_file(settings):
+    bootstrap.require_directory(settings)
+    if bootstrap.is_missing_file(settings):
         return f"no file {settings.database.database} yet; the first `syncsvc sync` makes it"
-    with compose.engine_from(settings).connect() as connection:
+    with bootstrap.engine_from(settings).connect() as connection:
         connection.execute(text("SELECT 1"))
         version = ".".join(map(str, connection.dialect.server_version_info or ()))
         return f"{connection.dialect.name} {version} answers"
 
 
 def _schema(settings: Settings) -> str:
-    if compose.is_missing_file(settings):
+    if bootstrap.is_missing_file(settings):
         return "none yet"
-    with compose.engine_from(settings).connect() as connection:
+    with bootstrap.engine_from(settings).connect() as connection:
         if connection.dialect.name == "sqlite" and migrate.is_empty(connection):
             return "an empty file; the first `syncsvc sync` makes the tables"
         migrate.require_current(connection)
@@ -88,16 +88,16 @@ def _credentials(settings: Settings) -> str:
     settings.require_credentials()
     if settings.api_token is not None:
         return "a fixed token; the listing shows whether it is accepted"
-    exchange = compose.exchange_from(settings)
+    exchange = bootstrap.exchange_from(settings)
     try:
-        compose.tokens_from(settings, exchange).current()
+        bootstrap.tokens_from(settings, exchange).current()
     finally:
         exchange.close()
     return "the provider gave a token for the client's id and secret"
 
 
 def _listing(settings: Settings) -> str:
-    api = compose.api_from(settings, retries=0)
+    api = bootstrap.api_from(settings, retries=0)
     began_at = time.perf_counter()
     try:
         page = api.page(1)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
-from syncsvc import compose, reports
+from syncsvc import bootstrap, reports
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, queries
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
@@ -64,9 +64,9 @@ def sync(settings: Settings, wanted: Wanted) -> Summary:
         try:
             engine = stack.enter_context(_prepared(settings, dry_run=wanted.dry_run))
             on_page = stack.enter_context(_progress_bar()) if wanted.watched else _ignore
-            api = compose.api_from(settings, meter=metrics)
+            api = bootstrap.api_from(settings, meter=metrics)
             stack.callback(api.close)
-            job = compose.job_from(settings, engine, api)
+            job = bootstrap.job_from(settings, engine, api)
             guard = msgspec.structs.replace(job.guard, lifted=wanted.allow_mass_cancel)
             job = msgspec.structs.replace(job, guard=guard, on_page=on_page)
             summary = run_once(_dry(job, changes) if wanted.dry_run else job)
@@ -83,7 +83,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     Write what the run and the tables tell; a database that is away tells nothing.
     """
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
-    engine = compose.engine_from(settings)
+    engine = bootstrap.engine_from(settings)
     with suppress(SyncError), db.glance(engine) as connection:
         queries.show(connection, settings.account, metrics)
     metrics.write(path)
@@ -105,8 +105,8 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
     """
     The engine; an empty SQLite file is given its tables, for a dry run elsewhere.
     """
-    compose.require_directory(settings)
-    engine = compose.engine_from(settings)
+    bootstrap.require_directory(settings)
+    engine = bootstrap.engine_from(settings)
     if not _is_empty_file(engine):
         yield engine
     elif dry_run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from syncsvc import compose
+from syncsvc import bootstrap
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, monthly_view, reporting_role, retention
 
@@ -39,8 +39,8 @@ def bring_up(
         keep_months: Keep the answer of `inventory_by_month` from now on.
     """
     if check:
-        compose.require_file(settings)
-    engine = compose.engine_from(settings)
+        bootstrap.require_file(settings)
+    engine = bootstrap.engine_from(settings)
     with db.translated():
         if reporting is not None:
             reporting_role.require(engine, reporting)
@@ -82,8 +82,8 @@ def prune(
     Raises:
         RunInProgress: A run of the account is under way; nothing was removed.
     """
-    compose.require_file(settings)
-    engine = compose.engine_from(settings)
+    bootstrap.require_file(settings)
+    engine = bootstrap.engine_from(settings)
     chosen = retention.superseded(settings.account, history_before, runs_before)
     with db.translated(), engine.connect() as connection:
         migrate.require_current(connection)

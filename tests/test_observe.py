@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from syncsvc.observe import QUIET, set_up_logging
+from syncsvc.logs import QUIET, set_up_logging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select
 
 from support import api_for, number_row, published
-from syncsvc import compose
+from syncsvc import bootstrap
 from syncsvc.provider.transport import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
@@ -183,10 +183,10 @@ def test_no_object_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setenv("SYNCSVC_DATABASE_URL", f"postgresql://user:{PASSWORD}@127.0.0.1/db")
     settings = load_settings()
-    exchange = compose.exchange_from(settings)
-    tokens = compose.tokens_from(settings, exchange)
-    api = compose.api_from(settings)
-    engine = compose.engine_from(settings)
+    exchange = bootstrap.exchange_from(settings)
+    tokens = bootstrap.tokens_from(settings, exchange)
+    api = bootstrap.api_from(settings)
+    engine = bootstrap.engine_from(settings)
     objects: list[Any] = [settings, exchange, tokens, api, engine, engine.url, settings.redacted()]
 
     for each in objects:

@@ -38,7 +38,7 @@ def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object)
     Args:
         quiet: Say no more than warnings, unless a level was asked for.
     """
-    from syncsvc.observe import set_up_logging
+    from syncsvc.logs import set_up_logging
     from syncsvc.settings.settings import load_settings
 
     given = dict(context.obj)
@@ -78,11 +78,11 @@ def current_engine(settings: Settings) -> Engine:
     """
     The engine of a database that is known to be current.
     """
-    from syncsvc import compose
+    from syncsvc import bootstrap
     from syncsvc.database import migrate
 
-    compose.require_file(settings)
-    engine = compose.engine_from(settings)
+    bootstrap.require_file(settings)
+    engine = bootstrap.engine_from(settings)
     with engine.connect() as connection:
         migrate.require_current(connection)
     return engine

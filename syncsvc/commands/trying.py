@@ -55,7 +55,7 @@ def demo() -> None:
     Example: [bold]syncsvc demo[/bold]
     """
     from syncsvc import demo as shown
-    from syncsvc.observe import set_up_logging
+    from syncsvc.logs import set_up_logging
 
     set_up_logging("warning", "console")
     shown.show()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from syncsvc import compose
+from syncsvc import bootstrap
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, queries
 from syncsvc.database.leader_lock import Lead
@@ -87,14 +87,14 @@ class Duty:
         self._ready_told = False
         self._gauges_at = float("-inf")
         self._unrecorded: str | None = None  # why the last run could not even be recorded
-        self._api = compose.api_from(settings, meter=metrics)
+        self._api = bootstrap.api_from(settings, meter=metrics)
         self._open_database()
 
     def _open_database(self) -> None:
         """
         Take the settings' database; nothing is opened yet.
         """
-        self._engine = compose.engine_from(self.settings)
+        self._engine = bootstrap.engine_from(self.settings)
         self._lead = Lead(self._engine, self.settings.account)
 
     def attempt(self, trigger: Trigger) -> Outcome:
@@ -140,7 +140,7 @@ class Duty:
         moved = fresh.database_url != self.settings.database_url
         self.settings = fresh
         self._api.close()
-        self._api = compose.api_from(fresh, meter=self._metrics)
+        self._api = bootstrap.api_from(fresh, meter=self._metrics)
         if moved:
             self._lead.let_go()
             self._open_database()
@@ -177,7 +177,7 @@ class Duty:
         self._api.close()
 
     def _lead_or_stand_by(self, trigger: Trigger) -> Outcome:
-        compose.require_file(self.settings)
+        bootstrap.require_file(self.settings)
         with db.translated():
             with self._engine.connect() as connection:
                 migrate.require_current(connection)
@@ -201,7 +201,7 @@ class Duty:
         self._metrics.standing_by(standby=role == "standby")
 
     def _run(self, trigger: Trigger) -> Outcome:
-        job = compose.job_from(self.settings, self._engine, self._api)
+        job = bootstrap.job_from(self.settings, self._engine, self._api)
         summary = sync.run_once(msgspec.structs.replace(job, trigger=trigger))
         counts = msgspec.structs.asdict(summary)
         self._metrics.run_ended(summary.state, summary.duration_seconds, counts)

@@ -189,16 +189,16 @@ def sync(url: str, database: str) -> dict[str, Any]:
     """
     One run, as `syncsvc sync` does it.
     """
-    from syncsvc import compose  # noqa: PLC0415 - the limit's tasks have no use for it
-    from syncsvc.observe import set_up_logging  # noqa: PLC0415
+    from syncsvc import bootstrap  # noqa: PLC0415 - the limit's tasks have no use for it
+    from syncsvc.logs import set_up_logging  # noqa: PLC0415
     from syncsvc.settings.settings import load_settings  # noqa: PLC0415
     from syncsvc.sync.run import run_once  # noqa: PLC0415
 
     given = {"api_url": url, "api_token": "benchmark", "database_url": database}
     settings = load_settings(flags=given, environ={})
     set_up_logging("warning", "console")
-    engine = compose.engine_from(settings)
-    job = compose.job_from(settings, engine, compose.api_from(settings))
+    engine = bootstrap.engine_from(settings)
+    job = bootstrap.job_from(settings, engine, bootstrap.api_from(settings))
     return measured(lambda: msgspec.to_builtins(run_once(job)))
 
 
