@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from syncsvc.cli import main
+from syncsvc.cli.app import main
 
 if __name__ == "__main__":
     main()

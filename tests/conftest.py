@@ -24,7 +24,7 @@ from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
 from known import live_through
 from support import Clock, Result, Watch, api_for, needs, profile
-from syncsvc.cli import main
+from syncsvc.cli.app import main
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
 from syncsvc.reconcile.fingerprint_store import internal

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
 
 PATIENCE = 60.0  # seconds
-MAIN = "from syncsvc.cli import main; main()"
+MAIN = "from syncsvc.cli.app import main; main()"
 LOOK = 0.02  # seconds between looks
 
 

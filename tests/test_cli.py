@@ -14,7 +14,7 @@ from sqlalchemy import make_url, select
 
 from support import Result
 from syncsvc import __version__
-from syncsvc.cli import app
+from syncsvc.cli.app import app
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, runs
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox

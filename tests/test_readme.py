@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from printed import answers, questions
-from syncsvc.cli import app
+from syncsvc.cli.app import app
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.settings.settings import Settings
 from syncsvc.sync.run import run_once

@@ -1,3 +1,3 @@
 """
-The commands of the CLI, one function each.
+What each command does, without the command line.
 """

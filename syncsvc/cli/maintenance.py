@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncsvc.commands.common import FAILED, AccountFlag, DatabaseFlag, JsonFlag, settings_of
+from syncsvc.cli.common import FAILED, AccountFlag, DatabaseFlag, JsonFlag, settings_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from syncsvc.commands.common import (
+from syncsvc.cli.common import (
     AccountFlag,
     DatabaseFlag,
     JsonFlag,

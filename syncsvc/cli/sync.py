@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncsvc.commands.common import (
+from syncsvc.cli.common import (
     FAILED,
     INTERRUPTED,
     WITHHELD,

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.commands import asking, keeping, running, trying
-from syncsvc.commands.common import FAILED, INTERRUPTED, LOCKED, MISUSED
+from syncsvc.cli import maintenance, query, sandbox, sync
+from syncsvc.cli.common import FAILED, INTERRUPTED, LOCKED, MISUSED
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -93,19 +93,19 @@ def common(
     context.obj = {"config": config, "log_level": log_level, "log_format": log_format}
 
 
-app.command()(running.sync)
-app.command()(running.run)
-app.command()(keeping.migrate)
-app.command()(keeping.prune)
-app.command()(keeping.check)
-app.command()(asking.runs)
-app.command()(asking.history)
+app.command()(sync.sync)
+app.command()(sync.run)
+app.command()(maintenance.migrate)
+app.command()(maintenance.prune)
+app.command()(maintenance.check)
+app.command()(query.runs)
+app.command()(query.history)
 app.command(
     context_settings={
         "allow_extra_args": True,  # a report's own parameters
         "ignore_unknown_options": True,
         "help_option_names": [],  # with a name, --help is that report's
     }
-)(asking.report)
-app.command()(trying.sandbox)
-app.command()(trying.demo)
+)(query.report)
+app.command()(sandbox.sandbox)
+app.command()(sandbox.demo)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from syncsvc.commands.common import interrupts
+from syncsvc.cli.common import interrupts
 
 
 def sandbox(

@@ -1,0 +1,5 @@
+"""
+The command line: one function per command, flags and exit codes.
+
+What a command needs is imported when it runs, so that `--help` and `--version` answer at once.
+"""
