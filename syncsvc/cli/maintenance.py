@@ -44,7 +44,7 @@ def migrate(
 
     Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]
     """
-    from syncsvc import upkeep
+    from syncsvc.commands import maintenance
     from syncsvc.database import migrate as schema
 
     if reporting_role is not None and (check or sql):
@@ -57,7 +57,7 @@ def migrate(
     if sql:
         typer.echo(schema.ddl(settings.database))
         return
-    current = upkeep.bring_up(
+    current = maintenance.bring_up(
         settings,
         check=check,
         reporting=reporting_role,
@@ -91,12 +91,12 @@ def prune(
 
     Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]
     """
-    from syncsvc import upkeep
+    from syncsvc.commands import maintenance
 
     if keep_history is None and keep_runs is None:
         raise typer.BadParameter("Say what to keep: --keep-history 7y, --keep-runs 90d, or both.")
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    upkeep.prune(
+    maintenance.prune(
         settings,
         history_before=_back_from_now("--keep-history", keep_history),
         runs_before=_back_from_now("--keep-runs", keep_runs),
@@ -115,7 +115,7 @@ def check(
 
     Example: [bold]syncsvc check[/bold]
     """
-    from syncsvc import doctor
+    from syncsvc.commands import check as doctor
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     healthy = True

@@ -106,20 +106,20 @@ def report(
 
     Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]
     """
-    from syncsvc import reporting
+    from syncsvc.commands import query
     from syncsvc.database import engine
     from syncsvc.output.csv_json import Format
 
     words = [*filter(None, [name]), *context.args]
     if help_wanted:
-        typer.echo(reporting.describe(words) if words else context.get_help())
+        typer.echo(query.describe(words) if words else context.get_help())
         return
     if not words and html is None:
-        reporting.list_reports(Format(output_format), output)
+        query.list_reports(Format(output_format), output)
         return
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with engine.translated(), current_engine(settings).connect() as connection:
         if html is not None:
-            reporting.write_page(connection, settings, html, words)
+            query.write_page(connection, settings, html, words)
         else:
-            reporting.answer(connection, settings, words, Format(output_format), output)
+            query.answer(connection, settings, words, Format(output_format), output)

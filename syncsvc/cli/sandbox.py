@@ -34,10 +34,10 @@ def sandbox(
 
     Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]
     """
-    from syncsvc import demo
+    from syncsvc.commands import sandbox as shown
 
     with interrupts():
-        demo.serve(
+        shown.serve(
             port=port,
             size=None if example else numbers,
             seed=seed,
@@ -54,7 +54,7 @@ def demo() -> None:
 
     Example: [bold]syncsvc demo[/bold]
     """
-    from syncsvc import demo as shown
+    from syncsvc.commands import sandbox as shown
     from syncsvc.logs import set_up_logging
 
     set_up_logging("warning", "console")

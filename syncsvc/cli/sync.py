@@ -54,7 +54,7 @@ def sync(
 
     Example: [bold]syncsvc sync --dry-run[/bold]
     """
-    from syncsvc import oneshot
+    from syncsvc.commands import sync as oneshot
 
     watched = sys.stderr.isatty() and not as_json
     settings = settings_of(context, quiet=watched, account=account, database_url=database_url)
