@@ -31,19 +31,17 @@ test: install ## Run every test, on SQLite and on a real PostgreSQL
 
 coverage: install ## Run what covers the code, slower, and fail below 95 % of lines and branches
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term -k "not postgresql" \
-		--ignore tests/test_faults.py --ignore tests/test_crashes.py --ignore tests/test_model.py \
-		--ignore tests/test_properties.py --ignore tests/test_scale.py --ignore tests/test_security.py \
-		--ignore tests/test_operations.py --ignore-glob "tests/test_deploy_*.py"
+		--ignore tests/promises --ignore tests/deploy --ignore tests/docs/test_operations.py
 
 answers: install ## Renew the answers printed in docs/queries.md and docs/reports.md
-	RENEW_DOCS=1 $(BIN)/python -m pytest -n 0 tests/test_queries.py tests/test_report_docs.py -k sqlite
+	RENEW_DOCS=1 $(BIN)/python -m pytest -n 0 tests/docs/test_queries.py tests/docs/test_reports.py -k sqlite
 
 pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
-	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/test_status_page.py tests/test_report_page.py \
+	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/worker/test_status_page.py tests/output/test_inventory_page.py \
 		-k "light-desktop or dark-phone or picture"
 
 docs: install ## Renew docs/data.md from the comments of tables, views and words
-	$(BIN)/python tests/data_dictionary.py
+	$(BIN)/python tests/support/data_dictionary.py
 
 bench-views: install ## Time views and reports over 1,000,000 numbers on PostgreSQL, ten minutes; NUMBERS=n
 	$(BIN)/python tests/benchmarks/views_timing.py
@@ -51,7 +49,7 @@ bench-views: install ## Time views and reports over 1,000,000 numbers on Postgre
 soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
 	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
-		--hypothesis-seed $(SEED) tests/test_model.py tests/test_properties.py
+		--hypothesis-seed $(SEED) tests/promises/test_model.py tests/promises/test_properties.py
 
 bench: install ## Measure speed and memory beside the limit; takes long: BENCH="--sizes 10000 --rounds 1"
 	$(BIN)/python tests/benchmarks/bench_sync.py $(BENCH)

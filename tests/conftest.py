@@ -22,8 +22,8 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
-from known import live_through
-from support import Clock, Result, Watch, api_for, needs, profile
+from support.build import Clock, Result, Watch, api_for, needs, profile
+from support.known_inventory import live_through
 from syncsvc.cli.app import main
 from syncsvc.database import engine as db
 from syncsvc.database import migrate

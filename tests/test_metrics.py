@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support import NEW_YEAR, api_for, number_row
+from support.build import NEW_YEAR, api_for, number_row
 from syncsvc.errors import ConfigurationError
 from syncsvc.metrics import Metrics
 from syncsvc.sandbox import Fault, Inventory, Sandbox
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from support import Result
+    from support.build import Result
 
 CONTRACT = {
     "syncsvc_last_success_timestamp_seconds": {"account"},

@@ -6,7 +6,7 @@ Each mutant is met by the tests in a process of its own, on SQLite alone, and
 is dead with the first that fails. What lives is printed as a diff.
 
     .venv/bin/pip install mutmut==3.8.1
-    .venv/bin/python tests/measurements/mutants.py merge tests/test_history.py
+    .venv/bin/python tests/measurements/mutants.py merge tests/reconcile/test_history.py
 """
 
 from __future__ import annotations

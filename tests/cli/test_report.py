@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import stat
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.build import profile
+from syncsvc.output import csv_json
+from syncsvc.reports import PARAMETERS, REPORTS, Column, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sqlalchemy import Engine
+
+    from support.build import Result
+
+HOSTILE = ["=1+1", "@SUM(A1)", "-2", "\t=1", "\r=1", "+1+cmd|' /C calc'!A0", "＝1", "\0=1"]  # noqa: RUF001 - a wide one
+WORDS = Column("words", Kind.TEXT, "What was sent.")
+
+
+@pytest.fixture
+def report(
+    cli: Callable[..., Result],
+    known_inventory: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., Result]:
+    """
+    Call `syncsvc report` on the known inventory.
+    """
+    capsys.readouterr()  # what the runs said
+    url = known_inventory.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("SYNCSVC_DATABASE_URL", url)
+    monkeypatch.delenv("COLUMNS")
+    return lambda *words: cli("report", *words)
+
+
+def test_the_list_names_every_report(cli: Callable[..., Result]) -> None:
+    """
+    Without a name every report is listed with its meaning, and no database is needed.
+    """
+    listed = cli("report", "--format", "json")
+    for_people = cli("report").out
+
+    assert listed.code == 0
+    rows = json.loads(listed.out)
+    assert list(REPORTS) == [row["name"] for row in rows]
+    assert all(name in for_people for name in REPORTS)
+    assert "--at DATE, --country CODE" in {row["takes"] for row in rows}
+
+
+def test_a_report_is_printed_as_a_table(report: Callable[..., Result]) -> None:
+    """
+    A table shows amounts to the cent, aligned and with no line folded where stdout is no terminal.
+    """
+    answer = report("spend-by-country")
+
+    assert answer.code == 0
+    lines = [line.split() for line in answer.out.splitlines() if line.strip()]
+    assert ["GB", "United", "Kingdom", "3", "0", "2.95"] in lines
+
+
+def test_csv_can_be_read_back(report: Callable[..., Result]) -> None:
+    """
+    CSV has a heading, lines that end in CRLF, exact amounts, ISO times and nothing for NULL.
+    """
+    answer = report("days-to-provision", "--days", "365", "--format", "csv")
+
+    assert answer.out.count("\r\n") == answer.out.count("\n") == 3
+    waiting, provisioned = csv.DictReader(io.StringIO(answer.out, newline=""))
+    assert waiting["number_e164"] == "+33199000009"
+    assert (waiting["provisioned_at"], waiting["days"]) == ("", "58.0")
+    assert provisioned["listed_at"] == "2026-02-01T06:00:00Z"
+    assert provisioned["provisioned_at"] == "2026-02-11T14:00:00Z"
+
+
+def test_json_is_exact(report: Callable[..., Result]) -> None:
+    """
+    JSON is an array of objects with amounts as strings, ISO times and null.
+    """
+    changed = json.loads(report("charges-changed", "--format", "json").out)
+    nothing = json.loads(report("charges-changed", "--days=1", "--format=json").out)
+
+    assert [] == nothing
+    assert [
+        {
+            "number_e164": "+493023125005",
+            "uuid": "00000000-0000-4000-8000-000000000005",
+            "country_alpha2": "DE",
+            "valid_from": "2026-03-09T06:00:00Z",
+            "event": "changed",
+            "monthly_charge_before": "1.2500",
+            "monthly_charge_after": "1.5000",
+            "monthly_difference": "0.2500",
+            "setup_charge_before": None,
+            "setup_charge_after": None,
+        }
+    ] == changed
+
+
+def test_parameters_may_stand_anywhere(report: Callable[..., Result]) -> None:
+    """
+    The name may follow a report's parameters and the command's own.
+    """
+    after = report("latest-changes", "--limit", "2", "--format", "csv")
+    before = report("--limit", "2", "--format", "csv", "latest-changes")
+
+    assert after == before
+    assert len(after.out.splitlines()) == 3
+
+
+def test_an_account_is_asked_for(report: Callable[..., Result]) -> None:
+    """
+    A report looks at one account, but for those over all; one that is not known is told on stderr.
+    """
+    branch = report("spend-by-country", "--account", "branch", "--format", "json")
+    nobody = report("spend-by-country", "--account", "nobody", "--format", "json")
+    over_all = report("same-number-twice", "--account", "nobody", "--format", "json")
+
+    assert [1] == [row["numbers"] for row in json.loads(branch.out)]
+    assert "[]\n" == nobody.out
+    assert "Nothing is known of account 'nobody'. There are: branch, default." in nobody.err
+    assert {"default", "branch"} == {row["account"] for row in json.loads(over_all.out)}
+    assert "" == over_all.err
+
+
+def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None:
+    """
+    An answer that is empty because nothing was known yet says so.
+    """
+    answer = report("spend-by-country", "--at", "2025-12-31", "--format", "csv")
+
+    assert answer.out.splitlines() == [
+        "country_alpha2,country_name,numbers,without_charge,monthly_charge"
+    ]
+    assert "Nothing was known before 2026-02-01 06:00:00 UTC." in answer.err
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["spned"], "There is none named 'spned'. Did you mean spend-by-country?"),
+        (["trust", "--days", "3"], "trust: It takes no --days. It takes --hours N (24)."),
+        (["month-end", "--months", "none"], "--months is a whole number from 1 to 1,200"),
+        (["--limit", "3"], "--limit belongs to one: name it."),
+        (["trust", "--html", "x.html"], "--html writes the page of all, so it takes no 'trust'."),
+    ],
+)
+def test_what_can_not_be_answered_ends_with_2(
+    report: Callable[..., Result], words: list[str], complaint: str
+) -> None:
+    """
+    An unknown name or a wrong parameter is a misuse, and says what would do.
+    """
+    answer = report(*words)
+
+    assert answer.code == 2
+    assert complaint in answer.err
+    assert "" == answer.out
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_help_tells_what_a_report_takes(cli: Callable[..., Result], name: str) -> None:
+    """
+    With a name, --help tells meaning, parameters, columns and an example; without one, the command.
+    """
+    told = cli("report", name, "--help").out
+
+    assert REPORTS[name].meaning in told
+    for parameter in REPORTS[name].takes:
+        assert PARAMETERS[parameter].flag in told
+    assert all(column.meaning in told for column in REPORTS[name].columns)
+    assert f"Example: syncsvc report {name}" in told
+    assert "Example: syncsvc report spend-by-country" in cli("report", "-h").out
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    report: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file is replaced in the end, keeps its permissions, and is left alone by what fails.
+    """
+    path = tmp_path / "spend.csv"
+    path.write_text("as it was")
+    path.chmod(0o640)
+    with monkeypatch.context() as broken:
+        broken.setattr(csv_json, "csv_lines", _break_off)
+        with pytest.raises(ZeroDivisionError):
+            report("spend-by-country", "--format", "csv", "--output", str(path))
+    before = path.read_text()
+
+    answer = report("spend-by-country", "--format", "csv", "--output", str(path))
+
+    assert before == "as it was"
+    assert (answer.code, answer.out) == (0, "")
+    assert path.read_bytes().startswith(b"country_alpha2,country_name,numbers")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [path] == list(tmp_path.glob("*spend*"))
+
+
+def _break_off(*_: object) -> Any:
+    yield "country"
+    raise ZeroDivisionError
+
+
+def test_a_new_file_is_as_readable_as_any(report: Callable[..., Result], tmp_path: Path) -> None:
+    """
+    A new file has the permissions that the umask leaves, and a table in it is not folded.
+    """
+    mask = os.umask(0o027)
+    try:
+        report("latest-changes", "--output", str(tmp_path / "changes.txt"))
+    finally:
+        os.umask(mask)
+
+    assert stat.S_IMODE((tmp_path / "changes.txt").stat().st_mode) == 0o640
+    lines = (tmp_path / "changes.txt").read_text().splitlines()
+    assert any("+12125550108" in line and "cancelled → live" in line for line in lines)
+
+
+def test_a_place_that_can_not_be_written_is_named(
+    report: Callable[..., Result], tmp_path: Path
+) -> None:
+    """
+    A directory that is not there is a misuse that names the file.
+    """
+    answer = report("trust", "--format", "csv", "--output", str(tmp_path / "gone" / "trust.csv"))
+
+    assert answer.code == 2
+    assert "gone/trust.csv can't be written: No such file or directory." in answer.err
+
+
+def test_a_device_is_written_to(report: Callable[..., Result]) -> None:
+    """
+    What is no file is written to, and not replaced.
+    """
+    assert report("trust", "--format", "csv", "--output", "/dev/null").code == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116 - as the shell sees it
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_spreadsheet_runs_nothing_that_was_sent(text: str) -> None:
+    """
+    A cell that a spreadsheet would take for a formula is given a leading apostrophe.
+    """
+    _, line = csv_json.csv_lines([WORDS], [{"words": text}])
+
+    assert [[f"'{text}"]] == list(csv.reader(io.StringIO(line, newline="")))
+
+
+@pytest.mark.parametrize("text", ["+441245123456", "plain", "a=b", "", "'quoted"])
+def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
+    """
+    An E.164 number and other harmless texts are written as they are.
+    """
+    _, line = csv_json.csv_lines([WORDS], [{"words": text}])
+
+    assert [[text]] == list(csv.reader(io.StringIO(line, newline=""))) or text == ""
+
+
+@profile
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), min_size=1))
+def test_any_text_survives_csv_and_json(texts: list[str]) -> None:
+    """
+    Whatever was sent is read back, but for the apostrophe before a formula in CSV.
+    """
+    columns = [Column(f"c{place}", Kind.TEXT, "") for place in range(len(texts))]
+    row = {column.name: text for column, text in zip(columns, texts, strict=True)}
+
+    _, line = csv_json.csv_lines(columns, [row])
+    (read,) = csv.reader(io.StringIO(line, newline=""))
+
+    assert texts == [
+        cell.removeprefix("'") if cell != text else cell
+        for cell, text in zip(read, texts, strict=True)
+    ]
+    assert [row] == json.loads("".join(csv_json.json_lines(columns, [row])))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        (Decimal("1234.5000"), Kind.AMOUNT, "1,234.50"),
+        (Decimal("0.0125"), Kind.AMOUNT, "0.0125"),
+        (Decimal("-0.3000"), Kind.AMOUNT, "-0.30"),
+        (1234567, Kind.NUMBER, "1,234,567"),
+        (date(2026, 3, 1), Kind.MONTH, "2026-03"),
+        (datetime(2026, 3, 1, 7, 8, 9, 10, tzinfo=UTC), Kind.MOMENT, "2026-03-01 07:08:09"),
+        (Decimal("3.8"), Kind.DAYS, "3.8"),
+        (None, Kind.AMOUNT, ""),
+    ],
+)
+def test_people_read_values_at_a_glance(value: object, kind: Kind, expected: str) -> None:
+    """
+    Amounts have cents, or more where there is more; counts have separators; months are months.
+    """
+    assert expected == csv_json.shown(value, kind)

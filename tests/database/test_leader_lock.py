@@ -1,0 +1,136 @@
+"""
+Which of several workers leads.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from support.build import Watch, number_row
+from syncsvc.database import engine as db
+from syncsvc.database.leader_lock import Lead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+HOLD = """
+import sys, time
+from sqlalchemy import make_url
+from syncsvc import db
+from syncsvc.lead import Lead
+lead = Lead(db.open_engine(make_url(sys.argv[1])), "default")
+print(lead.hold(), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def leads(engine: Engine) -> Iterator[tuple[Lead, Lead]]:
+    """
+    The claims of two workers to one account.
+    """
+    first, second = Lead(engine, "default"), Lead(engine, "default")
+    yield first, second
+    first.let_go()
+    second.let_go()
+
+
+def test_one_leads_and_the_other_does_not(leads: tuple[Lead, Lead]) -> None:
+    """
+    The first to ask leads, as often as it asks; the second does not.
+    """
+    first, second = leads
+
+    assert [True, False, True, False] == [lead.hold() for lead in (first, second, first, second)]
+
+
+def test_who_lets_go_is_followed(leads: tuple[Lead, Lead]) -> None:
+    """
+    The lead is free again once its holder has let go, and letting go twice is harmless.
+    """
+    first, second = leads
+    first.hold()
+    first.let_go()
+    first.let_go()
+
+    assert (True, False) == (second.hold(), first.hold())
+
+
+def test_accounts_have_leads_of_their_own(engine: Engine, leads: tuple[Lead, Lead]) -> None:
+    """
+    Who leads one account leaves the others free.
+    """
+    other = Lead(engine, "other")
+
+    assert (True, True) == (leads[0].hold(), other.hold())
+    other.let_go()
+
+
+def test_a_run_needs_no_lead(watch: Watch, leads: tuple[Lead, Lead]) -> None:
+    """
+    `syncsvc sync` works beside a worker that leads.
+    """
+    leads[0].hold()
+
+    assert "succeeded" == watch.see(number_row()).state
+
+
+@pytest.mark.parametrize("account", ["default.worker", "worker:default", "default"])
+def test_a_run_of_no_account_takes_the_lead(
+    engine: Engine, leads: tuple[Lead, Lead], account: str
+) -> None:
+    """
+    The lock of a run is never that of a lead, whatever the accounts are called.
+    """
+    with engine.connect() as connection, db.only_run(connection, account):
+        assert leads[0].hold()
+
+
+def test_the_lead_is_free_after_its_holder_was_killed(engine: Engine) -> None:
+    """
+    A process that dies leaves the lead behind.
+    """
+    url = engine.url.render_as_string(hide_password=False)
+    lead = Lead(engine, "default")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert "True\n" == holder.stdout.readline()
+        assert not lead.hold()
+        holder.kill()
+        holder.wait()
+
+    while not lead.hold():  # PostgreSQL notices in its own time
+        pass
+    lead.let_go()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_lost_session_is_a_lost_lead(engine: Engine, leads: tuple[Lead, Lead]) -> None:
+    """
+    A leader whose session has ended notices when it is asked, and may lead again.
+    """
+    first, second = leads
+    first.hold()
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    while not second.hold():
+        pass
+
+    with capture_logs() as logs:
+        assert not first.hold()
+    assert ["worker.session_lost"] == [line["event"] for line in logs]

@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import msgspec
+import pytest
+import yaml
+
+from support.build import needs
+from syncsvc import __version__
+from syncsvc.settings.settings import load_settings
+from syncsvc.settings.sources import SECRETS_DIRECTORY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Object = dict[str, Any]
+
+TREE = Path(__file__).parents[2]
+MANIFESTS = TREE / "deploy" / "kubernetes"
+RULES = TREE / "deploy" / "prometheus" / "syncsvc.rules.yaml"
+OPERATIONS = (TREE / "docs" / "operations.md").read_text()
+VERSIONS = ("1.27", kubernetes_validate.latest_version())  # the oldest meant, the newest known
+BUILDS = ("base", "overlays/cronjob", "overlays/monitoring")
+OPERATOR_KINDS = ("PodMonitor", "PrometheusRule")
+FIRST_WITH_RESOURCES = 21  # before it, kubectl had kustomize 2.0.3, where a directory is a base
+VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}  # those of the restricted profile
+each_build = pytest.mark.parametrize("build", BUILDS)
+
+
+class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    Where a PodMonitor looks in a pod.
+    """
+
+    port: str
+    path: str
+    interval: str
+
+
+class Selector(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """
+    Which pods it selects.
+    """
+
+    match_labels: dict[str, str]
+
+
+class PodMonitor(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """
+    What a PodMonitor may say here.
+    """
+
+    job_label: str
+    selector: Selector
+    pod_metrics_endpoints: list[Endpoint]
+
+
+class Rule(msgspec.Struct, forbid_unknown_fields=True, rename={"for_": "for"}):
+    """
+    An alert, or an expression that is recorded.
+    """
+
+    expr: str
+    alert: str = ""
+    record: str = ""
+    for_: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class Group(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    Rules that are evaluated together.
+    """
+
+    name: str
+    rules: list[Rule]
+
+
+class PrometheusRule(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    What a PrometheusRule may say here.
+    """
+
+    groups: list[Group]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Object]]:
+    """
+    What `kubectl kustomize` makes of a directory of the manifests.
+    """
+    home = tmp_path_factory.mktemp("manifests")
+    shutil.copytree(MANIFESTS, home, dirs_exist_ok=True)
+    _in_its_own_words(needs("kubectl"), home)
+
+    @cache
+    def render(build: str) -> str:
+        return _rendered(home / build)
+
+    return lambda build: list(yaml.safe_load_all(render(build)))
+
+
+@each_build
+def test_manifests_are_valid(rendered: Callable[[str], list[Object]], build: str) -> None:
+    """
+    Every object fits the schema of its kind, without a field that Kubernetes does not know.
+    """
+    for thing in rendered(build):
+        if thing["kind"] not in OPERATOR_KINDS:
+            for version in VERSIONS:
+                kubernetes_validate.validate(thing, version, strict=True)
+
+
+@each_build
+def test_pods_meet_the_restricted_profile(
+    rendered: Callable[[str], list[Object]], build: str
+) -> None:
+    """
+    No pod does what the restricted Pod Security profile forbids, and its root is read-only.
+    """
+    pods = _pods(rendered(build))
+
+    assert [[]] == [_offences(pod) for pod in pods]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "offence"),
+    [
+        (lambda pod: pod.update(hostNetwork=True), "hostNetwork"),
+        (lambda pod: pod["securityContext"].pop("seccompProfile"), "seccompProfile"),
+        (lambda pod: pod["securityContext"].update(runAsUser=0), "runAsUser"),
+        (lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}), "hostPath"),
+        (lambda pod: pod["containers"][0]["securityContext"].clear(), "capabilities"),
+        (lambda pod: pod["containers"][0]["ports"][0].update(hostPort=1), "hostPort"),
+        (
+            lambda pod: pod["initContainers"][0]["securityContext"].update(runAsNonRoot=False),
+            "runAsNonRoot",
+        ),
+    ],
+    ids=["network", "seccomp", "root", "volume", "capabilities", "port", "init"],
+)
+def test_offences_are_found(
+    rendered: Callable[[str], list[Object]], spoil: Callable[[Object], object], offence: str
+) -> None:
+    """
+    The check of the restricted profile sees a pod that breaks it.
+    """
+    (pod,) = _pods(rendered("base"))
+    spoil(pod)
+
+    assert any(offence in found for found in _offences(pod))
+
+
+@each_build
+def test_pods_start_with_settings_that_are_known(
+    rendered: Callable[[str], list[Object]], build: str
+) -> None:
+    """
+    What the ConfigMap sets are settings, links of Services add none, and secrets come as files.
+    """
+    objects = rendered(build)
+    (configured,) = _of(objects, "ConfigMap")
+    (pod,) = _pods(objects)
+
+    settings = load_settings(environ={**configured["data"], "SYNCSVC_API_TOKEN": "t"})
+
+    assert ("0.0.0.0", "json") == (settings.http_host, settings.log_format)  # noqa: S104
+    assert pod["enableServiceLinks"] is False
+    for container in _containers(pod):
+        assert container["envFrom"] == [{"configMapRef": {"name": configured["metadata"]["name"]}}]
+        (mount,) = (each for each in container["volumeMounts"] if each["name"] == "secrets")
+        assert str(SECRETS_DIRECTORY) == mount["mountPath"]
+
+
+@each_build
+def test_nothing_is_given_a_token(rendered: Callable[[str], list[Object]], build: str) -> None:
+    """
+    Neither the ServiceAccount nor a pod mounts a token of the Kubernetes API.
+    """
+    objects = rendered(build)
+
+    assert [False] == [each["automountServiceAccountToken"] for each in _pods(objects)]
+    assert [False] == [
+        each["automountServiceAccountToken"] for each in _of(objects, "ServiceAccount")
+    ]
+
+
+@each_build
+def test_images_are_those_of_this_version(
+    rendered: Callable[[str], list[Object]], build: str
+) -> None:
+    """
+    The migration and the service run the same image, tagged with the version of the tree.
+    """
+    (pod,) = _pods(rendered(build))
+
+    assert {f"syncsvc:{__version__}"} == {each["image"] for each in _containers(pod)}
+    assert [["migrate"], ["sync" if "cronjob" in build else "run"]] == [
+        each["args"] for each in _containers(pod)
+    ]
+
+
+def test_probes_ask_where_the_worker_answers(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    Every probe asks an endpoint of the worker, on the port that its settings open.
+    """
+    objects = rendered("base")
+    (configured,) = _of(objects, "ConfigMap")
+    (pod,) = _pods(objects)
+    (container,) = pod["containers"]
+
+    asked = {
+        name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")
+    }
+
+    assert {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"} == {
+        name: each["path"] for name, each in asked.items()
+    }
+    assert {"http"} == {each["port"] for each in asked.values()}
+    assert [int(configured["data"]["SYNCSVC_HTTP_PORT"])] == [
+        port["containerPort"] for port in container["ports"] if port["name"] == "http"
+    ]
+
+
+def test_the_worker_has_a_stand_in(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    An eviction takes one of two replicas, a new version none before its own is ready.
+    """
+    objects = rendered("base")
+    (deployment,) = _of(objects, "Deployment")
+    (budget,) = _of(objects, "PodDisruptionBudget")
+
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert deployment["spec"]["selector"] == budget["spec"]["selector"]
+
+
+def test_the_cronjob_never_overlaps(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    The other way has no worker, one Job at a time, and a limit to starting late.
+    """
+    objects = rendered("overlays/cronjob")
+    (job,) = _of(objects, "CronJob")
+
+    assert _of(objects, "Deployment") == []
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    assert job["spec"]["startingDeadlineSeconds"] > 0
+    assert job["spec"]["jobTemplate"]["spec"]["backoffLimit"] == 0
+
+
+def test_both_ways_run_in_like_pods(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    The CronJob's pod is set up as the worker's, from its volumes to its migration.
+    """
+    (worker,) = _pods(rendered("base"))
+    (single,) = _pods(rendered("overlays/cronjob"))
+    alike = ("securityContext", "initContainers", "volumes", "serviceAccountName")
+
+    assert {name: worker[name] for name in alike} == {name: single[name] for name in alike}
+
+
+@each_build
+def test_traffic_is_closed_by_default(rendered: Callable[[str], list[Object]], build: str) -> None:
+    """
+    Every pod is under a policy that lets nobody in and names the ports that it may reach.
+    """
+    objects = rendered(build)
+    (policy,) = (
+        each for each in _of(objects, "NetworkPolicy") if each["metadata"]["name"] == "syncsvc"
+    )
+    ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
+
+    assert ["Ingress", "Egress"] == policy["spec"]["policyTypes"]
+    assert policy["spec"].get("ingress", []) == []
+    assert {53, 443, 5432} == ports
+    for labels in _pod_labels(objects):
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_prometheus_finds_the_workers(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    The PodMonitor has the form of its kind and selects the worker's pods, whose job is `syncsvc`.
+    """
+    objects = rendered("overlays/monitoring")
+    (found,) = _of(objects, "PodMonitor")
+    (labels,) = _pod_labels(objects)
+
+    monitor = msgspec.convert(found["spec"], PodMonitor)
+
+    assert found["apiVersion"] == "monitoring.coreos.com/v1"
+    assert monitor.selector.match_labels.items() <= labels.items()
+    assert labels[monitor.job_label] == "syncsvc"
+    assert [Endpoint("http", "/metrics", "30s")] == monitor.pod_metrics_endpoints
+
+
+def test_the_alerts_are_those_of_prometheus(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    The PrometheusRule has the form of its kind and says word for word what the rules' file says.
+    """
+    (found,) = _of(rendered("overlays/monitoring"), "PrometheusRule")
+    stands = yaml.safe_load(RULES.read_text())
+
+    assert msgspec.convert(found["spec"], PrometheusRule) == msgspec.convert(stands, PrometheusRule)
+
+
+def test_the_overlay_of_the_documentation_renders(tmp_path: Path) -> None:
+    """
+    What docs/operations.md tells an operator to write names his image and changes his settings.
+    """
+    shutil.copytree(MANIFESTS, tmp_path / "deploy" / "kubernetes")
+    (written,) = re.findall(r"```yaml\n(# site/kustomization.yaml.+?)```", OPERATIONS, re.DOTALL)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "kustomization.yaml").write_text(written)
+
+    _in_its_own_words(needs("kubectl"), tmp_path)
+
+    objects = list(yaml.safe_load_all(_rendered(tmp_path / "site")))
+
+    (pod,) = _pods(objects)
+    (configured,) = _of(objects, "ConfigMap")
+    assert {f"registry.example.com/syncsvc:{__version__}"} == {
+        each["image"] for each in _containers(pod)
+    }
+    assert configured["data"]["SYNCSVC_SCHEDULE"] == "1h"
+    assert configured["data"]["SYNCSVC_LOG_FORMAT"] == "json"
+
+
+def _rendered(path: Path) -> str:
+    told = subprocess.run(
+        [needs("kubectl"), "kustomize", str(path)], check=False, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+def _in_its_own_words(kubectl: str, home: Path) -> None:
+    """
+    Say the same to a kubectl as old as Debian 12's, which calls directories bases.
+
+    It does not know batch/v1's CronJob either, so that names must not get a hash.
+    """
+    version = subprocess.run(
+        [kubectl, "version", "--client", "--output=json"], check=True, capture_output=True
+    )
+    minor = json.loads(version.stdout)["clientVersion"]["minor"]
+    if int(re.sub(r"\D", "", minor)) >= FIRST_WITH_RESOURCES:
+        return
+    for path in home.rglob("kustomization.yaml"):
+        document = yaml.safe_load(path.read_text())
+        resources = document.get("resources", [])
+        document["bases"] = [each for each in resources if not each.endswith(".yaml")]
+        document["resources"] = [each for each in resources if each.endswith(".yaml")]
+        document["generatorOptions"] = {"disableNameSuffixHash": True}
+        path.write_text(yaml.safe_dump(document))
+
+
+def _of(objects: list[Object], kind: str) -> list[Object]:
+    return [thing for thing in objects if thing["kind"] == kind]
+
+
+def _templates(objects: list[Object]) -> Iterator[Object]:
+    """
+    The pod templates of whatever runs pods.
+    """
+    for thing in objects:
+        if thing["kind"] == "Deployment":
+            yield thing["spec"]["template"]
+        if thing["kind"] == "CronJob":
+            yield thing["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def _pods(objects: list[Object]) -> list[Object]:
+    return [template["spec"] for template in _templates(objects)]
+
+
+def _pod_labels(objects: list[Object]) -> list[dict[str, str]]:
+    return [template["metadata"]["labels"] for template in _templates(objects)]
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*pod["initContainers"], *pod["containers"]]
+
+
+def _offences(pod: Object) -> list[str]:
+    """
+    What the restricted Pod Security profile has against a pod, and a root that can be written.
+    """
+    found = [name for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name)]
+    found += [f"volume {kind}" for kind in sorted(_kinds_of_volumes(pod) - VOLUMES)]
+    found += [f"sysctl {each['name']}" for each in pod["securityContext"].get("sysctls", [])]
+    for container in _containers(pod):
+        context = {**pod["securityContext"], **container.get("securityContext", {})}
+        found += [f"{container['name']}: {offence}" for offence in _offences_of(context)]
+        found += [
+            f"{container['name']}: hostPort"
+            for port in container.get("ports", [])
+            if "hostPort" in port
+        ]
+    return found
+
+
+def _kinds_of_volumes(pod: Object) -> set[str]:
+    return {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+
+
+def _offences_of(context: Object) -> Iterator[str]:
+    """
+    What is wrong with a container's security context, that of its pod included.
+    """
+    seccomp = context.get("seccompProfile", {}).get("type")
+    wanted = {
+        "runAsNonRoot": context.get("runAsNonRoot") is True,
+        "runAsUser": context.get("runAsUser") != 0,
+        "seccompProfile": seccomp in {"RuntimeDefault", "Localhost"},
+        "capabilities": context.get("capabilities") == {"drop": ["ALL"]},
+        "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+        "privileged": not context.get("privileged"),
+        "procMount": context.get("procMount", "Default") == "Default",
+        "seLinuxOptions": "seLinuxOptions" not in context,
+        "appArmorProfile": "appArmorProfile" not in context,
+        "readOnlyRootFilesystem": context.get("readOnlyRootFilesystem") is True,
+    }
+    return (name for name, met in wanted.items() if not met)

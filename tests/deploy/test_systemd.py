@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.build import needs
+from syncsvc.settings.sources import SECRETS
+
+TREE = Path(__file__).parents[2]
+UNITS = TREE / "deploy" / "systemd"
+OPERATIONS = (TREE / "docs" / "operations.md").read_text()
+SERVICES = sorted(UNITS.glob("*.service"))
+INSTALLED = "/opt/syncsvc/bin/syncsvc"
+SHARED = "# --- What it may reach"
+SECURITY = ("security", "--no-pager", "--offline=true", "--threshold=12")  # tenths
+each_service = pytest.mark.parametrize("path", SERVICES, ids=[path.stem for path in SERVICES])
+
+
+def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
+    """
+    `systemd-analyze verify` accepts every unit and says nothing.
+    """
+    for path in UNITS.iterdir():
+        unit = path.read_text().replace(INSTALLED, "/bin/true")  # what is started has to be there
+        (tmp_path / path.name).write_text(unit)
+
+    told = _analyze("verify", *map(str, sorted(tmp_path.iterdir())))
+
+    assert (0, "", "") == (told.returncode, told.stdout, told.stderr)
+
+
+@each_service
+def test_a_service_is_shut_in(path: Path) -> None:
+    """
+    `systemd-analyze security` rates every service's exposure at 1.2 or lower.
+    """
+    told = _analyze(*SECURITY, str(path))
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+@each_service
+def test_services_are_shut_in_alike(path: Path) -> None:
+    """
+    What may be reached is the same for the worker, a single run and the migration.
+    """
+    assert _reach(UNITS / "syncsvc.service") == _reach(path)
+
+
+@each_service
+def test_every_secret_can_be_a_credential(path: Path) -> None:
+    """
+    Each setting that may be a credential file is loaded under the name that the settings look for.
+    """
+    loaded = re.findall(r"^LoadCredential=(\w+):syncsvc\.(\w+)$", path.read_text(), re.MULTILINE)
+
+    assert [(name, name) for name in SECRETS] == loaded
+
+
+def test_the_worker_is_given_time_to_stop() -> None:
+    """
+    The run under way has its 10 s before systemd kills, and a wrong setting is not retried.
+    """
+    unit = (UNITS / "syncsvc.service").read_text()
+
+    assert "Type=notify" in unit
+    assert "RestartPreventExitStatus=2" in unit
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)[0]) > 10
+
+
+def test_the_drop_ins_of_the_documentation_fit(tmp_path: Path) -> None:
+    """
+    What docs/operations.md has an operator add to the units is accepted, and shut in as they are.
+    """
+    shown = re.findall(r"^```ini\n(.+?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
+    for unit, written in zip(("syncsvc-sync.service", "syncsvc.service"), shown, strict=True):
+        path = tmp_path / unit
+        path.write_text(f"{(UNITS / unit).read_text()}\n{written}".replace(INSTALLED, "/bin/true"))
+
+        assert _analyze("verify", str(path)).stderr == ""
+        assert _analyze(*SECURITY, str(path)).returncode == 0
+
+
+def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [needs("systemd-analyze"), *arguments], check=False, capture_output=True, text=True
+    )
+
+
+def _reach(path: Path) -> str:
+    """
+    The settings that shut a service in, without what comes after them.
+    """
+    return path.read_text().partition(SHARED)[2].partition("\n[Install]")[0].strip()

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from support.build import Row, address, number_row, profile, uuid_at
+from support.report_answers import Answers
+from syncsvc.errors import MisusedReport
+from syncsvc.reports import REPORTS, Asked, Kind, find_report, read_parameters
+from syncsvc.sandbox import Fault, Inventory
+from syncsvc.sync.run import run_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Engine
+
+    from support.build import Clock
+    from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.run_inputs import Job
+
+ACCOUNTS = ("default", "branch")
+OF_KIND = {
+    Kind.TEXT: str,
+    Kind.NUMBER: int,
+    Kind.AMOUNT: Decimal,
+    Kind.DAYS: Decimal,
+    Kind.MOMENT: datetime,
+    Kind.MONTH: date,
+}
+PLACES = 5
+UNSAID = {"value", "says"}  # the words of trust
+SINCE = datetime(2025, 3, 1, 6, tzinfo=UTC)
+NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
+COUNTRIES = ("UK", "GB", "DE", "DEU", "XX", None)
+STAMPS = ("", "2024-12-24 10:00:00", "2025-03-20 10:00:00", "2025-05-01 00:00:00")
+VARIANTS = (
+    {"status": "Reserved", "monthly_charge": "0.1", "provisioned": ""},
+    {"status": " reserved ", "monthly_charge": "0.2", "provisioned": STAMPS[1]},
+    {"status": "Active", "monthly_charge": "99999999.9999", "provisioned": STAMPS[2]},
+    {"status": None, "monthly_charge": None, "provisioned": STAMPS[3]},
+)
+
+seen = st.fixed_dictionaries(
+    {
+        "variant": st.integers(0, len(VARIANTS) - 1),
+        "own": st.none() | st.integers(1, 3),
+        "emergency": st.none() | st.integers(1, 3),
+    }
+)
+days = st.fixed_dictionaries(
+    {
+        "account": st.sampled_from(ACCOUNTS),
+        "pause": st.integers(0, 40),
+        "seen": st.lists(st.none() | seen, min_size=PLACES, max_size=PLACES),
+        "told_gone": st.booleans(),
+        "lines": st.integers(0, 1),
+    }
+)
+
+
+def listed(place: int, what: Row, lines: int) -> Row:
+    """
+    The row of a number; some have the E.164 of another one, and addresses change in all at once.
+    """
+
+    def of(number: int | None) -> Row | None:
+        if number is None:
+            return None
+        iso = COUNTRIES[number]
+        return address(
+            number,
+            useForProofOfAddress=number != 1,
+            useForEmergencyAddress=(True, None, False)[number - 1],
+            addressLine1=f"{lines} Alexander Road",
+            addressCountry={"name": "Somewhere", "iso": iso},
+        )
+
+    fields = VARIANTS[what["variant"]]
+    details = {
+        "status": fields["status"],
+        "provisioned": fields["provisioned"],
+        "number_address": of(what["own"]),
+        "emergency_number_address": of(what["emergency"]),
+    }
+    country = COUNTRIES[place]
+    return number_row(
+        place,
+        details,
+        **fields,
+        number_e164=f"+4412450000{place % 3:02d}",
+        number=f"0000{place % 3:02d}",
+        country_iso=country,
+        country_name=f"Country {country}",
+        range_name=f"Range {place % 2}",
+    )
+
+
+def live(job: Job, sandbox: Sandbox, clock: Clock, lives: list[Row]) -> None:
+    """
+    One run for each of these days.
+    """
+    clock.time = SINCE
+    known: dict[str, dict[int, Row]] = {account: {} for account in ACCOUNTS}
+    for day in lives:
+        now = clock.pass_by(days=day["pause"], hours=7)
+        base = 0 if day["account"] == "default" else 1000
+        rows = {
+            place: listed(place, what, day["lines"]) | {"uuid": uuid_at(base + place)}
+            for place, what in enumerate(day["seen"])
+            if what
+        }
+        before = known[day["account"]]
+        gone = [_entry(row, now) for place, row in before.items() if place not in rows]
+        sandbox.inventory = Inventory(rows.values(), gone if day["told_gone"] else [])
+        run_once(msgspec.structs.replace(job, account=day["account"]))
+        before.update(rows)
+
+
+def _entry(row: Row, now: datetime) -> Row:
+    stamp = f"{now - timedelta(days=2):%Y-%m-%d %H:%M:%S}"
+    kept = {name: value for name, value in row.items() if name != "details"}
+    return {**kept, "status": "Cancelled", "cancelled": stamp}
+
+
+def questions(now: datetime) -> list[Row]:
+    """
+    What each report is told: its defaults, then every parameter it takes.
+    """
+    return [
+        {},
+        {"country": "GB", "days": 30, "months": 3, "at_least": 1},
+        {"at": now - timedelta(days=60), "days": 3650, "months": 40, "at_least": 2, "limit": 2},
+        {"at": SINCE + timedelta(days=40), "country": "DE", "hours": 1},
+    ]
+
+
+@settings(profile, max_examples=6, phases=[Phase.generate])  # one that fails is small as it is
+@given(st.lists(days, min_size=1, max_size=6))
+def test_every_report_is_as_plain_python_works_it_out(
+    engine: Engine,
+    job: Job,
+    sandbox: Sandbox,
+    clock: Clock,
+    wipe: Callable[[], None],
+    lives: list[Row],
+) -> None:
+    """
+    Whatever was lived through, each report answers what the rows of the history say, in its order.
+    """
+    wipe()
+    live(job, sandbox, clock, lives)
+    account = lives[-1]["account"]
+
+    for told in questions(clock.time):
+        for name, report in REPORTS.items():
+            taken = {key: value for key, value in told.items() if key in report.takes}
+            asked = Asked(account=account, now=clock.time, **{**report.takes, **taken})
+            expected, answered = Answers(engine, asked).to(name), ask(engine, name, asked)
+            for right, row in zip_longest(expected, answered):
+                assert right is not None, (name, row)
+                known = row.keys() - UNSAID
+                assert {key: row[key] for key in known} == {key: right[key] for key in known}, name
+
+
+def ask(engine: Engine, name: str, asked: Asked | None = None, **told: Any) -> list[Row]:
+    """
+    The documented columns of a report's rows, from the default account at noon unless told.
+    """
+    report = REPORTS[name]
+    usual = {"account": "default", "now": NOON, **report.takes, **told}
+    with engine.connect() as connection:
+        rows = report.rows(connection, asked or Asked(**usual))
+        return [{column.name: row[column.name] for column in report.columns} for row in rows]
+
+
+def test_every_row_has_the_columns_that_its_report_tells(known_inventory: Engine) -> None:
+    """
+    No report leaves out a column that it documents or gives another kind of value on a database.
+    """
+    for name, report in REPORTS.items():
+        told = {"days": 30 if name == "reserved-numbers" else 365, "at_least": 2}
+        taken: Row = {key: told[key] for key in told if key in report.takes}
+        rows = ask(known_inventory, name, **taken)
+        assert rows, name
+        for column in report.columns:
+            found = {type(row[column.name]) for row in rows} - {type(None)}
+            assert found <= {OF_KIND[column.kind]}, (name, column.name)
+
+
+def test_uk_and_gb_are_one_country(known_inventory: Engine) -> None:
+    """
+    A number that the provider puts into UK is at home at an address in GB.
+    """
+    found = {row["number_e164"] for row in ask(known_inventory, "address-country-mismatch")}
+
+    assert found == {"+493023125005", "+12125550108"}
+
+
+def test_as_of_tells_what_was_known_then(known_inventory: Engine) -> None:
+    """
+    A cancellation that was learnt of later does not change what was known before.
+    """
+    learnt = datetime(2026, 4, 1, 6, tzinfo=UTC)
+    just_before = learnt - timedelta(microseconds=1)
+
+    before = ask(known_inventory, "spend-by-country", at=just_before, country="FR")
+    after = ask(known_inventory, "spend-by-country", at=learnt, country="FR")
+
+    assert [(1, "2.1000"), (1, "2.1000")] == [
+        (row["numbers"], str(row["monthly_charge"])) for row in (*before, *after)
+    ]
+    assert "+33199000006" in {
+        row["number_e164"] for row in ask(known_inventory, "cancelled-numbers")
+    }
+
+
+def test_a_failed_run_is_not_to_be_trusted(
+    known_inventory: Engine, job: Job, sandbox: Sandbox, clock: Clock
+) -> None:
+    """
+    After a run that failed, and too long after the last success, trust says so.
+    """
+    clock.pass_by(days=2)
+    sandbox.inject(Fault(kind="status", status=400, times=50))
+    run_once(job)
+
+    verdicts = {
+        row["check"]: row["verdict"] for row in ask(known_inventory, "trust", now=clock.time)
+    }
+
+    assert {"last success": "wrong", "last run": "wrong"} == {
+        check: verdict for check, verdict in verdicts.items() if verdict != "ok"
+    }
+
+
+def test_an_account_without_a_success_is_not_to_be_trusted(
+    engine: Engine, job: Job, sandbox: Sandbox, clock: Clock
+) -> None:
+    """
+    Where no run has ever published, trust says nothing of a listing.
+    """
+    sandbox.inject(Fault(kind="status", status=400, times=50))
+    run_once(job)
+
+    checks = {row["check"]: row["verdict"] for row in ask(engine, "trust", now=clock.time)}
+
+    assert {"last success": "wrong", "last run": "wrong", "history": "ok"} == checks
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"at": None, "country": None}),
+        (["--at", "2026-03-31"], {"at": datetime(2026, 3, 31, 23, 59, 59, 999999, tzinfo=UTC)}),
+        (["--at=2026-03-31T12:00"], {"at": datetime(2026, 3, 31, 12, tzinfo=UTC)}),
+        (["--at=2026-03-31T12:00+02:00"], {"at": datetime(2026, 3, 31, 10, tzinfo=UTC)}),
+        (["--country", "uk"], {"country": "GB"}),
+    ],
+)
+def test_parameters_are_read(words: list[str], expected: Row) -> None:
+    """
+    A day is told by its end, a time without a zone is UTC, and UK is GB.
+    """
+    asked = read_parameters(REPORTS["spend-by-country"], words, "default", NOON)
+
+    assert expected == {name: getattr(asked, name) for name in expected}
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--days", "0"], "--days is a whole number from 1 to 36,500, not '0'."),
+        (["--days", "9" * 5000], "--days is a whole number"),
+        (["--days"], "--days needs a value."),
+        (["--day", "3"], "It takes no --day. Did you mean --days?"),
+        (["3"], "'3' is one word too many."),
+        (["--country", "Atlantis"], "--country is an ISO 3166-1 code such as GB, not 'Atlantis'."),
+        (["--limit", "-1"], "--limit is a whole number"),
+    ],
+)
+def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: str) -> None:
+    """
+    The refusal says what is wrong, and what the report takes.
+    """
+    with pytest.raises(MisusedReport) as refused:
+        read_parameters(REPORTS["cancelled-numbers"], words, "default", NOON)
+
+    assert complaint in str(refused.value)
+    assert "It takes --days N (90), --country CODE, --limit N." in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-02-30", "yesterday", "9999-12-31", "0001-01-01T00:00+14:00"]
+)
+def test_a_date_that_is_none(text: str) -> None:
+    """
+    What is no date, or beyond the calendar, is refused with an example.
+    """
+    with pytest.raises(MisusedReport, match="a date such as 2026-03-31"):
+        read_parameters(REPORTS["spend-by-range"], ["--at", text], "default", NOON)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("spned", "spend-by-country"),
+        ("Came_Back", "came-back"),
+        ("emergency", "emergency-address-gaps"),
+        ("trsut", "trust"),
+    ],
+)
+def test_the_nearest_report_is_named(name: str, near: str) -> None:
+    """
+    A name that is none is answered with the one most like it.
+    """
+    with pytest.raises(MisusedReport, match=f"Did you mean {near}?"):
+        find_report(name)

@@ -1,0 +1,387 @@
+"""
+What every report has to answer, worked out in plain Python from the tables' rows.
+
+Nothing here knows SQL, or the code of a report but for what it is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from support.build import rows_of
+from support.histories import Told, months
+from syncsvc.database.runs import now
+from syncsvc.payloads.values import alpha2
+from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sqlalchemy import Engine
+
+    from syncsvc.reports import Asked
+
+Row = dict[str, Any]
+CHURN = ("added", "provisioned", "reinstated", "cancelled")
+
+
+class Answers:
+    """
+    The answers to be expected of a database.
+    """
+
+    def __init__(self, engine: Engine, asked: Asked) -> None:
+        """
+        Read all tables.
+        """
+        self.asked = asked
+        self.every_number = rows_of(engine, numbers)
+        self.runs = rows_of(engine, sync_runs, account=asked.account)
+        self.addresses = {
+            row["id"]: row for row in rows_of(engine, addresses, account=asked.account)
+        }
+        self.address_history = rows_of(engine, address_history, account=asked.account)
+        self.numbers = {
+            row["uuid"]: row for row in self.every_number if row["account"] == asked.account
+        }
+        self.every_row = rows_of(engine, number_history, account=asked.account)
+        self.history = [row for row in self.every_row if self._wanted(self.numbers[row["uuid"]])]
+        self.told = Told(engine, now())
+
+    def to(self, name: str) -> list[Row]:
+        """
+        The rows that a report has to give.
+        """
+        answer: Callable[[], Iterable[Row]] = getattr(self, f"_{name.replace('-', '_')}")
+        return list(answer())[: self.asked.limit]
+
+    def _wanted(self, number: Row) -> bool:
+        return self.asked.country in (None, number["country_alpha2"])
+
+    def _live(self) -> list[Row]:
+        found = (row for row in self.numbers.values() if row["lifecycle"] == "live")
+        return [row for row in found if self._wanted(row)]
+
+    def _number(self, row: Row) -> Row:
+        number = self.numbers[row["uuid"]]
+        names = ("number_e164", "uuid", "country_alpha2", "range_name", "country_name")
+        return {**row, **{name: number[name] for name in names}}
+
+    def _since(self) -> datetime:
+        return self.asked.now - timedelta(days=self.asked.days)
+
+    def _newest(self, rows: Iterable[Row]) -> list[Row]:
+        by_number = sorted(
+            rows,
+            key=lambda row: (
+                row.get("number_e164", row.get("address_id")),
+                row.get("uuid"),
+                row["id"],
+            ),
+        )
+        return sorted(by_number, key=lambda row: row["valid_from"], reverse=True)
+
+    def _spend(self, *by: str) -> list[Row]:
+        at = self.asked.at
+        found = (
+            self._live() if at is None else [self._number(r) for r in self.history if _held(r, at)]
+        )
+        groups = defaultdict(list)
+        for row in found:
+            if row["lifecycle"] == "live":
+                groups[tuple(row[name] for name in by)].append(row["monthly_charge"])
+        return [
+            {
+                **dict(zip(by, key, strict=True)),
+                "numbers": len(charges),
+                "without_charge": charges.count(None),
+                "monthly_charge": sum((each for each in charges if each is not None), Decimal(0)),
+            }
+            for key, charges in sorted(groups.items(), key=lambda item: _last_none(*item[0]))
+        ]
+
+    def _spend_by_country(self) -> list[Row]:
+        return self._spend("country_alpha2", "country_name")
+
+    def _spend_by_range(self) -> list[Row]:
+        return self._spend("country_alpha2", "range_name")
+
+    def _spend_by_status(self) -> list[Row]:
+        return self._spend("status")
+
+    def _months_asked(self) -> list[date]:
+        last = self.asked.now.date().replace(day=1)
+        first = last
+        for _ in range(self.asked.months - 1):
+            first = (first - timedelta(days=1)).replace(day=1)
+        return list(months(datetime.combine(first, datetime.min.time()), self.asked.now))
+
+    def _month_end_by_country(self) -> list[Row]:
+        found = [
+            {"month": month, "country_alpha2": country, "numbers": held, "monthly_charge": cost}
+            for (month, account, country), (held, cost) in self.told.inventory().items()
+            if account == self.asked.account
+            and month in self._months_asked()
+            and self.asked.country in (None, country)
+        ]
+        return sorted(found, key=lambda row: _last_none(row["month"], row["country_alpha2"]))
+
+    def _month_end(self) -> list[Row]:
+        found: dict[date, Row] = {}
+        for row in self._month_end_by_country():
+            zero: Row = {"month": row["month"], "numbers": 0, "monthly_charge": Decimal(0)}
+            total = found.setdefault(row["month"], zero)
+            total["numbers"] += row["numbers"]
+            total["monthly_charge"] += row["monthly_charge"]
+        return list(found.values())
+
+    def _churn_by_month(self) -> list[Row]:
+        counted: dict[date, Counter[str]] = defaultdict(Counter)
+        for (month, account, country), events in self.told.churn().items():
+            mine = account == self.asked.account and self.asked.country in (None, country)
+            if mine and month >= self._months_asked()[0]:
+                counted[month].update(events)
+        if not counted:
+            return []
+        first, last = min(counted), max(*counted, self.asked.now.date().replace(day=1))
+        beginning = datetime.combine(first, datetime.min.time())
+        ending = datetime.combine(last, datetime.min.time())
+        return [
+            {"month": month, **{name: counted[month][name] for name in CHURN}}
+            for month in months(beginning, ending)
+        ]
+
+    def _charges_changed(self) -> list[Row]:
+        before: dict[int, Row] = {}
+        last: dict[str, Row] = {}
+        for row in self.every_row:
+            if row["uuid"] in last:
+                before[row["id"]] = last[row["uuid"]]
+            last[row["uuid"]] = row
+        found = []
+        for row in self.history:
+            was = before.get(row["id"])
+            if was is None or row["valid_from"] < self._since():
+                continue
+            sides: Row = {}
+            for name in ("monthly_charge", "setup_charge"):
+                same = was[name] == row[name]
+                sides[f"{name}_before"] = None if same else was[name]
+                sides[f"{name}_after"] = None if same else row[name]
+            if any(value is not None for value in sides.values()):
+                old, new = sides["monthly_charge_before"], sides["monthly_charge_after"]
+                more = None if None in (old, new) else new - old
+                found.append({**self._number(row), **sides, "monthly_difference": more})
+        return self._newest(found)
+
+    def _gaps(self, role: str, flag: str) -> list[Row]:
+        found = []
+        for row in self._live():
+            address = self.addresses.get(row[role])
+            if address is None or address[flag] is not True:
+                found.append(
+                    {
+                        **row,
+                        "gap": "no address" if address is None else "not flagged",
+                        "address_id": row[role],
+                        "address_name": address and address["name"],
+                    }
+                )
+        return sorted(found, key=_by_number)
+
+    def _emergency_address_gaps(self) -> list[Row]:
+        return self._gaps("emergency_number_address_id", "use_for_emergency_address")
+
+    def _proof_of_address_gaps(self) -> list[Row]:
+        return self._gaps("number_address_id", "use_for_proof_of_address")
+
+    def _address_country_mismatch(self) -> list[Row]:
+        found = []
+        for row in self._live():
+            for role in ("emergency_number_address", "number_address"):
+                address = self.addresses.get(row[f"{role}_id"])
+                sent = (address or {}).get("country_iso") or ""
+                code = alpha2(sent) or sent.strip().upper()
+                if address and code and row["country_alpha2"] not in (None, code):
+                    found.append(
+                        {
+                            **row,
+                            "role": role,
+                            "address_id": address["id"],
+                            "address_name": address["name"],
+                            "address_country_iso": address["country_iso"],
+                            "address_country_name": address["country_name"],
+                        }
+                    )
+        return sorted(found, key=lambda row: (*_by_number(row), row["role"]))
+
+    def _users(self) -> Counter[int]:
+        ids = (row["emergency_number_address_id"] for row in self._live())
+        return Counter(each for each in ids if each is not None)
+
+    def _shared_emergency_addresses(self) -> list[Row]:
+        found = [
+            {
+                **self.addresses[each],
+                "address_id": each,
+                "address_name": self.addresses[each]["name"],
+                "numbers": users,
+            }
+            for each, users in self._users().items()
+            if users >= self.asked.at_least
+        ]
+        return sorted(found, key=lambda row: (-row["numbers"], row["address_id"]))
+
+    def _emergency_addresses_changed(self) -> list[Row]:
+        users = self._users()
+        return self._newest(
+            {
+                **row,
+                "address_name": row["name"],
+                "what": _what(row),
+                "numbers": users[row["address_id"]],
+            }
+            for row in self.address_history
+            if row["event"] == "changed"
+            and row["valid_from"] >= self._since()
+            and users[row["address_id"]]
+        )
+
+    def _cancelled_numbers(self) -> list[Row]:
+        return self._newest(
+            {**self._number(row), "days_until_known": _days(row["occurred_at"], row["valid_from"])}
+            for row in self.history
+            if row["event"] == "cancelled" and row["valid_from"] >= self._since()
+        )
+
+    def _came_back(self) -> list[Row]:
+        found, gone = [], {}
+        for row in self.history:
+            if row["event"] == "cancelled":
+                gone[row["uuid"]] = row
+            elif row["event"] == "reinstated" and row["valid_from"] >= self._since():
+                before = gone[row["uuid"]]
+                found.append(
+                    {
+                        **self._number(row),
+                        "cancelled_at": before["occurred_at"],
+                        "cancelled_on": before["evidence"],
+                        "reinstated_at": row["occurred_at"],
+                        "days_away": _days(before["occurred_at"], row["occurred_at"]),
+                    }
+                )
+        return self._newest(found)
+
+    def _latest_changes(self) -> list[Row]:
+        return self._newest({**self._number(row), "what": _what(row)} for row in self.history)
+
+    def _reserved_numbers(self) -> list[Row]:
+        found = []
+        for row in self._live():
+            if not _reserved(row):
+                continue
+            otherwise = [
+                each["valid_to"]
+                for each in self.history
+                if each["uuid"] == row["uuid"]
+                and (not _reserved(each) or each["lifecycle"] == "cancelled")
+            ]
+            came = min(row["first_seen_at"], row["provisioned_at"] or row["first_seen_at"])
+            since = max(otherwise, default=came)
+            if since < self._since():
+                days = _days(since, self.asked.now)
+                found.append({**row, "reserved_since": since, "days_reserved": days})
+        return sorted(found, key=lambda row: (row["reserved_since"], *_by_number(row)[1:]))
+
+    def _days_to_provision(self) -> list[Row]:
+        found = []
+        for row in self.history:
+            if row["event"] != "added" or row["valid_from"] < self._since():
+                continue
+            stamps = [
+                each["provisioned_at"]
+                for each in self.history
+                if each["uuid"] == row["uuid"] and each["provisioned_at"] is not None
+            ]
+            gone = self.numbers[row["uuid"]]["lifecycle"] == "cancelled"
+            outcome = "provisioned" if stamps else "cancelled" if gone else "waiting"
+            until = self.asked.now if outcome == "waiting" else next(iter(stamps), None)
+            found.append(
+                {
+                    **self._number(row),
+                    "listed_at": row["valid_from"],
+                    "provisioned_at": next(iter(stamps), None),
+                    "outcome": outcome,
+                    "days": _days(row["valid_from"], until),
+                }
+            )
+        return self._newest(found)
+
+    def _same_number_twice(self) -> list[Row]:
+        rows = Counter(row["number_e164"] for row in self.every_number)
+        live = Counter(
+            row["number_e164"] for row in self.every_number if row["lifecycle"] == "live"
+        )
+        found = [
+            {**row, "live": live[row["number_e164"]]}
+            for row in self.every_number
+            if rows[row["number_e164"]] > 1
+        ]
+        names = ("number_e164", "account", "uuid")
+        return sorted(found, key=lambda row: (-row["live"], *(row[name] for name in names)))
+
+    def _trust(self) -> list[Row]:
+        """
+        The verdicts of an account whose runs have all published.
+        """
+        last = self.runs[-1]
+        whole = last["listed"] + last["rejected"] == last["num_results"]
+        fresh = self.asked.now - last["finished_at"] <= timedelta(hours=self.asked.hours)
+        verdicts = {
+            "last success": "ok" if fresh else "wrong",
+            "last run": "look" if last["state"] == "withheld" else "ok",
+            "listing": "ok" if whole else "look",
+            "withheld": "look" if last["withheld"] else "ok",
+            "rejected": "look" if last["rejected"] else "ok",
+            "history": "ok",
+        }
+        return [{"check": name, "verdict": verdict} for name, verdict in verdicts.items()]
+
+
+def _held(row: Row, at: datetime) -> bool:
+    return row["valid_from"] <= at and (row["valid_to"] is None or row["valid_to"] > at)
+
+
+def _last_none(*values: Any) -> tuple[Any, ...]:
+    return tuple((value is None, value if value is not None else 0) for value in values)
+
+
+def _by_number(row: Row) -> tuple[Any, ...]:
+    return (*_last_none(row["country_alpha2"]), row["number_e164"], row["uuid"])
+
+
+def _days(begin: datetime, end: datetime | None) -> Decimal | None:
+    if end is None:
+        return None
+    return Decimal(f"{(end - begin).total_seconds() / 86400:.1f}")
+
+
+def _reserved(row: Row) -> bool:
+    return (row["status"] or "").strip().lower() == "reserved"
+
+
+def _what(row: Row) -> str | None:
+    def said(value: Any) -> str:
+        if value is None:
+            return "none"
+        text = str(value)
+        is_time = len(text) >= 20 and text.endswith("Z") and text[10:11] == "T"
+        return f"{text[:10]} {text[11:19]}" if is_time else text
+
+    changes = row["changes"] or {}
+    pairs = sorted(changes.items())
+    told = (f"{name}: {said(pair['old'])} → {said(pair['new'])}" for name, pair in pairs)
+    return "; ".join(told) or None
