@@ -1,5 +1,5 @@
 #!/bin/sh
-# The image's steps without Docker: assemble it, then use it as an unprivileged user with a read-only tree.
+# Test the steps of the image without Docker: assemble the tree, then run it read-only as an unprivileged user.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 scratch=$(mktemp -d)
@@ -19,20 +19,20 @@ fail() {
   exit 1
 }
 
-# Wait until a file says something, as long as the process that writes it is there.
+# Wait for a pattern in a file while the process that writes the file is alive.
 await() {
   until grep -q "$1" "$2"; do
-    kill -0 "$3" || fail "It ended: $(cat "$2")"
+    kill -0 "$3" || fail "The process ended before '$1': $(cat "$2")"
     sleep 0.1
   done
 }
 
-# A Python in root's own home can't be started by anybody else.
+# Find a Python that other users can start; one in root's home directory they can't.
 for PYTHON in "${PYTHON:-python3}" /usr/local/bin/python3 /usr/bin/python3 none; do
   fits='import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))'
   $unprivileged "$PYTHON" -c "$fits" 2>/dev/null && break
 done
-[ "$PYTHON" != none ] || fail "There is no Python of 3.11 or newer, with venv, that everybody may start."
+[ "$PYTHON" != none ] || fail "No Python 3.11 or newer with venv can be started by every user. Install python3 and python3-venv."
 export PYTHON
 
 mkdir -p "$state" "$scratch/opt"
@@ -41,9 +41,9 @@ cp "$here/healthcheck.py" "$home"
 chmod -R a-w "$scratch/opt"
 [ "$(id -u)" -ne 0 ] || chown 65532:65532 "$state"
 cd "$state"
-[ -z "$($unprivileged find "$home" ! -type l -writable -print -quit)" ] || fail "The tree can be written."
+[ -z "$($unprivileged find "$home" ! -type l -writable -print -quit)" ] || fail "The unprivileged user can write to the tree."
 
-# Nothing of this shell's environment, no home, no shell.
+# Run with an empty environment, no home directory and no shell.
 bare="$unprivileged env -i PATH=$home/bin"
 $bare "$home/bin/syncsvc" --version
 $bare "$home/bin/syncsvc" sandbox --port 0 >"$scratch/provider" &
@@ -54,7 +54,7 @@ $bare "$home/bin/syncsvc" migrate
 $bare "$home/bin/syncsvc" sync --json
 $bare "$home/bin/syncsvc" runs
 
-# The image's own command and its HEALTHCHECK, with the worker's process in place of a container's first.
+# The image's command and its HEALTHCHECK, with the worker's process ID instead of 1.
 port=$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 bare="$bare SYNCSVC_HTTP_PORT=$port"
 $bare "$home/bin/syncsvc" run 2>"$scratch/worker" &
@@ -63,7 +63,7 @@ started="$started $worker"
 await sync.finished "$scratch/worker" $worker
 $bare "$home/bin/python" "$home/healthcheck.py" $worker || fail "The worker is not healthy."
 kill $worker
-wait $worker || fail "The worker did not end well: $(cat "$scratch/worker")"
+wait $worker || fail "The worker stopped with an error: $(cat "$scratch/worker")"
 
-[ -z "$(find "$scratch/opt" -newer "$scratch/provider" -print -quit)" ] || fail "The tree was written."
-echo "The image's steps work on their own."
+[ -z "$(find "$scratch/opt" -newer "$scratch/provider" -print -quit)" ] || fail "The worker wrote to the read-only tree."
+echo "All steps of the image work."

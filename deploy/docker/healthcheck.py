@@ -1,5 +1,5 @@
 """
-Tell Docker whether the worker turns. Any other command is healthy while it lasts.
+Report to Docker whether the worker is alive. Any other command is healthy while it runs.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-WORKER = 1  # its process, where the container was started with `run`
+WORKER = 1  # process ID of the container's command
 
 
 def main() -> int:
     """
-    Ask the worker's `/livez`; 0 where it turns, 1 where it does not.
+    Return 0 if the worker's `/livez` reports that it is alive, otherwise 1.
     """
     process = sys.argv[1] if len(sys.argv) > 1 else WORKER
     port = os.environ.get("SYNCSVC_HTTP_PORT", "9464")
     if b"run" not in Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0") or port == "0":
         return 0
-    connection = HTTPConnection("127.0.0.1", int(port), timeout=4)  # whatever proxy there is
+    connection = HTTPConnection("127.0.0.1", int(port), timeout=4)  # ignores HTTP_PROXY
     try:
         connection.request("GET", "/livez")
         answer = connection.getresponse()

@@ -14,7 +14,7 @@ UNITS = TREE / "deploy" / "systemd"
 OPERATIONS = (TREE / "docs" / "operations.md").read_text()
 SERVICES = sorted(UNITS.glob("*.service"))
 INSTALLED = "/opt/syncsvc/bin/syncsvc"
-SHARED = "# --- What it may reach"
+SHARED = "# --- Sandboxing"
 SECURITY = ("security", "--no-pager", "--offline=true", "--threshold=12")  # tenths
 each_service = pytest.mark.parametrize("path", SERVICES, ids=[path.stem for path in SERVICES])
 
