@@ -66,7 +66,7 @@ def run() -> None:
     """
     given = context.config.attributes.get("connection")
     url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get(
-        "url", "sqlite:///syncsvc.database.engine"
+        "url", "sqlite:///syncsvc.db"
     )
     if context.is_offline_mode():
         migrate_offline(url)

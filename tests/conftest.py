@@ -121,7 +121,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     A migrated SQLite file to copy.
     """
-    path = tmp_path_factory.mktemp("template") / "syncsvc.database.engine"
+    path = tmp_path_factory.mktemp("template") / "syncsvc.db"
     migrate.upgrade(db.open_engine(make_url(f"sqlite:///{path}")))
     return path
 
@@ -152,7 +152,7 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
     A migrated, empty database of each kind.
     """
     if kind == "sqlite":
-        path = tmp_path / "syncsvc.database.engine"
+        path = tmp_path / "syncsvc.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         opened = db.open_engine(make_url(f"sqlite:///{path}"))
         event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))

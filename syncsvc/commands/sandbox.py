@@ -53,7 +53,7 @@ def show() -> None:
     Sync a changing provider into SQLite several times, and print what happened.
     """
     console = terminal.console()
-    path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.database.engine"
+    path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.db"
     engine = db.open_engine(make_url(f"sqlite:///{path}"))
     migrate.upgrade(engine)
     with Sandbox(Inventory.seeded(SIZE)) as sandbox:

@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     ] = 4
     database_url: Annotated[
         SecretStr, Before(values.database_url), Field(description=_DATABASE_URL)
-    ] = SecretStr("sqlite:///syncsvc.database.engine")
+    ] = SecretStr("sqlite:///syncsvc.db")
     account: Annotated[
         str,
         After(values.account),

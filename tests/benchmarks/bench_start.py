@@ -28,7 +28,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as home,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        database = f"sqlite:///{home}/syncsvc.database.engine"
+        database = f"sqlite:///{home}/syncsvc.db"
         migrate.upgrade(engine.open_engine(make_url(database)))
         port = listener.getsockname()[1]
         environ = {

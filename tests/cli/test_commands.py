@@ -172,7 +172,7 @@ def test_sync_fills_an_empty_sqlite_file(cli: Callable[..., Result], provider: S
     assert result.code == 0
     assert "of 450, on 3 pages in 1 walk" in result.out
     assert max(map(len, result.out.splitlines())) <= 80
-    assert len(provider.inventory.rows) == _count(make_url("sqlite:///syncsvc.database.engine"))
+    assert len(provider.inventory.rows) == _count(make_url("sqlite:///syncsvc.db"))
 
 
 def test_sync_json_prints_one_object_with_the_promised_keys(
@@ -202,7 +202,7 @@ def test_a_dry_run_tells_what_would_change_and_writes_nothing(
     if already:
         cli("sync")
     provider.inventory.provision(1)
-    before = _count(make_url("sqlite:///syncsvc.database.engine")) if already else 0
+    before = _count(make_url("sqlite:///syncsvc.db")) if already else 0
 
     result = cli("sync", "--dry-run")
     planned = json.loads(cli("sync", "--dry-run", "--json").out)
@@ -212,8 +212,8 @@ def test_a_dry_run_tells_what_would_change_and_writes_nothing(
     assert "first seen (listing)" in result.out
     assert (planned["state"], planned["run_id"]) == ("planned", None)
     assert (1 if already else 451) == planned["added"] + planned["provisioned"]
-    assert already == Path("syncsvc.database.engine").exists()
-    assert before == (_count(make_url("sqlite:///syncsvc.database.engine")) if already else 0)
+    assert already == Path("syncsvc.db").exists()
+    assert before == (_count(make_url("sqlite:///syncsvc.db")) if already else 0)
 
 
 def test_a_failed_run_exits_with_1_and_says_why(
@@ -283,7 +283,7 @@ def test_the_second_run_of_an_account_is_told_who_holds_the_lock(
     While one run holds the lock, the next one ends with 4 and names the holder.
     """
     cli("sync")
-    engine = db.open_engine(make_url("sqlite:///syncsvc.database.engine"))
+    engine = db.open_engine(make_url("sqlite:///syncsvc.db"))
 
     with engine.connect() as connection, db.only_run(connection, "default"):
         with connection.begin():

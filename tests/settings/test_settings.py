@@ -33,7 +33,7 @@ DEFAULTS = {
     "api_allow_http": "false",
     "page_size": "200",
     "concurrency": "4",
-    "database_url": "sqlite:///syncsvc.database.engine",
+    "database_url": "sqlite:///syncsvc.db",
     "account": "default",
     "schedule": "15m",
     "run_deadline": "1h",

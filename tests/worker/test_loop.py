@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from syncsvc.sandbox import Sandbox
 
-SHORT_GRACE = "import syncsvc.worker; syncsvc.worker.loop.GRACE = 0.3"
+SHORT_GRACE = "import syncsvc.worker.loop; syncsvc.worker.loop.GRACE = 0.3"
 STOPS = [signal.SIGTERM, signal.SIGINT]
 STUCK = """
 import time, syncsvc.sync, syncsvc.worker
@@ -244,7 +244,7 @@ def test_a_leader_that_stops_leaves_the_lead(workers: Workers) -> None:
     """
     with workers.worker(schedule="6h") as first:
         eventually(lambda: first.runs() >= 1)
-        look = "import syncsvc.worker; syncsvc.worker.loop.LOOK_ROUND = 0.2"
+        look = "import syncsvc.worker.loop; syncsvc.worker.loop.LOOK_ROUND = 0.2"
         with workers.worker(schedule="6h", patch=look) as second:
             eventually(lambda: second.metric("syncsvc_standby") == 1.0)
 
@@ -416,7 +416,7 @@ def test_a_failed_run_is_tried_again_sooner(workers: Workers, sandbox: Sandbox) 
     After a failure the next run does not wait for the schedule.
     """
     sandbox.inject(Fault(kind="reset"))
-    soon = "import syncsvc.worker; syncsvc.worker.loop.FIRST_RETRY = 0.2"
+    soon = "import syncsvc.worker.loop; syncsvc.worker.loop.FIRST_RETRY = 0.2"
     with workers.worker(schedule="6h", patch=soon) as worker:
         eventually(lambda: worker.runs("failed") == 1 and worker.runs("succeeded") == 1)
 
@@ -497,7 +497,7 @@ def test_a_table_that_is_locked_takes_no_liveness(workers: Workers, engine: Engi
     """
     While somebody holds a table, looks at it end, the worker is alive, and it stops when told.
     """
-    short = "import syncsvc.db; syncsvc.database.engine.GLANCE = 200"
+    short = "import syncsvc.database.engine; syncsvc.database.engine.GLANCE = 200"
     with workers.worker(schedule="1h", patch=short) as worker:
         eventually(lambda: worker.runs() >= 1)
         with engine.connect() as other:
@@ -552,7 +552,7 @@ def test_rereading_secrets_keeps_the_lead(workers: Workers) -> None:
     """
     SIGHUP is no invitation for those that stand by.
     """
-    look = "import syncsvc.worker; syncsvc.worker.loop.LOOK_ROUND = 0.1"
+    look = "import syncsvc.worker.loop; syncsvc.worker.loop.LOOK_ROUND = 0.1"
     with workers.worker(schedule="6h") as first:
         eventually(lambda: first.runs() >= 1)
         with workers.worker(schedule="6h", patch=look) as second:

@@ -153,7 +153,7 @@ def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
     """
     The page is there without its database, and says what to do.
     """
-    missing = db.open_engine(make_url(f"sqlite:///{tmp_path}/none/syncsvc.database.engine"))
+    missing = db.open_engine(make_url(f"sqlite:///{tmp_path}/none/syncsvc.db"))
 
     page = page_of(missing)
 
