@@ -6,7 +6,7 @@ Each mutant is met by the tests in a process of its own, on SQLite alone, and
 is dead with the first that fails. What lives is printed as a diff.
 
     .venv/bin/pip install mutmut==3.8.1
-    .venv/bin/python tests/measurements/mutants.py merge tests/reconcile/test_history.py
+    .venv/bin/python tests/measurements/mutants.py reconcile/publish tests/reconcile/test_history.py
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def main() -> None:
     Judge every mutant of a module and print those that live.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("module", help="such as merge")
+    parser.add_argument("module", help="such as reconcile/publish")
     parser.add_argument("tests", nargs="+", help="the files that should notice")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
@@ -92,8 +92,10 @@ def main() -> None:
         if not lives("", home, options.tests):
             sys.exit("The tests fail without a mutant.")
 
+        dotted = options.module.replace("/", ".")
+
         def survives(name: str) -> bool:
-            return lives(f"syncsvc.{options.module}.{name}", home, options.tests)
+            return lives(f"syncsvc.{dotted}.{name}", home, options.tests)
 
         names = list(made.mutant_names)
         with ThreadPoolExecutor(options.workers) as pool:
