@@ -65,7 +65,7 @@ WORDS_START = """\
 ## Words
 
 What the columns `event`, `lifecycle`, `evidence` and others hold. [ADR
-3](adr/0003-words-of-the-history.md) says why these.
+3](adr/0003-history-events-and-timestamps.md) says why these.
 """
 
 
