@@ -1,5 +1,5 @@
 """
-Time every report over a large inventory, and write docs/explain-reports.md: `make bench-views`.
+Time every report over a large inventory, and write explain-reports.md: `make bench-views`.
 
 A report is timed as `syncsvc report` has it: asked, all its rows fetched and finished, but not
 written. Its plan is that of the statements which were heard to be asked then.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-PAGE = Path(__file__).parents[2] / "docs" / "explain-reports.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "explain-reports.md"
 ACCOUNT = "default"
 NUMBER = "+440000012345"
 LONG_AGO = 200  # days
@@ -45,26 +45,27 @@ OF_ONE_DAY = (
     "came-back",
     "days-to-provision",
 )
-HEADER = "| question | rows | least, ms | median, ms |\n| --- | --- | --- | --- |\n"
+HEADER = "| question | rows | minimum, ms | median, ms |\n| --- | --- | --- | --- |\n"
 START = """\
-# How long the reports take, and how PostgreSQL goes about them
+# Timings and query plans of the reports
 
-*`make bench-views` writes this page, over the same inventory as [explain.md](explain.md).*
+*Written by `make bench-views`, over the same inventory as the [view timings](explain-views.md).*
 
-{size:,} numbers, five times as many rows of history, on {cores} cores with a load of {load:.1f}
-before it began. Each question was asked several times: the least time is what the database needs,
-the median what it took. A report is timed with all its rows fetched; `--limit` spares much of that
-where there are very many. Those of month ends are [explained](explain.md) with their view; each
-other one is to take less than 2 s, and what asks for one number or one day less than 50 ms.
+{size:,} numbers with five times as many history rows, on {cores} cores with a load average of
+{load:.1f} at the start. Each question was asked several times: the minimum is what the database
+needs, the median is what it took. A report's time includes fetching all its rows; with very many
+rows, `--limit` saves much of it. [The view timings](explain-views.md) explain the month-end
+reports. The target for every other report is less than 2 s, and less than 50 ms for one number or
+one day.
 
 {table}
-With the months kept (`syncsvc migrate --keep-months`):
+With the months materialised (`syncsvc migrate --keep-months`):
 
 {kept}
 ## Plans
 
-Reports that may have very many rows are fetched through a cursor, for which PostgreSQL uses one
-process only. Long lines are cut.
+A report that can have very many rows is fetched through a cursor, for which PostgreSQL uses a
+single process. Long lines are cut.
 """
 
 
@@ -123,11 +124,11 @@ def questions() -> Iterator[Question]:
 
 def questions_of_kept() -> Iterator[Question]:
     """
-    Those that read the months, the page of all, and the renewal.
+    Those that read the months, the page of all, and the refresh.
     """
     yield from (_of_report(name) for name, report in REPORTS.items() if report.by_month_end)
     yield Question("report --html FILE", _page)
-    yield Question("renewal after a run", _renewal)
+    yield Question("refresh after a run", _refresh)
 
 
 def _of_report(name: str, *words: str) -> Question:
@@ -154,7 +155,7 @@ def _page(connection: Connection) -> int:
     return len(inventory_page.render(connection, ACCOUNT, None, runs.now())) and 1
 
 
-def _renewal(connection: Connection) -> int:
+def _refresh(connection: Connection) -> int:
     connection.exec_driver_sql(monthly_view.RENEW)
     return 0
 

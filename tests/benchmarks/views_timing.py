@@ -1,5 +1,5 @@
 """
-Time views and reports over a large inventory, and write docs/explain.md: `make bench-views`.
+Time views and reports over a large inventory, and write docs/measurements/: `make bench-views`.
 
 Each question is asked several times; the least time is what the database needs, the median what
 it took here. PostgreSQL runs with the settings that it comes with.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-PAGE = Path(__file__).parents[2] / "docs" / "explain.md"
+PAGE = Path(__file__).parents[2] / "docs" / "measurements" / "explain-views.md"
 WHOLE = 1_000_000
 SIZE = int(os.environ.get("NUMBERS", WHOLE))  # a smaller one is not written about
 TIMES = 5
@@ -36,29 +36,29 @@ SLOW = 5.0  # seconds; what takes longer is asked once more only
 ONE = "account = 'default' AND number_e164 = '+440000012345'"
 DAY = ">= '{day}' AND {column} < CAST('{day}' AS timestamptz) + interval '1 day'"
 START = """\
-# How long the views take, and how PostgreSQL goes about them
+# Timings and query plans of the views
 
-*`make bench-views` writes this page; `tests/benchmarks/views_inventory.py` says what the inventory
-is like.*
+*Written by `make bench-views`; `tests/benchmarks/views_inventory.py` describes the inventory.*
 
-{size:,} numbers, five times as many rows of history, on PostgreSQL as it comes (128 MB of shared
-buffers, 4 MB of work memory), on {cores} cores with a load of {load:.1f} before it began. The
-least time is what the database needs, the median what it took.
+{size:,} numbers with five times as many history rows, on PostgreSQL with its default settings
+(128 MB of shared buffers, 4 MB of work memory), on {cores} cores with a load average of {load:.1f}
+at the start. The minimum is what the database needs; the median is what it took.
 
 {table}
-What asks for one number takes about a millisecond. Of what the changes of one day take, 23 ms are
-PostgreSQL's; the rest is handing some 5,000 rows over.
+A query for one number takes about a millisecond. A query for the changes of one day spends 23 ms in
+PostgreSQL; the rest is transferring about 5,000 rows.
 
-Only `inventory_by_month` takes more than about two seconds: it mixes two times, when things
-occurred and when we knew, which takes all history of each number in order. To sort five million
-rows is more than two seconds by itself, and no index that is worth its cost spares it: to do no
-more than sum the charges of all rows by country takes more than a second. A tenth of the rows takes
-a tenth of the time. Where it is asked often, `syncsvc migrate --keep-months` keeps the answer as
-`inventory_by_month_kept`, and each run renews it; nobody who reads waits meanwhile. Reports of
-month ends and the HTML page then take some milliseconds for it ([the reports](explain-reports.md)).
+Only `inventory_by_month` takes more than about two seconds. It combines two timelines, when changes
+happened and when the service learnt of them, so it reads the whole history of each number in order.
+Sorting five million rows alone takes more than two seconds, and no index that is worth its cost
+avoids that: even summing the charges of all rows by country takes more than a second. A tenth of
+the rows takes a tenth of the time. If you query it often, `syncsvc migrate --keep-months` creates
+the materialised view `inventory_by_month_kept`, which each run refreshes without blocking readers.
+Month-end reports and the HTML page then read it in a few milliseconds
+([report timings](explain-reports.md)).
 
-On SQLite, 100,000 numbers with 500,000 rows of history took 3.5 s for `inventory_by_month`, 0.4 s
-at most for every other view and 0.7 s at most for a report other than those of month ends.
+On SQLite, 100,000 numbers with 500,000 history rows took 3.5 s for `inventory_by_month`, at most
+0.4 s for every other view and at most 0.7 s for every report except those of month ends.
 
 ## Plans
 """
@@ -124,7 +124,10 @@ def ask(engine: Engine) -> None:
     Print how long each question takes, and write the page.
     """
     load = os.getloadavg()[0]
-    lines, plans = ["| question | rows | least, ms | median, ms |", "| --- | --- | --- | --- |"], []
+    lines, plans = (
+        ["| question | rows | minimum, ms | median, ms |", "| --- | --- | --- | --- |"],
+        [],
+    )
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         day = connection.execute(text("SELECT CAST(now() AS date) - 200")).scalar_one()
