@@ -67,7 +67,7 @@ BARS: list[Bar] = [
         lambda m: m[LARGE][RUN]["wall"] / m[MAIN][RUN]["wall"] / 10,
     ),
     (
-        "50 ms a page, 4 in flight, without changes: wall ÷ (pages times 50 ms ÷ 4)",
+        "50 ms per page, 4 in flight, without changes: wall ÷ (pages times 50 ms ÷ 4)",
         "≤",
         1.15,
         _latency("latency_unchanged"),
@@ -87,13 +87,13 @@ BARS: list[Bar] = [
         lambda m: m["once"]["start_sync"]["wall"],
     ),
     (
-        "50 requests a second granted: share made use of",
+        "50 requests per second allowed: share used",
         "≥",
         0.9,
         lambda m: _pages(m) / m["once"]["limited_unchanged"]["wall"] / RATE,
     ),
     (
-        "the same: share of requests refused",
+        "the same: share of requests answered with 429",
         "≤",
         0.02,
         lambda m: (
@@ -145,7 +145,7 @@ def table(middle: Middle, told: list[dict[str, Any]]) -> str:
             cells += ["" if requests is None else f"{requests:.0f}"]
             count = f"{int(size):,}" if size != "once" else ""
             lines.append(f"| {count} | {name} | {' | '.join(cells)} |")
-    lines += ["", "| bar | at most or least | measured | |", "| --- | ---: | ---: | --- |"]
+    lines += ["", "| measure | target | measured | |", "| --- | ---: | ---: | --- |"]
     for bar in told:
         measured = "" if bar["measured"] is None else f"{bar['measured']:.3g}"
         lines.append(f"| {bar['name']} | {bar['sign']} {bar['bar']:g} | {measured} | {mark(bar)} |")
