@@ -1,4 +1,4 @@
-# One door for every command; CI goes through it too.
+# Every development command; CI uses these targets too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,6 +7,7 @@ PEERS_LOCK := tests/benchmarks/requirements-peers.lock
 WORKERS ?= 2
 EXAMPLES ?= 5000
 SEED ?= $(shell date +%s)
+# Without index URLs, so that a lock file is the same whichever index or mirror it was made with.
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
@@ -15,7 +16,7 @@ LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-head
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.installed ## Install syncsvc and its tools into .venv, every file checked by its hash
+install: $(VENV)/.installed ## Install syncsvc and its tools into .venv, with verified hashes
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,38 +24,38 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: install ## Run the main job against a simulated provider, into SQLite; needs no settings
+demo: install ## Run a sync against a simulated provider, into SQLite; needs no settings
 	@$(BIN)/syncsvc demo
 
-test: install ## Run every test, on SQLite and on a real PostgreSQL
+test: install ## Run all tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-coverage: install ## Run what covers the code, slower, and fail below 95 % of lines and branches
+coverage: install ## Run most tests on SQLite; fail if they cover less than 95 % of lines and branches
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term -k "not postgresql" \
 		--ignore tests/promises --ignore tests/deploy --ignore tests/docs/test_operations.py
 
-answers: install ## Renew the answers printed in docs/queries.md and docs/reports.md
+answers: install ## Regenerate the answers in docs/queries.md and docs/reports.md
 	RENEW_DOCS=1 $(BIN)/python -m pytest -n 0 tests/docs/test_queries.py tests/docs/test_reports.py -k sqlite
 
-pictures: install ## Renew the screenshots in docs/images, by Debian's chromium
+pictures: install ## Regenerate the screenshots in docs/images; needs Debian's chromium
 	PICTURES=docs/images $(BIN)/python -m pytest -n 0 tests/worker/test_status_page.py tests/output/test_inventory_page.py \
 		-k "light-desktop or dark-phone or picture"
 
-docs: install ## Renew docs/data.md from the comments of tables, views and words
+docs: install ## Regenerate docs/data.md from the comments of the schema
 	$(BIN)/python tests/support/data_dictionary.py
 
-bench-views: install ## Time views and reports over 1,000,000 numbers on PostgreSQL, ten minutes; NUMBERS=n
+bench-views: install ## Time views and reports over a million numbers on PostgreSQL, 10 minutes; NUMBERS=n
 	$(BIN)/python tests/benchmarks/views_timing.py
 
-soak: install ## Run thousands of random runs against a lying provider; EXAMPLES=n, SEED=n to repeat
+soak: install ## Run thousands of random sequences against a faulty provider; EXAMPLES=n, SEED=n to repeat
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
 	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
 		--hypothesis-seed $(SEED) tests/promises/test_model.py tests/promises/test_properties.py
 
-bench: install ## Measure speed and memory beside the limit; takes long: BENCH="--sizes 10000 --rounds 1"
+bench: install ## Compare speed and memory with the limit, 15 minutes; BENCH="--sizes 10000 --rounds 1"
 	$(BIN)/python tests/benchmarks/bench_sync.py $(BENCH)
 
-bench-peers: install $(PEERS_VENV)/.installed ## Measure dlt and an ORM script beside syncsvc; BENCH="--rounds 1 --peers orm"
+bench-peers: install $(PEERS_VENV)/.installed ## Compare syncsvc with dlt and an ORM script; BENCH="--rounds 1 --peers orm"
 	$(BIN)/python tests/benchmarks/peers_bench.py --python $(PEERS_VENV)/bin/python $(BENCH)
 
 $(PEERS_VENV)/.installed: $(PEERS_LOCK)
@@ -62,18 +63,18 @@ $(PEERS_VENV)/.installed: $(PEERS_LOCK)
 	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement $(PEERS_LOCK)
 	@touch $@
 
-check: install ## Lint, format, types, import layers and docstrings of tests
+check: install ## Check lint, format, types, import layers and the tests' docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/interrogate --quiet --config pyproject.toml tests
 
-format: install ## Put the code into the house's form
+format: install ## Fix lint errors and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: install ## Renew the lock files, which hold no addresses, from pyproject.toml
+lock: install ## Regenerate the lock files from pyproject.toml
 	$(BIN)/uv pip compile $(LOCKING) pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCKING) --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
 	$(BIN)/uv pip compile $(LOCKING) --group peers --constraint requirements.lock --output-file $(PEERS_LOCK)
@@ -82,8 +83,8 @@ build: install ## Build the wheel and the source archive into dist/
 	rm -rf dist
 	$(BIN)/hatchling build
 
-image-check: ## Carry out the image's steps without Docker: build, install elsewhere, use it as nobody
+image-check: ## Test the steps of the image without Docker, as an unprivileged user
 	PYTHON=$(PYTHON) deploy/docker/check.sh
 
-clean: ## Remove the virtual environment and everything made
+clean: ## Remove the virtual environments, build output and caches
 	rm -rf $(VENV) $(PEERS_VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
