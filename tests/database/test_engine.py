@@ -32,7 +32,7 @@ SECRET = "hunter2-never-show-this"
 HOLDER = """
 import sys
 from sqlalchemy import make_url
-from syncsvc import db, runs
+from syncsvc.database import engine as db, runs
 from syncsvc.vocabulary import Trigger
 
 with db.open_engine(make_url(sys.argv[1])).connect() as connection:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 HOLD = """
 import sys, time
 from sqlalchemy import make_url
-from syncsvc import db
-from syncsvc.lead import Lead
+from syncsvc.database import engine as db
+from syncsvc.database.leader_lock import Lead
 lead = Lead(db.open_engine(make_url(sys.argv[1])), "default")
 print(lead.hold(), flush=True)
 time.sleep(60)

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 ROOT = Path(syncsvc.__file__).parent.parent
 MIGRATION_LOCK = 0x73796E63
 UPGRADE = (
-    "import sys; from sqlalchemy import make_url; from syncsvc import db, migrate; "
+    "import sys; from sqlalchemy import make_url; "
+    "from syncsvc.database import engine as db, migrate; "
     "migrate.upgrade(db.open_engine(make_url(sys.argv[1])))"
 )
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 SHORT_GRACE = "import syncsvc.worker.loop; syncsvc.worker.loop.GRACE = 0.3"
 STOPS = [signal.SIGTERM, signal.SIGINT]
 STUCK = """
-import time, syncsvc.sync, syncsvc.worker
-syncsvc.worker.LATE = 0.2
-syncsvc.sync.run_once = lambda job: time.sleep(600)
+import time, syncsvc.sync.run, syncsvc.worker.loop
+syncsvc.worker.loop.LATE = 0.2
+syncsvc.sync.run.run_once = lambda job: time.sleep(600)
 """
 
 
