@@ -98,8 +98,8 @@ def test_what_has_not_happened_is_zero(tmp_path: Path) -> None:
     """
     found = read(Metrics("default"), tmp_path)
 
-    assert 0.0 == found["syncsvc_runs_total", frozenset({"default", "failed"})]
-    assert 0.0 == found["syncsvc_history_rows_total", frozenset({"default", "cancelled"})]
+    assert found["syncsvc_runs_total", frozenset({"default", "failed"})] == 0.0
+    assert found["syncsvc_history_rows_total", frozenset({"default", "cancelled"})] == 0.0
     assert ("syncsvc_last_success_timestamp_seconds", frozenset({"default"})) not in found
 
 
@@ -114,11 +114,11 @@ def test_a_run_counts_its_rows(tmp_path: Path) -> None:
     found = read(metrics, tmp_path)
 
     account = frozenset({"default"})
-    assert 3.0 == found["syncsvc_history_rows_total", account | {"provisioned"}]
-    assert 2.0 == found["syncsvc_rejected_rows_total", account]
-    assert 1.0 == found["syncsvc_runs_total", account | {"withheld"}]
-    assert 1.0 == found["syncsvc_runs_total", account | {"failed"}]
-    assert 3.0 == found["syncsvc_run_duration_seconds_sum", account]
+    assert found["syncsvc_history_rows_total", account | {"provisioned"}] == 3.0
+    assert found["syncsvc_rejected_rows_total", account] == 2.0
+    assert found["syncsvc_runs_total", account | {"withheld"}] == 1.0
+    assert found["syncsvc_runs_total", account | {"failed"}] == 1.0
+    assert found["syncsvc_run_duration_seconds_sum", account] == 3.0
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_endpoints_are_told_apart(sandbox: Sandbox) -> None:
         api.cancelled_page(1)
         api.search_page("123", 1)
 
-    assert [("numbers", "200"), ("cancelled", "200"), ("search", "200")] == noted.requests
+    assert noted.requests == [("numbers", "200"), ("cancelled", "200"), ("search", "200")]
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_single_run_writes_its_metrics(
         for family in families
         for sample in family.samples
     }
-    assert 1.0 == found["syncsvc_runs_total", "default", state]
+    assert found["syncsvc_runs_total", "default", state] == 1.0
     assert (0.0 if broken else 1.0) == found["syncsvc_numbers", "default", "live"]
     last = found.get(("syncsvc_last_success_timestamp_seconds", "default"))
     assert (last is None) == broken
@@ -214,5 +214,5 @@ def test_a_dry_run_has_no_metrics(
 
     result = cli("sync", "--dry-run", "--metrics-file", str(tmp_path / "syncsvc.prom"))
 
-    assert 2 == result.code
+    assert result.code == 2
     assert "--metrics-file" in result.err

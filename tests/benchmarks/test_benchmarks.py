@@ -46,7 +46,7 @@ def test_bars_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = [("≤", 1.0), ("≤", 1.01), ("≥", 1.0), ("≥", 0.99), ("≥", None)]
     marks = [mark({"bar": 1.0, "sign": sign, "measured": each})[0] for sign, each in figures]
 
-    assert ["✓", "✗", "✓", "✗", "n"] == marks
+    assert marks == ["✓", "✗", "✓", "✗", "n"]
 
 
 def test_what_a_peer_loaded_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_the_best_of_a_kind_is_what_syncsvc_is_held_against(
 
     figures = [[bar["measured"] for bar in bars({"100000": m}, BARS)] for m in (all_there, without)]
 
-    assert [[0.4, 0.25, 0.4, 0.25], [None] * 4] == figures
+    assert figures == [[0.4, 0.25, 0.4, 0.25], [None] * 4]
 
 
 def test_a_peer_without_its_environment_is_told_where_it_comes_from(
@@ -103,7 +103,7 @@ def test_a_peer_without_its_environment_is_told_where_it_comes_from(
     from peers_bench import arguments  # noqa: PLC0415
 
     missing = ["--python", str(tmp_path / "python")]
-    assert ["orm"] == arguments(["--peers", "orm", *missing]).peers
+    assert arguments(["--peers", "orm", *missing]).peers == ["orm"]
     with pytest.raises(SystemExit):
         arguments(["--peers", "dlt_scd2_tuned", *missing])
 

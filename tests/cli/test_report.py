@@ -92,8 +92,8 @@ def test_json_is_exact(report: Callable[..., Result]) -> None:
     changed = json.loads(report("charges-changed", "--format", "json").out)
     nothing = json.loads(report("charges-changed", "--days=1", "--format=json").out)
 
-    assert [] == nothing
-    assert [
+    assert nothing == []
+    assert changed == [
         {
             "number_e164": "+493023125005",
             "uuid": "00000000-0000-4000-8000-000000000005",
@@ -106,7 +106,7 @@ def test_json_is_exact(report: Callable[..., Result]) -> None:
             "setup_charge_before": None,
             "setup_charge_after": None,
         }
-    ] == changed
+    ]
 
 
 def test_parameters_may_stand_anywhere(report: Callable[..., Result]) -> None:
@@ -128,11 +128,11 @@ def test_an_account_is_asked_for(report: Callable[..., Result]) -> None:
     nobody = report("spend-by-country", "--account", "nobody", "--format", "json")
     over_all = report("same-number-twice", "--account", "nobody", "--format", "json")
 
-    assert [1] == [row["numbers"] for row in json.loads(branch.out)]
-    assert "[]\n" == nobody.out
+    assert [row["numbers"] for row in json.loads(branch.out)] == [1]
+    assert nobody.out == "[]\n"
     assert "Nothing is known of account 'nobody'. There are: branch, default." in nobody.err
     assert {"default", "branch"} == {row["account"] for row in json.loads(over_all.out)}
-    assert "" == over_all.err
+    assert over_all.err == ""
 
 
 def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None:
@@ -168,7 +168,7 @@ def test_what_can_not_be_answered_ends_with_2(
 
     assert answer.code == 2
     assert complaint in answer.err
-    assert "" == answer.out
+    assert answer.out == ""
 
 
 @pytest.mark.parametrize("name", REPORTS)

@@ -49,7 +49,7 @@ def test_one_leads_and_the_other_does_not(leads: tuple[Lead, Lead]) -> None:
     """
     first, second = leads
 
-    assert [True, False, True, False] == [lead.hold() for lead in (first, second, first, second)]
+    assert [lead.hold() for lead in (first, second, first, second)] == [True, False, True, False]
 
 
 def test_who_lets_go_is_followed(leads: tuple[Lead, Lead]) -> None:
@@ -61,7 +61,7 @@ def test_who_lets_go_is_followed(leads: tuple[Lead, Lead]) -> None:
     first.let_go()
     first.let_go()
 
-    assert (True, False) == (second.hold(), first.hold())
+    assert (second.hold(), first.hold()) == (True, False)
 
 
 def test_accounts_have_leads_of_their_own(engine: Engine, leads: tuple[Lead, Lead]) -> None:
@@ -70,7 +70,7 @@ def test_accounts_have_leads_of_their_own(engine: Engine, leads: tuple[Lead, Lea
     """
     other = Lead(engine, "other")
 
-    assert (True, True) == (leads[0].hold(), other.hold())
+    assert (leads[0].hold(), other.hold()) == (True, True)
     other.let_go()
 
 
@@ -80,7 +80,7 @@ def test_a_run_needs_no_lead(watch: Watch, leads: tuple[Lead, Lead]) -> None:
     """
     leads[0].hold()
 
-    assert "succeeded" == watch.see(number_row()).state
+    assert watch.see(number_row()).state == "succeeded"
 
 
 @pytest.mark.parametrize("account", ["default.worker", "worker:default", "default"])
@@ -104,7 +104,7 @@ def test_the_lead_is_free_after_its_holder_was_killed(engine: Engine) -> None:
         [sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
-        assert "True\n" == holder.stdout.readline()
+        assert holder.stdout.readline() == "True\n"
         assert not lead.hold()
         holder.kill()
         holder.wait()
@@ -133,4 +133,4 @@ def test_a_lost_session_is_a_lost_lead(engine: Engine, leads: tuple[Lead, Lead])
 
     with capture_logs() as logs:
         assert not first.hold()
-    assert ["worker.session_lost"] == [line["event"] for line in logs]
+    assert [line["event"] for line in logs] == ["worker.session_lost"]

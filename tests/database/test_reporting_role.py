@@ -188,9 +188,9 @@ def test_the_role_reads_every_table_and_view(
     result = grant()
 
     reader = as_role(database, role)
-    assert (0, "") == (result.code, result.err)
-    assert [] == refused(reader, [f"TABLE {name}" for name in READABLE])
-    assert [] == refused(reader, ["SELECT * FROM inventory_as_of(now())", *WITHOUT])
+    assert (result.code, result.err) == (0, "")
+    assert refused(reader, [f"TABLE {name}" for name in READABLE]) == []
+    assert refused(reader, ["SELECT * FROM inventory_as_of(now())", *WITHOUT]) == []
     with reader.connect() as connection:
         migrate.require_current(connection)
 
@@ -204,7 +204,7 @@ def test_the_role_can_change_nothing(
     """
     grant(*flags)
 
-    assert WRITES == refused(as_role(database, role), WRITES)
+    assert refused(as_role(database, role), WRITES) == WRITES
 
 
 def test_addresses_can_be_kept_from_the_role(
@@ -217,8 +217,8 @@ def test_addresses_can_be_kept_from_the_role(
 
     reader = as_role(database, role)
     assert "but for street addresses" in result.out
-    assert WITHOUT == refused(reader, WITHOUT)
-    assert [] == refused(reader, STILL)
+    assert refused(reader, WITHOUT) == WITHOUT
+    assert refused(reader, STILL) == []
 
 
 def test_each_personal_column_is_kept_and_no_other(
@@ -283,14 +283,14 @@ def test_a_second_call_takes_back_what_the_first_gave(
     grant("--without-addresses")
     grant("--without-addresses")
     run(owner, "CREATE TABLE later (id int)")
-    assert WITHOUT == refused(reader, WITHOUT)
+    assert refused(reader, WITHOUT) == WITHOUT
     assert later == refused(reader, later)
 
     grant()
     grant()
     run(owner, "DROP TABLE later")
     run(owner, "CREATE TABLE later (id int)")
-    assert [] == refused(reader, [*WITHOUT, *later])
+    assert refused(reader, [*WITHOUT, *later]) == []
 
 
 def test_a_role_that_could_write_anyway_is_refused(
@@ -328,7 +328,7 @@ def test_the_owner_is_no_reporting_role(
     of_superuser = cli("migrate", "--database-url", url, "--reporting-role", "postgres")
     of_owner = cli("migrate", "--database-url", url, "--reporting-role", role)
 
-    assert (2, 2) == (of_superuser.code, of_owner.code)
+    assert (of_superuser.code, of_owner.code) == (2, 2)
     assert "superuser" in of_superuser.err
     assert "the owner of sync_rejects" in of_owner.err
 

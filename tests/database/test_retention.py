@@ -110,12 +110,12 @@ def test_closed_rows_go_and_open_ones_stay(
 
     result = prune("--keep-history", "20d")
 
-    assert (0, "") == (result.code, result.err)
+    assert (result.code, result.err) == (0, "")
     assert "number_history: 1 rows from before 2026-01-11 00:00 were removed." in result.out
     assert "address_history: 1 rows" in result.out
-    assert [2, 3] == [int(row["monthly_charge"]) for row in watch.history(1)]
-    assert ["2", "3"] == [row["name"] for row in watch.address_history(1)]
-    assert ["provisioned"] == watch.events(2)
+    assert [int(row["monthly_charge"]) for row in watch.history(1)] == [2, 3]
+    assert [row["name"] for row in watch.address_history(1)] == ["2", "3"]
+    assert watch.events(2) == ["provisioned"]
 
 
 def test_a_row_goes_only_when_its_end_is_out_of_the_kept_time(
@@ -130,11 +130,11 @@ def test_a_row_goes_only_when_its_end_is_out_of_the_kept_time(
 
     clock.pass_by(days=30, microseconds=-1)
     prune("--keep-history", "30d")
-    assert ["provisioned", "changed"] == watch.events(1)
+    assert watch.events(1) == ["provisioned", "changed"]
 
     clock.pass_by(microseconds=1)
     prune("--keep-history", "30d")
-    assert ["changed"] == watch.events(1)
+    assert watch.events(1) == ["changed"]
 
 
 def report(result: Result) -> Row:
@@ -199,7 +199,7 @@ def test_the_runs_that_tell_how_an_account_stands_are_kept(
 
     assert before == after_it
     kept = [row["state"] for row in rows_of(engine, sync_runs)]
-    assert ["withheld", "crashed", "running"] == kept
+    assert kept == ["withheld", "crashed", "running"]
 
 
 def test_a_run_with_rejects_on_record_is_kept(
@@ -217,8 +217,8 @@ def test_a_run_with_rejects_on_record_is_kept(
 
     prune("--keep-runs", "1d")
 
-    assert [1, 3] == [row["id"] for row in rows_of(watch.engine, sync_runs)]
-    assert 1 == len(rows_of(watch.engine, sync_rejects))
+    assert [row["id"] for row in rows_of(watch.engine, sync_runs)] == [1, 3]
+    assert len(rows_of(watch.engine, sync_rejects)) == 1
 
 
 def test_another_account_is_left_alone(
@@ -234,7 +234,7 @@ def test_another_account_is_left_alone(
     prune("--keep-runs", "1d", "--account", "other")
 
     accounts = [row["account"] for row in rows_of(engine, sync_runs)]
-    assert ["default", "default", "other"] == accounts
+    assert accounts == ["default", "default", "other"]
 
 
 def test_nothing_is_pruned_while_a_run_is_under_way(
@@ -247,7 +247,7 @@ def test_nothing_is_pruned_while_a_run_is_under_way(
         pruned = prune("--keep-history", "7y")
         planned = prune("--keep-history", "7y", "--dry-run")
 
-    assert (4, 0) == (pruned.code, planned.code)
+    assert (pruned.code, planned.code) == (4, 0)
 
 
 def test_runs_go_on_after_pruning(watch: Watch, clock: Clock, prune: Callable[..., Result]) -> None:
@@ -261,7 +261,7 @@ def test_runs_go_on_after_pruning(watch: Watch, clock: Clock, prune: Callable[..
 
     summary = watch.run()
 
-    assert ("succeeded", 1, 0) == (summary.state, summary.unchanged, summary.address_changes)
+    assert (summary.state, summary.unchanged, summary.address_changes) == ("succeeded", 1, 0)
 
 
 @pytest.mark.parametrize(

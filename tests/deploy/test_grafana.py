@@ -51,7 +51,7 @@ def test_every_panel_of_the_inventory_has_an_answer(watch: Watch, engine: Engine
         assert rows, target["title"]
         assert ("time" in columns) == (target["format"] == "time_series")
         if target["format"] == "time_series":
-            assert ["time", "metric"] == columns[:2]
+            assert columns[:2] == ["time", "metric"]
             assert [row[0] for row in rows] == sorted(row[0] for row in rows)
 
 
@@ -64,7 +64,7 @@ def test_the_accounts_to_choose_from(watch: Watch, engine: Engine) -> None:
     (account,) = (each for each in INVENTORY["templating"]["list"] if each["name"] == "account")
 
     with engine.connect() as connection:
-        assert ["default"] == list(connection.execute(text(account["query"])).scalars())
+        assert list(connection.execute(text(account["query"])).scalars()) == ["default"]
 
 
 @each_board

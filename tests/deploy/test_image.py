@@ -31,7 +31,7 @@ def test_bases_are_pinned() -> None:
     """
     bases = [rest.split()[0] for word, rest in STEPS if word == "FROM"]
 
-    assert [True, True] == [bool(re.fullmatch(r"python:3\.\d+-slim-\w+", base)) for base in bases]
+    assert [bool(re.fullmatch(r"python:3\.\d+-slim-\w+", base)) for base in bases] == [True, True]
     assert bases[0] == bases[1]
 
 
@@ -53,7 +53,7 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
     """
     (user,) = (rest for word, rest in FINAL if word == "USER")
 
-    assert [65532, 65532] == [int(number) for number in user.split(":")]
+    assert [int(number) for number in user.split(":")] == [65532, 65532]
 
 
 def test_the_image_bears_the_version() -> None:

@@ -138,7 +138,7 @@ def test_pods_meet_the_restricted_profile(
     """
     pods = _pods(rendered(build))
 
-    assert [[]] == [_offences(pod) for pod in pods]
+    assert [_offences(pod) for pod in pods] == [[]]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_pods_start_with_settings_that_are_known(
 
     settings = load_settings(environ={**configured["data"], "SYNCSVC_API_TOKEN": "t"})
 
-    assert ("0.0.0.0", "json") == (settings.http_host, settings.log_format)  # noqa: S104
+    assert (settings.http_host, settings.log_format) == ("0.0.0.0", "json")  # noqa: S104
     assert pod["enableServiceLinks"] is False
     for container in _containers(pod):
         assert container["envFrom"] == [{"configMapRef": {"name": configured["metadata"]["name"]}}]
@@ -197,9 +197,9 @@ def test_nothing_is_given_a_token(rendered: Callable[[str], list[Object]], build
     """
     objects = rendered(build)
 
-    assert [False] == [each["automountServiceAccountToken"] for each in _pods(objects)]
-    assert [False] == [
-        each["automountServiceAccountToken"] for each in _of(objects, "ServiceAccount")
+    assert [each["automountServiceAccountToken"] for each in _pods(objects)] == [False]
+    assert [each["automountServiceAccountToken"] for each in _of(objects, "ServiceAccount")] == [
+        False
     ]
 
 
@@ -231,8 +231,10 @@ def test_probes_ask_where_the_worker_answers(rendered: Callable[[str], list[Obje
         name: container[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")
     }
 
-    assert {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"} == {
-        name: each["path"] for name, each in asked.items()
+    assert {name: each["path"] for name, each in asked.items()} == {
+        "startup": "/livez",
+        "liveness": "/livez",
+        "readiness": "/readyz",
     }
     assert {"http"} == {each["port"] for each in asked.values()}
     assert [int(configured["data"]["SYNCSVC_HTTP_PORT"])] == [
@@ -289,7 +291,7 @@ def test_traffic_is_closed_by_default(rendered: Callable[[str], list[Object]], b
     )
     ports = {port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]}
 
-    assert ["Ingress", "Egress"] == policy["spec"]["policyTypes"]
+    assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert policy["spec"].get("ingress", []) == []
     assert {53, 443, 5432} == ports
     for labels in _pod_labels(objects):

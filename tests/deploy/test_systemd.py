@@ -29,7 +29,7 @@ def test_systemd_finds_no_fault_with_the_units(tmp_path: Path) -> None:
 
     told = _analyze("verify", *map(str, sorted(tmp_path.iterdir())))
 
-    assert (0, "", "") == (told.returncode, told.stdout, told.stderr)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
 
 
 @each_service

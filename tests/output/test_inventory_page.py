@@ -273,7 +273,7 @@ def test_a_browser_asks_for_nothing_and_sorts(html: str, tmp_path: Path) -> None
         down = page.evaluate(COLUMN)
         sorted_by = heading.locator("..").get_attribute("aria-sort")
 
-    assert [] == noticed
+    assert noticed == []
     assert sorted(up) == up
     assert sorted(up, reverse=True) == down
     assert sorted_by == "descending"
@@ -295,8 +295,8 @@ def test_a_telephone_shows_it_without_scrolling_sideways(
 
     assert width <= 360
     assert {"light": "rgb(245, 246, 248)", "dark": "rgb(17, 21, 28)"}[scheme] == paper
-    assert [] == pale
-    assert [] == noticed
+    assert pale == []
+    assert noticed == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -334,5 +334,5 @@ def test_the_picture_in_the_readme_can_be_renewed(
     with opened(html, tmp_path, viewport={"width": 1200, "height": 1000}) as (page, noticed):
         page.screenshot(path=kept)
 
-    assert [] == noticed
+    assert noticed == []
     assert 20_000 < kept.stat().st_size < 200_000

@@ -563,7 +563,7 @@ def test_a_reject_costs_no_neighbour() -> None:
             body(row(number="1"), fault, row(number="2"), rest=',"num_results":3'), UTC
         )
 
-        assert 3 == page.num_results
+        assert page.num_results == 3
         first, middle, last = page.rows
         assert isinstance(middle, Reject)
         assert ("1", fault, "2") == (
@@ -1183,4 +1183,4 @@ def test_a_blank_status_gives_way_to_the_one_in_details() -> None:
     ).rows[0]
 
     assert isinstance(number, Number)
-    assert ("", "cancelled") == (number.status, number.lifecycle)
+    assert (number.status, number.lifecycle) == ("", "cancelled")

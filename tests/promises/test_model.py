@@ -233,7 +233,7 @@ class Model:
         protected = self._guarded(lost, guard, shifted=bool(shifts))
         with api_for(sandbox, page_size=page_size) as api:
             summary = self._watch.run(api=api, concurrency=concurrency, guard=guard)
-        assert [] == sandbox.failures
+        assert sandbox.failures == []
         tables = published(self._watch.engine)
         if summary.state == "failed":
             assert faults or glitch == "cancelled 500", summary.error
@@ -289,7 +289,7 @@ class Model:
         addresses = [row for row in tables["address_history"] if row["run_id"] == run_id]
         rejects = rows_of(engine, sync_rejects, run_id=run_id)
         if summary.state == "failed":
-            assert (0, 0, 0) == (written.total(), len(addresses), len(rejects))
+            assert (written.total(), len(addresses), len(rejects)) == (0, 0, 0)
             return
         assert {event: run[event] for event in Event} == {event: written[event] for event in Event}
         assert (run["address_changes"], run["rejected"]) == (len(addresses), len(rejects))
@@ -304,7 +304,7 @@ class Model:
         for uuid, number in truth.items():
             assert number == {name: held[uuid][name] for name in number}
         for uuid in set(held) - set(truth):
-            assert "cancelled" == held[uuid]["lifecycle"]
+            assert held[uuid]["lifecycle"] == "cancelled"
 
 
 @profile
@@ -338,9 +338,9 @@ def test_no_lie_of_the_provider_cancels_a_number(
         model.run(**run)
 
     quiet = model.run(changes=[])
-    assert "failed" != quiet.state
+    assert quiet.state != "failed"
     accepted = model.run(changes=[], lifted=True)
-    assert "succeeded" == accepted.state
+    assert accepted.state == "succeeded"
     assert quiet.withheld == accepted.cancelled
     model.assert_the_truth_is_told()
 

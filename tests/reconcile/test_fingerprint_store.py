@@ -164,7 +164,7 @@ def test_a_cancelled_number_is_not_known_when_it_comes_back(watch: Watch) -> Non
 
     summary = watch.see(*ROWS)
 
-    assert ["provisioned", "cancelled", "reinstated"] == watch.events(3)
+    assert watch.events(3) == ["provisioned", "cancelled", "reinstated"]
     assert summary.reinstated == 1
 
 
@@ -225,7 +225,7 @@ def test_an_unchanged_row_still_has_its_say_about_an_address(watch: Watch) -> No
         number_row(2, number_address=address(7)),
     )
 
-    assert ["added"] == [row["event"] for row in watch.address_history(7)]
+    assert [row["event"] for row in watch.address_history(7)] == ["added"]
     assert watch.last_run()["detail"]["address_conflicts"] == 1
 
 

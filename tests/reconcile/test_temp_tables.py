@@ -87,4 +87,4 @@ def test_columns_may_be_named(connection: Connection) -> None:
     """
     copy_into(connection, KEPT, [("x", 1)], ["words", "number"])
 
-    assert [(1, None, "x", None, None)] == kept(connection)
+    assert kept(connection) == [(1, None, "x", None, None)]

@@ -214,8 +214,9 @@ def test_as_of_tells_what_was_known_then(known_inventory: Engine) -> None:
     before = ask(known_inventory, "spend-by-country", at=just_before, country="FR")
     after = ask(known_inventory, "spend-by-country", at=learnt, country="FR")
 
-    assert [(1, "2.1000"), (1, "2.1000")] == [
-        (row["numbers"], str(row["monthly_charge"])) for row in (*before, *after)
+    assert [(row["numbers"], str(row["monthly_charge"])) for row in (*before, *after)] == [
+        (1, "2.1000"),
+        (1, "2.1000"),
     ]
     assert "+33199000006" in {
         row["number_e164"] for row in ask(known_inventory, "cancelled-numbers")
@@ -236,8 +237,9 @@ def test_a_failed_run_is_not_to_be_trusted(
         row["check"]: row["verdict"] for row in ask(known_inventory, "trust", now=clock.time)
     }
 
-    assert {"last success": "wrong", "last run": "wrong"} == {
-        check: verdict for check, verdict in verdicts.items() if verdict != "ok"
+    assert {check: verdict for check, verdict in verdicts.items() if verdict != "ok"} == {
+        "last success": "wrong",
+        "last run": "wrong",
     }
 
 
@@ -252,7 +254,7 @@ def test_an_account_without_a_success_is_not_to_be_trusted(
 
     checks = {row["check"]: row["verdict"] for row in ask(engine, "trust", now=clock.time)}
 
-    assert {"last success": "wrong", "last run": "wrong", "history": "ok"} == checks
+    assert checks == {"last success": "wrong", "last run": "wrong", "history": "ok"}
 
 
 @pytest.mark.parametrize(

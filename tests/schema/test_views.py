@@ -68,7 +68,7 @@ def test_every_view_has_the_promised_columns(engine: Engine) -> None:
     }
 
     assert stored == PUBLIC
-    assert PUBLIC == {view.name: " ".join(view.c.keys()) for view in views.metadata.tables.values()}
+    assert {view.name: " ".join(view.c.keys()) for view in views.metadata.tables.values()} == PUBLIC
 
 
 @profile
@@ -124,12 +124,12 @@ def test_an_account_that_only_ever_failed_is_shown(engine: Engine) -> None:
 
     broken, fine = sorted(told(engine, views.sync_status), key=lambda row: str(row["account"]))
 
-    assert ("crashed", None, None) == (
+    assert (
         broken["last_run_state"],
         broken["last_success_at"],
         broken["seconds_since_success"],
-    )
-    assert (0, 0) == (broken["live_numbers"], broken["cancelled_numbers"])
+    ) == ("crashed", None, None)
+    assert (broken["live_numbers"], broken["cancelled_numbers"]) == (0, 0)
     assert ("running", NEW_YEAR + timedelta(hours=1, minutes=1)) == (
         fine["last_run_state"],
         fine["last_success_at"],
@@ -148,9 +148,9 @@ def test_the_status_counts_numbers_and_what_the_last_run_left_out(watch: Watch) 
 
     (status,) = told(watch.engine, views.sync_status)
 
-    assert (2, "succeeded") == (status["last_run_id"], status["last_run_state"])
-    assert (1, 1) == (status["live_numbers"], status["cancelled_numbers"])
-    assert (0, 0) == (status["withheld"], status["rejected"])
+    assert (status["last_run_id"], status["last_run_state"]) == (2, "succeeded")
+    assert (status["live_numbers"], status["cancelled_numbers"]) == (1, 1)
+    assert (status["withheld"], status["rejected"]) == (0, 0)
 
 
 def test_live_numbers_bear_both_addresses(watch: Watch) -> None:
@@ -238,7 +238,7 @@ def test_a_month_ends_in_utc(watch: Watch, clock: Clock) -> None:
         months = {row[0]: row[1] for row in connection.execute(query)}
         churn = sorted(tuple(row) for row in connection.execute(events))
 
-    assert [1, 0] == [months[date(2025, 12, 1)], months[date(2026, 1, 1)]]
+    assert [months[date(2025, 12, 1)], months[date(2026, 1, 1)]] == [1, 0]
     assert min(months) == date(2025, 12, 1)
     assert churn == [(date(2025, 12, 1), 1, 0), (date(2026, 1, 1), 0, 1)]
 

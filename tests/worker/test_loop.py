@@ -97,8 +97,8 @@ def test_it_runs_at_once_and_then_on_schedule(workers: Workers, engine: Engine) 
         eventually(lambda: worker.runs() >= 3)
 
     triggers = [row["trigger"] for row in rows_of(engine, sync_runs)]
-    assert ["startup", "schedule", "schedule"] == triggers[:3]
-    assert 3 == len(published(engine)["numbers"])
+    assert triggers[:3] == ["startup", "schedule", "schedule"]
+    assert len(published(engine)["numbers"]) == 3
 
 
 def test_its_endpoints_tell_how_it_is(workers: Workers) -> None:
@@ -108,7 +108,7 @@ def test_its_endpoints_tell_how_it_is(workers: Workers) -> None:
     with workers.worker(schedule="1h") as worker:
         eventually(lambda: worker.metric("syncsvc_numbers", lifecycle="live") == 3.0)
 
-        assert {"alive": True, "problems": []} == worker.get("/livez").json()
+        assert worker.get("/livez").json() == {"alive": True, "problems": []}
         assert worker.ready() == {
             "ready": True,
             "account": "default",
@@ -163,9 +163,9 @@ def test_a_run_under_way_may_end(
         time.sleep(0.2)
         gate.opened.set()
 
-        assert 0 == worker.ended()
-    assert [("startup", "succeeded")] == [
-        (row["trigger"], row["state"]) for row in rows_of(engine, sync_runs)
+        assert worker.ended() == 0
+    assert [(row["trigger"], row["state"]) for row in rows_of(engine, sync_runs)] == [
+        ("startup", "succeeded")
     ]
 
 
@@ -180,9 +180,9 @@ def test_a_run_that_takes_too_long_is_rolled_back(
         assert gate.reached.wait(PATIENCE)
         worker.signal(stop)
 
-        assert 0 == worker.ended()
-    assert ("startup", "failed", "Interrupted.") == last_run(engine)
-    assert [] == published(engine)["numbers"]
+        assert worker.ended() == 0
+    assert last_run(engine) == ("startup", "failed", "Interrupted.")
+    assert published(engine)["numbers"] == []
 
 
 def test_a_second_signal_ends_the_run_at_once(workers: Workers, gate: Gate, engine: Engine) -> None:
@@ -194,8 +194,8 @@ def test_a_second_signal_ends_the_run_at_once(workers: Workers, gate: Gate, engi
         worker.signal(signal.SIGTERM)
         worker.signal(signal.SIGINT)  # two of one kind may be taken for one
 
-        assert 130 == worker.ended()
-    assert ("startup", "failed", "Interrupted.") == last_run(engine)
+        assert worker.ended() == 130
+    assert last_run(engine) == ("startup", "failed", "Interrupted.")
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -208,8 +208,8 @@ def test_a_run_that_waits_for_a_table_is_cut_short_too(workers: Workers, engine:
         eventually(lambda: rows_of(engine, sync_runs))
         worker.signal(signal.SIGTERM)
 
-        assert 0 == worker.ended()
-    assert ("startup", "failed", "Interrupted.") == last_run(engine)
+        assert worker.ended() == 0
+    assert last_run(engine) == ("startup", "failed", "Interrupted.")
 
 
 def test_another_replica_stands_by_and_takes_over(workers: Workers) -> None:
@@ -228,14 +228,14 @@ def test_another_replica_stands_by_and_takes_over(workers: Workers) -> None:
                 "role": "standby",
                 "problems": [],
             }
-            assert 0.0 == second.runs()
-            assert 3.0 == second.metric("syncsvc_numbers", lifecycle="live")
+            assert second.runs() == 0.0
+            assert second.metric("syncsvc_numbers", lifecycle="live") == 3.0
 
             first.signal(signal.SIGKILL)
 
             eventually(lambda: second.runs() >= 1)
-            assert 0.0 == second.metric("syncsvc_standby")
-            assert "leader" == second.ready()["role"]
+            assert second.metric("syncsvc_standby") == 0.0
+            assert second.ready()["role"] == "leader"
 
 
 def test_a_leader_that_stops_leaves_the_lead(workers: Workers) -> None:
@@ -251,7 +251,7 @@ def test_a_leader_that_stops_leaves_the_lead(workers: Workers) -> None:
             first.signal(signal.SIGTERM)
 
             eventually(lambda: second.runs() == 1)
-            assert 0 == first.ended()
+            assert first.ended() == 0
 
 
 def test_accounts_do_not_stand_by_for_each_other(workers: Workers) -> None:
@@ -261,7 +261,7 @@ def test_accounts_do_not_stand_by_for_each_other(workers: Workers) -> None:
     with workers.worker() as first, workers.worker(account="other") as second:
         eventually(lambda: first.runs() >= 1 and second.runs() >= 1)
 
-        assert ("leader", "leader") == (first.ready()["role"], second.ready()["role"])
+        assert (first.ready()["role"], second.ready()["role"]) == ("leader", "leader")
 
 
 def test_systemd_is_told(workers: Workers, tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_systemd_is_told(workers: Workers, tmp_path: Path) -> None:
         while said[-1] != "STOPPING=1":
             said.append(told.recv(4096).decode())
 
-        assert 0 == worker.ended()
+        assert worker.ended() == 0
     assert said.index("READY=1") < min(i for i, line in enumerate(said) if "Run 1" in line)
     assert all(line.split("=")[0] in {"READY", "STATUS", "WATCHDOG", "STOPPING"} for line in said)
 
@@ -337,7 +337,7 @@ def test_a_database_that_is_away_is_waited_for(workers: Workers) -> None:
         assert worker.get("/livez").status_code == 200
         assert "no database" in worker.get("/").text
         worker.signal(signal.SIGTERM)
-        assert 0 == worker.ended()
+        assert worker.ended() == 0
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -357,7 +357,7 @@ def test_a_leader_whose_session_is_lost_leads_on(workers: Workers, engine: Engin
         before = worker.runs()
 
         eventually(lambda: worker.runs() > before)
-        assert "leader" == worker.ready()["role"]
+        assert worker.ready()["role"] == "leader"
 
 
 def test_it_starts_on_a_current_schema_alone(workers: Workers, engine: Engine) -> None:
@@ -367,7 +367,7 @@ def test_it_starts_on_a_current_schema_alone(workers: Workers, engine: Engine) -
     migrate.downgrade(engine, "base")
     try:
         with workers.worker() as worker:
-            assert 2 == worker.ended()
+            assert worker.ended() == 2
             assert "syncsvc migrate" in worker.log()
     finally:
         migrate.upgrade(engine)
@@ -382,7 +382,7 @@ def test_a_schema_that_falls_behind_ends_it(workers: Workers, engine: Engine) ->
         with engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         try:
-            assert 2 == worker.ended()
+            assert worker.ended() == 2
         finally:
             with engine.begin() as connection:
                 newest = text("UPDATE alembic_version SET version_num = :newest")
@@ -397,7 +397,7 @@ def test_a_port_that_is_taken_is_told(workers: Workers) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with workers.worker(http_port=str(taken.getsockname()[1])) as worker:
-            assert 2 == worker.ended()
+            assert worker.ended() == 2
             assert "SYNCSVC_HTTP_PORT" in worker.log()
 
 
@@ -459,7 +459,7 @@ def test_a_stuck_run_is_not_alive(workers: Workers, tmp_path: Path) -> None:
         eventually(lambda: worker.get("/livez").status_code == 503)
 
         assert b"WATCHDOG=1" in heard(told)
-        assert [] == heard(told)
+        assert heard(told) == []
 
 
 def test_no_secret_is_shown(workers: Workers, engine: Engine) -> None:
@@ -505,9 +505,9 @@ def test_a_table_that_is_locked_takes_no_liveness(workers: Workers, engine: Engi
 
             assert "statement timeout" in worker.ready()["problems"][0]
             assert "statement timeout" in worker.get("/").text
-            assert 200 == worker.get("/livez").status_code
+            assert worker.get("/livez").status_code == 200
             worker.signal(signal.SIGTERM)
-            assert 0 == worker.ended()
+            assert worker.ended() == 0
 
 
 def test_silent_connections_take_no_liveness(workers: Workers) -> None:
@@ -520,9 +520,9 @@ def test_silent_connections_take_no_liveness(workers: Workers) -> None:
         for _ in range(40):
             silent.enter_context(socket.create_connection(address))
 
-        assert 200 == eventually(lambda: worker.get("/livez")).status_code
+        assert eventually(lambda: worker.get("/livez")).status_code == 200
         worker.signal(signal.SIGTERM)
-        assert 0 == worker.ended()
+        assert worker.ended() == 0
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
@@ -561,5 +561,5 @@ def test_rereading_secrets_keeps_the_lead(workers: Workers) -> None:
             eventually(lambda: "worker.credentials_reread" in first.log())
             time.sleep(0.5)  # several looks
 
-            assert ("leader", "standby") == (first.ready()["role"], second.ready()["role"])
-            assert 0.0 == second.runs()
+            assert (first.ready()["role"], second.ready()["role"]) == ("leader", "standby")
+            assert second.runs() == 0.0

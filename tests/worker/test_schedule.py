@@ -46,7 +46,7 @@ def test_a_crontab_is_utc() -> None:
     """
     Three o'clock is three o'clock UTC, wherever the machine stands.
     """
-    assert 3 == due("0 3 * * *", MONDAY.astimezone()).astimezone(UTC).hour
+    assert due("0 3 * * *", MONDAY.astimezone()).astimezone(UTC).hour == 3
 
 
 @pytest.mark.parametrize(

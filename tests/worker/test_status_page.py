@@ -191,7 +191,7 @@ def test_it_is_readable_in_a_browser(
         if PICTURES:
             page.screenshot(path=Path(PICTURES) / f"status-{size}-{scheme}.png")
 
-    assert [] == wrong
+    assert wrong == []
     assert wide <= width
     assert (ground == "rgb(17, 21, 28)") == (scheme == "dark")
 
@@ -202,10 +202,10 @@ def test_it_works_without_scripts(lively: Engine, chromium: Browser) -> None:
     The page has no script, and everything on it is there without one.
     """
     with opened(chromium, lively, java_script_enabled=False) as (page, wrong):
-        assert 1 == page.locator("h1").count()
+        assert page.locator("h1").count() == 1
         assert page.get_by_role("table").count() == 2
 
-    assert [] == wrong
+    assert wrong == []
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
@@ -215,10 +215,10 @@ def test_hostile_text_does_nothing_in_a_browser(watch: Watch, chromium: Browser)
     """
     watch.see(number_row(number_e164=HOSTILE))
     with opened(chromium, watch.engine) as (page, wrong):
-        assert "default · syncsvc" == page.title()
+        assert page.title() == "default · syncsvc"
         assert page.get_by_text(HOSTILE).count() >= 1
 
-    assert [] == wrong
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

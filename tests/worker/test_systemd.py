@@ -36,7 +36,7 @@ def test_each_datagram_is_one_assignment(tmp_path: Path, abstract: bool) -> None
 
         said = [manager.recv(4096).decode() for _ in range(4)]
 
-    assert ["READY=1", "STATUS=Run 1 succeeded", "WATCHDOG=1", "STOPPING=1"] == said
+    assert said == ["READY=1", "STATUS=Run 1 succeeded", "WATCHDOG=1", "STOPPING=1"]
 
 
 def test_without_a_manager_nothing_is_said() -> None:
@@ -46,7 +46,7 @@ def test_without_a_manager_nothing_is_said() -> None:
     with capture_logs() as logs:
         Notifier({}).ready()
 
-    assert [] == logs
+    assert logs == []
 
 
 def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
     with capture_logs() as logs:
         Notifier({"NOTIFY_SOCKET": str(tmp_path / "none")}).ready()
 
-    assert ["systemd.not_told"] == [line["event"] for line in logs]
+    assert [line["event"] for line in logs] == ["systemd.not_told"]
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_a_stuck_service_does_not_put_the_watchdog_off(tmp_path: Path) -> None:
             with pytest.raises(TimeoutError):
                 manager.recv(4096)
 
-    assert [b"WATCHDOG=1"] * 2 == said
+    assert said == [b"WATCHDOG=1"] * 2

@@ -64,7 +64,7 @@ def test_a_stuck_worker_is_not_alive() -> None:
     """
     answer = Client(pages(turns=False)).get("/livez")
 
-    assert 503 == answer.status_code
+    assert answer.status_code == 503
     assert "stuck" in answer.get_json()["problems"][0]
 
 
@@ -83,7 +83,7 @@ def test_a_head_is_answered_like_a_get(path: str) -> None:
     """
     Who asks for the head alone gets the same status.
     """
-    assert 200 == Client(pages()).head(path).status_code
+    assert Client(pages()).head(path).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def test_the_page_allows_itself_nothing() -> None:
 
     assert headers["Content-Security-Policy"].startswith("default-src 'none';")
     assert "script" not in headers["Content-Security-Policy"]
-    assert "no-store" == headers["Cache-Control"]
-    assert "nosniff" == headers["X-Content-Type-Options"]
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
 
 
 def test_a_failing_page_is_logged_and_serves_on() -> None:
@@ -124,7 +124,7 @@ def test_a_failing_page_is_logged_and_serves_on() -> None:
         broken = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
         alive = httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False)
 
-    assert (500, 200) == (broken.status_code, alive.status_code)
+    assert (broken.status_code, alive.status_code) == (500, 200)
     assert "hunter2" not in broken.text
     assert "http.error" in [line["event"] for line in logs]
 
