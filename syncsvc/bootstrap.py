@@ -40,8 +40,8 @@ def require_file(settings: Settings) -> None:
     if is_missing_file(settings):
         url = settings.database
         raise SchemaNotCurrent(
-            f"There is no file {url.database} yet (SYNCSVC_DATABASE_URL). "
-            "`syncsvc sync` or `syncsvc migrate` makes it."
+            f"There is no database yet ({url.database}, SYNCSVC_DATABASE_URL). "
+            "`syncsvc sync` creates it."
         )
 
 

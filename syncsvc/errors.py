@@ -1,97 +1,141 @@
 """
 Every failure of the service, grouped by who must act.
 
-A class's docstring is the headline of its message; the detail given when it
-is raised says what was found and what to do about it.
+A message is what is wrong with the thing it names, then what to do about it.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 
 class SyncError(Exception):
     """
-    The sync could not be carried out.
+    A failure that the service reports in a message of its own.
+
+    Args:
+        message: Whole sentences; the class's own if it is empty.
     """
 
-    def __init__(self, detail: str = "") -> None:
-        headline = " ".join((type(self).__doc__ or "").split())
-        super().__init__(
-            headline + detail if detail[:1] == "\n" else f"{headline} {detail}".strip()
-        )
+    default: ClassVar[str] = "The command failed. The log says why."
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.default)
 
 
-class WaitAndSee(SyncError):
+class TransientError(SyncError):
     """
-    This may pass by itself; the next run is the retry.
-    """
-
-
-class ProviderUnavailable(WaitAndSee):
-    """
-    The provider did not answer properly.
+    A failure that may pass by itself; the next run is the retry.
     """
 
-    def __init__(self, detail: str = "", *, reason: str, retry_after: float | None = None) -> None:
-        super().__init__(detail)
+    default = "The run failed. Retry later."
+
+
+class ProviderUnavailable(TransientError):
+    """
+    The provider can't be reached, or sends no usable response.
+
+    Attributes:
+        reason: A short word for metrics, such as an HTTP status.
+        retry_after: Seconds to wait before the next attempt, if the provider asks for that.
+    """
+
+    default = "The provider is unavailable. Retry later."
+
+    def __init__(self, message: str = "", *, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
         self.reason = reason
         self.retry_after = retry_after
 
 
-class DeadlineExceeded(WaitAndSee):
+class DeadlineExceeded(TransientError):
     """
-    The run took longer than SYNCSVC_RUN_DEADLINE allows.
-    """
-
-
-class DatabaseUnavailable(WaitAndSee):
-    """
-    The database did not carry out what it was asked.
+    A run took longer than SYNCSVC_RUN_DEADLINE allows.
     """
 
+    default = (
+        "The run took longer than SYNCSVC_RUN_DEADLINE allows. "
+        "Raise it if that happens again, or find out what is slow."
+    )
 
-class RunInProgress(WaitAndSee):
+    @classmethod
+    def during(cls, step: str) -> Self:
+        """
+        Return the error for a run that ran out of time in this step.
+        """
+        return cls(
+            f"The run took longer than SYNCSVC_RUN_DEADLINE allows (it was {step}). "
+            "Raise it if that happens again, or find out what is slow."
+        )
+
+
+class DatabaseUnavailable(TransientError):
     """
-    Another run of this account holds the lock.
+    The database can't be reached, or reports an error.
     """
 
-
-class NeedsOperator(SyncError):
-    """
-    Somebody has to look at this.
-    """
+    default = "The database reported an error. Run `syncsvc check`."
 
 
-class ConfigurationError(NeedsOperator):
+class RunInProgress(TransientError):
     """
-    The settings can't be used.
+    Another run has the account's lock.
     """
 
+    default = "Another run of this account is in progress. Retry when it has finished."
 
-class SchemaNotCurrent(NeedsOperator):
+
+class ActionRequired(SyncError):
+    """
+    A failure that lasts until somebody does something about it.
+    """
+
+    default = "The command needs somebody to act. The log says why."
+
+
+class ConfigurationError(ActionRequired):
+    """
+    A setting, an option or a file named by one can't be used.
+    """
+
+    default = "The settings can't be used. Run `syncsvc check`."
+
+
+class SchemaNotCurrent(ActionRequired):
     """
     The database's schema is not the one that this version needs.
     """
 
+    default = "The database's schema is not current. Run `syncsvc migrate` with the same settings."
 
-class ProviderRefused(NeedsOperator):
+
+class ProviderRefused(ActionRequired):
     """
-    The provider rejected our request.
+    The provider rejects the request, and would do so again.
     """
+
+    default = "The provider rejected the request. Check the credentials and SYNCSVC_API_URL."
 
 
 class NoSuchListing(ProviderRefused):
     """
-    The provider shows no such listing to this account.
+    The provider does not offer a listing to this account.
     """
 
-
-class MisusedReport(NeedsOperator):
-    """
-    This report can't be made.
-    """
+    default = "The provider does not offer this listing to this account. Ask the provider."
 
 
-class UnknownNumber(NeedsOperator):
+class ReportUsageError(ActionRequired):
     """
-    This number is not known.
+    There is no report of that name, or it does not take these parameters.
     """
+
+    default = "The report can't be made. `syncsvc report` lists all."
+
+
+class UnknownNumber(ActionRequired):
+    """
+    An account never had a number.
+    """
+
+    default = "The number is not known. Numbers look like +441245123456."

@@ -4,6 +4,8 @@ Failures: what their messages say, and who must act.
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from syncsvc import errors
@@ -25,38 +27,42 @@ def failure(kind: type[errors.SyncError], detail: str = "") -> errors.SyncError:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_message_is_headline_and_detail(kind: type[errors.SyncError]) -> None:
+def test_a_message_is_the_text_given(kind: type[errors.SyncError]) -> None:
     """
-    The class says what happened, in one sentence; the detail follows it on the same line.
+    Nothing is put before or after the sentences that an error is raised with.
     """
-    headline = " ".join((kind.__doc__ or "").split())
-
-    assert headline.endswith(".")
-    assert f"{headline} Ask the carrier." == str(failure(kind, "Ask the carrier."))
+    assert str(failure(kind, "It is full. Ask the carrier.")) == "It is full. Ask the carrier."
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_message_without_detail_is_the_headline(kind: type[errors.SyncError]) -> None:
+def test_a_message_without_text_is_a_sentence_of_the_class(kind: type[errors.SyncError]) -> None:
     """
-    A failure with nothing to add says its headline, without a space after it.
+    An error raised without text says something whole, and not its docstring.
     """
-    assert " ".join((kind.__doc__ or "").split()) == str(failure(kind))
+    message = str(failure(kind))
+
+    assert re.fullmatch(r"[A-Z][^\n]+\.", message)
+    assert message == kind.default
+    assert message != " ".join((kind.__doc__ or "").split())
 
 
-def test_a_message_is_known_to_the_letter() -> None:
+def test_an_error_needs_no_docstring() -> None:
     """
-    The headline is the class's own, not that of the class above it.
+    Messages are the same in a program that was stripped of its documentation.
     """
-    assert str(errors.RunInProgress("Wait.")) == "Another run of this account holds the lock. Wait."
+    undocumented = type("Undocumented", (errors.RunInProgress,), {"__doc__": None})
+
+    assert str(undocumented()) == str(errors.RunInProgress())
 
 
-def test_a_class_without_a_docstring_has_the_detail_alone() -> None:
+def test_a_run_out_of_time_names_what_it_was_doing() -> None:
     """
-    Where documentation is stripped from the program, details are still told.
+    The deadline's error names the setting, and the step that was not finished.
     """
-    undocumented = type("Undocumented", (errors.SyncError,), {"__doc__": None})
+    message = str(errors.DeadlineExceeded.during("publishing"))
 
-    assert str(undocumented("What was found.")) == "What was found."
+    assert "SYNCSVC_RUN_DEADLINE" in message
+    assert "(it was publishing)" in message
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,7 +70,7 @@ def test_every_failure_says_who_must_act(kind: type[errors.SyncError]) -> None:
     """
     Each kind is one to wait out or one for somebody to look at, and never both.
     """
-    groups = (errors.WaitAndSee, errors.NeedsOperator)
+    groups = (errors.TransientError, errors.ActionRequired)
 
     assert kind is errors.SyncError or sum(issubclass(kind, group) for group in groups) == 1
 

@@ -19,7 +19,7 @@ from syncsvc.cli.common import FAILED, INTERRUPTED, LOCKED, MISUSED
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
-    MisusedReport,
+    ReportUsageError,
     RunInProgress,
     SchemaNotCurrent,
     SyncError,
@@ -28,7 +28,7 @@ from syncsvc.errors import (
 EXIT_CODES: dict[type[SyncError], int] = {
     ConfigurationError: MISUSED,
     SchemaNotCurrent: MISUSED,
-    MisusedReport: MISUSED,
+    ReportUsageError: MISUSED,
     RunInProgress: LOCKED,
 }
 
@@ -49,9 +49,10 @@ def main() -> None:
     try:
         app()
     except SyncError as exc:
-        typer.echo(f"syncsvc: {exc}", err=True)
+        for line in str(exc).splitlines():
+            typer.echo(f"syncsvc: {line}", err=True)
         if isinstance(exc, DatabaseUnavailable):
-            typer.echo("`syncsvc check` looks at the settings and what they lead to.", err=True)
+            typer.echo("Run `syncsvc check` to find out why.", err=True)
         sys.exit(EXIT_CODES.get(type(exc), FAILED))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -12,7 +12,7 @@ import typer
 from sqlalchemy import exists, select
 
 from syncsvc.database import monthly_view, runs
-from syncsvc.errors import MisusedReport
+from syncsvc.errors import ReportUsageError
 from syncsvc.output import csv_json, terminal
 from syncsvc.output.csv_json import Format
 from syncsvc.reports import (
@@ -88,7 +88,7 @@ def answer(
     Write the rows of the report that a command line names.
 
     Raises:
-        MisusedReport: There is no such report, or it does not take that.
+        ReportUsageError: There is no such report, or it does not take that.
     """
     report, parameters = _named(words)
     asked = read_parameters(report, parameters, settings.account, runs.now())
@@ -107,12 +107,12 @@ def write_page(
     Write the page of the inventory's state.
 
     Raises:
-        MisusedReport: More was asked for.
+        ReportUsageError: More was asked for.
     """
     from syncsvc.output import inventory_page  # noqa: PLC0415 - charts take a while to load
 
     if words:
-        raise MisusedReport(f"--html writes the page of all, so it takes no {words[0]!r}.")
+        raise ReportUsageError(f"--html writes one page with all reports; leave {words[0]!r} out.")
     read_only(connection)
     made = inventory_page.render(connection, settings.account, settings.currency, runs.now())
     with csv_json.opened(html) as stream:
@@ -138,7 +138,9 @@ def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
     while place < len(rest) and rest[place].startswith("-"):
         place += 1 if "=" in rest[place] else 2
     if place >= len(rest):
-        raise MisusedReport(f"{rest[0]} belongs to one: name it. `syncsvc report` lists all.")
+        raise ReportUsageError(
+            f"{rest[0]} belongs to a report: name the report. `syncsvc report` lists all."
+        )
     return find_report(rest.pop(place)), rest
 
 

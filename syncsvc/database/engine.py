@@ -112,10 +112,10 @@ def publishing(
         with connection.begin() as transaction, _interruptible(connection, seconds_left):
             yield transaction
             if seconds_left() <= 0:
-                raise DeadlineExceeded("It was publishing.")
+                raise DeadlineExceeded.during("publishing")
     except DBAPIError as exc:
         if seconds_left() <= 0:
-            raise DeadlineExceeded("It was publishing.") from exc
+            raise DeadlineExceeded.during("publishing") from exc
         raise
 
 
@@ -187,7 +187,7 @@ def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable:
     told = getattr(cause, "diag", None)  # by PostgreSQL
     primary = told.message_primary if told else None
     words = primary or cause
-    return DatabaseUnavailable(" ".join(str(words).split()))
+    return DatabaseUnavailable(f"The database reported an error: {' '.join(str(words).split())}")
 
 
 @contextmanager
@@ -268,10 +268,11 @@ def _holder(connection: Connection, account: str) -> str:
     run = connection.execute(query).first()
     connection.rollback()
     if run is None:
-        return f"Account {account!r}: it has just begun. Wait for it, then try again."
+        return f"Another run of account {account!r} has just started. Retry when it has finished."
     detail = run.detail or {}
     return (
-        f"Account {account!r}: run {run.id} on {detail.get('host', 'an unknown host')}, "
+        f"Another run of account {account!r} is in progress: run {run.id} on "
+        f"{detail.get('host', 'an unknown host')}, "
         f"process {detail.get('pid', 'unknown')}, since {run.started_at:%Y-%m-%d %H:%M:%S} UTC. "
-        "Wait for it, then try again."
+        "Retry when it has finished."
     )

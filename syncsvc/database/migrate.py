@@ -38,7 +38,9 @@ def newest() -> str:
     """
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
-        raise SchemaNotCurrent("The migrations are missing from this installation.")
+        raise SchemaNotCurrent(
+            "The migrations are missing from this installation. Install syncsvc again."
+        )
     return head
 
 
@@ -104,7 +106,9 @@ def require_current(connection: Connection) -> None:
     """
     found, needed = current(connection), newest()
     if found != needed:
-        raise SchemaNotCurrent(
-            f"It is at {found or 'no revision'}, this version needs {needed}. "
-            "Run `syncsvc migrate` with the same settings."
+        problem = (
+            f"The database's schema is at {found}, this version needs {needed}."
+            if found
+            else "The database has no syncsvc tables yet."
         )
+        raise SchemaNotCurrent(f"{problem} Run `syncsvc migrate` with the same settings.")

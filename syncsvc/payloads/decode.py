@@ -182,7 +182,10 @@ def _if_readable(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _no_page(complaint: str) -> ProviderUnavailable:
-    detail = f"The body is not a JSON object with a list `numbers`: {complaint}"
+    detail = (
+        "The provider's response is not a JSON object with a list `numbers`: "
+        f"{complaint}. Retry later."
+    )
     return ProviderUnavailable(detail, reason="not_a_page")
 
 

@@ -127,7 +127,7 @@ class NumberApi:
 
     def _fetch_once(self, path: str, params: Mapping[str, str | int]) -> Page | None:
         if self._closed:
-            raise ProviderRefused("The run has ended.")
+            raise ProviderRefused("The run has ended; nothing more is requested.")
         answer = self._get(path, params)
         if answer.status == OK:
             return read_page(answer.body, self._zone)
@@ -178,7 +178,7 @@ def _refused(path: str, answer: Answer) -> ProviderRefused:
         )
     hidden = path == CANCELLED and answer.status in {FORBIDDEN, NOT_FOUND}
     kind = NoSuchListing if hidden else ProviderRefused
-    return kind(f"{path} answered {answer.status}. {advice}")
+    return kind(f"The provider rejected the request ({answer.status} from {path}). {advice}")
 
 
 def _origin(location: str) -> str:

@@ -69,7 +69,7 @@ def look_for(
     try:
         return {uuid: future.result(max(seconds_left(), 0.0)) for uuid, future in waiting}
     except TimeoutError:
-        raise DeadlineExceeded("It was searching for numbers that are not listed.") from None
+        raise DeadlineExceeded.during("searching for numbers that are not listed") from None
     finally:
         for _uuid, future in waiting:
             future.cancel()

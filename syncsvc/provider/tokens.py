@@ -145,7 +145,7 @@ class ClientCredentials:
             raise answer.unavailable(path)
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise ProviderRefused(
-                f"{path} answered {answer.status}. "
+                f"The provider rejected the credentials ({answer.status} from {path}). "
                 "Check SYNCSVC_API_CLIENT_ID, SYNCSVC_API_CLIENT_SECRET and SYNCSVC_API_URL."
             )
         return _grant(path, answer.body)
@@ -157,5 +157,8 @@ def _grant(path: str, body: bytes) -> _Grant:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         grant = _Grant(access_token="")
     if not VISIBLE.fullmatch(grant.access_token):  # anything else would break the header
-        raise ProviderUnavailable(f"{path} answered without a token.", reason="no_token")
+        detail = (
+            f"The provider's response has no access token ({path}). Retry later, or ask it why."
+        )
+        raise ProviderUnavailable(detail, reason="no_token")
     return grant

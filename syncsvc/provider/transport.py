@@ -72,7 +72,7 @@ class Answer(msgspec.Struct, frozen=True):
         This answer as the failure that it is.
         """
         return ProviderUnavailable(
-            f"{path} answered {self.status}.",
+            f"The provider is unavailable ({self.status} from {path}). Retry later.",
             reason=str(self.status),
             retry_after=self.retry_after,
         )
@@ -157,11 +157,15 @@ class Exchange:
             with closing(self._transport.handle_request(request)) as response:
                 return Answer(response.status_code, response.headers, _body(response, path))
         except httpx.TimeoutException:
-            detail = f"{path}: no whole answer within {self._timeout:g} s (SYNCSVC_API_TIMEOUT)."
+            detail = (
+                f"The provider sent no complete response within {self._timeout:g} s "
+                f"(SYNCSVC_API_TIMEOUT, {path}). Retry later."
+            )
             raise ProviderUnavailable(detail, reason="timeout") from None
         except httpx.RequestError as exc:
             words = " ".join(str(exc).split()).rstrip(".") or type(exc).__name__
-            raise ProviderUnavailable(f"{path}: {words}.", reason="connection") from None
+            detail = f"The connection to the provider failed ({path}): {words}. Retry later."
+            raise ProviderUnavailable(detail, reason="connection") from None
         finally:
             ENDS_AT.reset(token)
 
@@ -203,14 +207,15 @@ def _body(response: httpx.Response, path: str) -> bytes:
     if len(response.headers.get_list("Content-Encoding", split_commas=True)) > 1:
         # One step of unpacking is bounded by what was received, two are not.
         raise ProviderRefused(
-            f"{path}: the body is compressed more than once. Ask the provider what it sends."
+            f"The response body is compressed more than once ({path}). "
+            "Ask the provider what it sends."
         )
     body = bytearray()
     for chunk in response.iter_bytes():
         body += chunk
         if len(body) > BODY_LIMIT:
             raise ProviderRefused(
-                f"{path}: the body is larger than {BODY_LIMIT // 2**20} MiB. "
+                f"The response body is larger than {BODY_LIMIT // 2**20} MiB ({path}). "
                 "Lower SYNCSVC_PAGE_SIZE, or ask the provider what it sends."
             )
     return bytes(body)

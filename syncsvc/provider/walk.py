@@ -153,7 +153,7 @@ class Walk:
         try:
             return future.result(timeout=max(self._seconds_left(), 0.0))
         except TimeoutError:
-            raise DeadlineExceeded(f"It was waiting for page {index}.") from None
+            raise DeadlineExceeded.during(f"waiting for page {index}") from None
 
     def _look_ahead(self, index: int) -> None:
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from syncsvc.errors import MisusedReport
+from syncsvc.errors import ReportUsageError
 from syncsvc.reports import addresses, data_quality, events, provisioning, spend
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ def find_report(name: str) -> Report:
     The report of this name.
 
     Raises:
-        MisusedReport: There is none; with the nearest one.
+        ReportUsageError: There is none; with the nearest one.
     """
     if name in REPORTS:
         return REPORTS[name]
     hint = f" Did you mean {near}?" if (near := _nearest(name)) else ""
-    raise MisusedReport(f"There is none named {name!r}.{hint} `syncsvc report` lists all.")
+    raise ReportUsageError(f"Unknown report {name!r}.{hint} `syncsvc report` lists all.")
 
 
 def _nearest(name: str) -> str | None:

@@ -70,7 +70,9 @@ def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]
     )
     found = _rows(connection, query)
     if not found:
-        raise UnknownNumber(f"Account {account!r} never had {wanted!r}, as E.164 or as uuid.")
+        raise UnknownNumber(
+            f"No number {wanted!r} in account {account!r}. Give it like +441245123456, or its uuid."
+        )
     return found
 
 

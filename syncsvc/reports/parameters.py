@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from syncsvc.errors import MisusedReport
+from syncsvc.errors import ReportUsageError
 from syncsvc.payloads.values import alpha2
 from syncsvc.reports.report import Asked
 
@@ -98,7 +98,7 @@ def read_parameters(report: Report, words: Sequence[str], account: str, now: dat
     What a command line tells a report: `--days 30`, or `--days=30`.
 
     Raises:
-        MisusedReport: It does not take that; with what it takes.
+        ReportUsageError: It does not take that; with what it takes.
     """
     given = dict(report.takes)
     rest = list(words)
@@ -112,7 +112,7 @@ def read_parameters(report: Report, words: Sequence[str], account: str, now: dat
         try:
             given[parameter.name] = parameter.read(value)
         except ValueError as exc:
-            raise _refusal(report, f"{flag} is {exc}, not {value!r}.") from None
+            raise _refusal(report, f"{flag} {value!r} is not {exc}.") from None
     return Asked(account=account, now=now, **given)
 
 
@@ -121,13 +121,13 @@ def _taken(report: Report, flag: str) -> Parameter:
     if flag in known:
         return known[flag]
     if not flag.startswith("-"):
-        raise _refusal(report, f"{flag!r} is one word too many.")
+        raise _refusal(report, f"unexpected argument {flag!r}.")
     near = get_close_matches(flag, known, n=1)
-    raise _refusal(report, f"It takes no {flag}." + (f" Did you mean {near[0]}?" if near else ""))
+    raise _refusal(report, f"it takes no {flag}." + (f" Did you mean {near[0]}?" if near else ""))
 
 
-def _refusal(report: Report, problem: str) -> MisusedReport:
-    return MisusedReport(f"{report.name}: {problem} It takes {signature(report)}.")
+def _refusal(report: Report, problem: str) -> ReportUsageError:
+    return ReportUsageError(f"{report.name}: {problem} It takes {signature(report)}.")
 
 
 def signature(report: Report) -> str:

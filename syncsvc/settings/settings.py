@@ -245,7 +245,7 @@ def load_settings(
     settings, refused = _judge(gathered.found, complete=not gathered.problems)
     problems = gathered.problems + refused
     if problems or settings is None:
-        raise ConfigurationError("\n" + "\n".join(problems))
+        raise ConfigurationError("\n".join(problems))
     return settings
 
 

@@ -16,7 +16,7 @@ from syncsvc import bootstrap
 from syncsvc.database import engine as db
 from syncsvc.database import migrate, queries
 from syncsvc.database.leader_lock import Lead
-from syncsvc.errors import ConfigurationError, NeedsOperator, RunInProgress, SyncError
+from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
 from syncsvc.sync import run as sync
 from syncsvc.vocabulary import RunState
 
@@ -114,7 +114,7 @@ class Duty:
             log.info("worker.run_left", reason=str(exc))
             self.says, outcome = str(exc), Outcome.LEFT
         except SyncError as exc:
-            if isinstance(exc, NeedsOperator):
+            if isinstance(exc, ActionRequired):
                 raise
             log.error("worker.run_failed", error=str(exc))  # noqa: TRY400 - it is no bug
             outcome = self._failed(began_at, str(exc))

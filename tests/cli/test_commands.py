@@ -230,7 +230,7 @@ def test_a_failed_run_exits_with_1_and_says_why(
     assert result.code == 1
     assert "SYNCSVC_API_TOKEN" in " ".join(result.out.split())
     assert (as_json["state"], as_json["run_id"]) == ("failed", 2)
-    assert "answered 401" in as_json["error"]
+    assert "401 from" in as_json["error"]
 
 
 def test_a_database_out_of_reach_fails_the_run(
@@ -397,7 +397,7 @@ def test_runs_lists_the_newest_first(cli: Callable[..., Result], provider: Sandb
     newest = json.loads(cli("runs", "--json", "--limit", "1").out)
 
     assert max(map(len, table.out.splitlines())) <= 80
-    assert "Run 2: The provider rejected our request." in table.out
+    assert "Run 2: The provider rejected the request" in table.out
     assert [(row["id"], row["state"]) for row in rows] == [(2, "failed"), (1, "succeeded")]
     assert [row["id"] for row in newest] == [2]
 

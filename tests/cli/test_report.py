@@ -151,11 +151,17 @@ def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["spned"], "There is none named 'spned'. Did you mean spend-by-country?"),
-        (["trust", "--days", "3"], "trust: It takes no --days. It takes --hours N (24)."),
-        (["month-end", "--months", "none"], "--months is a whole number from 1 to 1,200"),
-        (["--limit", "3"], "--limit belongs to one: name it."),
-        (["trust", "--html", "x.html"], "--html writes the page of all, so it takes no 'trust'."),
+        (["spned"], "Unknown report 'spned'. Did you mean spend-by-country?"),
+        (["trust", "--days", "3"], "trust: it takes no --days. It takes --hours N (24)."),
+        (
+            ["month-end", "--months", "none"],
+            "--months 'none' is not a whole number from 1 to 1,200",
+        ),
+        (["--limit", "3"], "--limit belongs to a report: name the report."),
+        (
+            ["trust", "--html", "x.html"],
+            "--html writes one page with all reports; leave 'trust' out.",
+        ),
     ],
 )
 def test_what_can_not_be_answered_ends_with_2(

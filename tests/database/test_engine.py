@@ -123,9 +123,9 @@ def test_a_second_run_is_refused_with_the_name_of_the_first(engine: Engine) -> N
             hold(engine)
 
     assert str(caught.value) == (
-        f"Another run of this account holds the lock. Account 'default': run {run.id} on "
+        f"Another run of account 'default' is in progress: run {run.id} on "
         f"{socket.gethostname()}, process {process.pid}, since "
-        f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC. Wait for it, then try again."
+        f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC. Retry when it has finished."
     )
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_has_just_begun_is_not_named(engine: Engine) -> None:
     with (
         engine.connect() as connection,
         db.only_run(connection, "default"),
-        pytest.raises(RunInProgress, match=r"Account 'default': it has just begun\."),
+        pytest.raises(RunInProgress, match=r"run of account 'default' has just started\."),
     ):
         hold(engine)
 
@@ -186,7 +186,7 @@ def test_other_accounts_are_not_disturbed(engine: Engine, other: str) -> None:
 
     with engine.connect() as connection, db.only_run(connection, "default"):
         hold(engine, other)
-        with pytest.raises(RunInProgress, match="just begun"):
+        with pytest.raises(RunInProgress, match="just started"):
             hold(engine)
 
 
@@ -274,7 +274,7 @@ def test_a_transaction_that_ends_too_late_does_not_take_effect(engine: Engine) -
             runs.begin(connection, "default", Trigger.MANUAL)
             left[0] = 0.0
 
-    with pytest.raises(DeadlineExceeded, match="It was publishing"):
+    with pytest.raises(DeadlineExceeded, match="it was publishing"):
         publish()
 
     assert count(engine) == 0
@@ -445,7 +445,7 @@ def test_a_failure_keeps_the_drivers_words(engine: Engine) -> None:
     ):
         connection.execute(text("SELECT nonsense\nFROM nowhere"))
 
-    headline = "The database did not carry out what it was asked. "
+    headline = "The database reported an error: "
     cause = caught.value.__cause__
     assert isinstance(cause, DBAPIError)
     assert str(caught.value).startswith(headline)

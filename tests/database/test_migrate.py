@@ -277,7 +277,7 @@ def test_a_database_that_was_never_migrated_is_refused(empty: Engine) -> None:
     """
     with (
         empty.connect() as connection,
-        pytest.raises(SchemaNotCurrent, match=r"no revision.*`syncsvc migrate`"),
+        pytest.raises(SchemaNotCurrent, match=r"no syncsvc tables yet.*`syncsvc migrate`"),
     ):
         migrate.require_current(connection)
 

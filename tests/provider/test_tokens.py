@@ -152,7 +152,7 @@ def test_a_refresh_that_failed_is_not_tried_again(
     clock.time += 3600
     sandbox.inject(Fault(kind="status", endpoint="token", status=503, retry_after="4"))
 
-    with pytest.raises(ProviderUnavailable, match="answered 503") as caught:
+    with pytest.raises(ProviderUnavailable, match="503 from") as caught:
         tokens.current()
     tokens.current()
 
@@ -279,7 +279,7 @@ def test_a_wrong_client_is_refused_with_advice(sandbox: Sandbox, exchange: Excha
     """
     tokens = ClientCredentials(exchange, "the-client", "the-secret")
 
-    with pytest.raises(ProviderRefused, match="answered 401") as caught:
+    with pytest.raises(ProviderRefused, match="401 from") as caught:
         tokens.current()
 
     assert "Check SYNCSVC_API_CLIENT_ID, SYNCSVC_API_CLIENT_SECRET" in str(caught.value)
@@ -295,7 +295,7 @@ def test_credentials_follow_no_redirect(tokens: ClientCredentials, sandbox: Sand
     with Sandbox(sandbox.inventory) as other:
         url = f"{other.url}{ACCESS_TOKEN}"
         sandbox.inject(Fault(kind="status", endpoint="token", status=307, location=url))
-        with pytest.raises(ProviderRefused, match="answered 307"):
+        with pytest.raises(ProviderRefused, match="307 from"):
             tokens.current()
         elsewhere = list(other.requests)
 
@@ -343,7 +343,7 @@ def test_an_answer_without_a_token_is_unavailable(
     """
     sandbox.inject(Fault(kind="body", endpoint="token", status=200, body=body))
 
-    with pytest.raises(ProviderUnavailable, match="answered without a token") as caught:
+    with pytest.raises(ProviderUnavailable, match="has no access token") as caught:
         tokens.current()
 
     assert caught.value.reason == "no_token"

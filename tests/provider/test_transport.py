@@ -203,7 +203,7 @@ def test_no_answer_is_a_time_out(sandbox: Sandbox) -> None:
 
     with (
         exchange_with(sandbox.url, timeout=0.2) as exchange,
-        pytest.raises(ProviderUnavailable, match=r"no whole answer within 0\.2 s") as caught,
+        pytest.raises(ProviderUnavailable, match=r"no complete response within 0\.2 s") as caught,
     ):
         exchange.send("GET", PATH, headers=HEADERS)
 
@@ -526,7 +526,7 @@ def test_an_answer_as_a_failure_names_path_and_status() -> None:
     """
     failure = answered(429, "3").unavailable(PATH)
 
-    assert str(failure) == "The provider did not answer properly. /api/numbers answered 429."
+    assert str(failure) == "The provider is unavailable (429 from /api/numbers). Retry later."
     assert (failure.reason, failure.retry_after) == ("429", 3.0)
 
 

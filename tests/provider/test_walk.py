@@ -310,7 +310,7 @@ def test_a_refusal_in_the_middle_ends_the_walk(sandbox: Sandbox, api: NumberApi)
     sandbox.reset(Inventory.seeded(12), Behaviour(max_per_page=PAGE))
     sandbox.inject(Fault(kind="status", status=403, skip=2, times=100))
 
-    with pytest.raises(ProviderRefused, match="answered 403"):
+    with pytest.raises(ProviderRefused, match="403 from"):
         walk_over(api.page)
 
 
@@ -400,7 +400,7 @@ def test_a_page_is_not_waited_for_past_the_deadline() -> None:
             release.wait(5)
         return page_of([str(index)], 3)
 
-    with pytest.raises(DeadlineExceeded, match="It was waiting for page 2"):
+    with pytest.raises(DeadlineExceeded, match="it was waiting for page 2"):
         walk_over(fetch, seconds=0.1)
     release.set()
 

@@ -271,7 +271,7 @@ def test_auto_goes_without_a_listing_that_there_is_not(watch: Watch, way: Any, s
     assert last(watch)["evidence"] == "absence"
     said = detail(watch)["cancelled_listing"]
     assert said.startswith("not available: ")
-    assert f"/api/numbers/cancelled answered {status}" in said
+    assert f"{status} from /api/numbers/cancelled" in said
 
 
 @pytest.mark.parametrize("way", ["forbidden", "not_found"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from support.build import Row, address, number_row, profile, uuid_at
 from support.report_answers import Answers
-from syncsvc.errors import MisusedReport
+from syncsvc.errors import ReportUsageError
 from syncsvc.reports import REPORTS, Asked, Kind, find_report, read_parameters
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.sync.run import run_once
@@ -279,20 +279,20 @@ def test_parameters_are_read(words: list[str], expected: Row) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["--days", "0"], "--days is a whole number from 1 to 36,500, not '0'."),
-        (["--days", "9" * 5000], "--days is a whole number"),
+        (["--days", "0"], "--days '0' is not a whole number from 1 to 36,500."),
+        (["--days", "9" * 5000], "is not a whole number"),
         (["--days"], "--days needs a value."),
-        (["--day", "3"], "It takes no --day. Did you mean --days?"),
-        (["3"], "'3' is one word too many."),
-        (["--country", "Atlantis"], "--country is an ISO 3166-1 code such as GB, not 'Atlantis'."),
-        (["--limit", "-1"], "--limit is a whole number"),
+        (["--day", "3"], "it takes no --day. Did you mean --days?"),
+        (["3"], "unexpected argument '3'."),
+        (["--country", "Atlantis"], "--country 'Atlantis' is not an ISO 3166-1 code such as GB."),
+        (["--limit", "-1"], "--limit '-1' is not a whole number"),
     ],
 )
 def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: str) -> None:
     """
     The refusal says what is wrong, and what the report takes.
     """
-    with pytest.raises(MisusedReport) as refused:
+    with pytest.raises(ReportUsageError) as refused:
         read_parameters(REPORTS["cancelled-numbers"], words, "default", NOON)
 
     assert complaint in str(refused.value)
@@ -306,7 +306,7 @@ def test_a_date_that_is_none(text: str) -> None:
     """
     What is no date, or beyond the calendar, is refused with an example.
     """
-    with pytest.raises(MisusedReport, match="a date such as 2026-03-31"):
+    with pytest.raises(ReportUsageError, match="a date such as 2026-03-31"):
         read_parameters(REPORTS["spend-by-range"], ["--at", text], "default", NOON)
 
 
@@ -323,5 +323,5 @@ def test_the_nearest_report_is_named(name: str, near: str) -> None:
     """
     A name that is none is answered with the one most like it.
     """
-    with pytest.raises(MisusedReport, match=f"Did you mean {near}?"):
+    with pytest.raises(ReportUsageError, match=f"Did you mean {near}?"):
         find_report(name)

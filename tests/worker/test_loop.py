@@ -146,7 +146,7 @@ def test_a_failed_run_takes_readiness_away(workers: Workers, sandbox: Sandbox) -
         eventually(lambda: worker.runs("failed") >= 1)
         answer = eventually(lambda: (found := worker.get("/readyz")).status_code == 503 and found)
 
-        assert "/api/numbers answered 500" in answer.json()["problems"][0]
+        assert "500 from /api/numbers" in answer.json()["problems"][0]
         assert worker.get("/livez").status_code == 200
 
 
