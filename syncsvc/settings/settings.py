@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator as After
-from pydantic import BeforeValidator as Before
 from pydantic import (
+    BaseModel,
+    ConfigDict,
     Field,
     SecretStr,
     Strict,
@@ -24,8 +25,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic import BeforeValidator as Before
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from syncsvc.errors import ConfigurationError
 from syncsvc.settings import values
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
-    from pydantic_settings import PydanticBaseSettingsSource
     from sqlalchemy import URL
 
 _Whole = Annotated[int, Strict(), Before(values.whole)]
@@ -56,14 +56,14 @@ _DATABASE_URL = (
 )
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """
     What was found for each setting, or its default.
 
     A description says what is accepted, and ends the message about anything else.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # Stands before api_url, which is judged by it.
     api_allow_http: Annotated[
@@ -139,21 +139,6 @@ class Settings(BaseSettings):
     log_format: Annotated[
         Literal["auto", "console", "json"], Field(description="auto, console or json")
     ] = "auto"
-
-    @classmethod
-    def settings_customise_sources(  # type: ignore[override]  # one of five is used
-        cls,
-        _settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        **_others: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """
-        Take only what is handed over; `config_sources` does the looking.
-
-        The library's own sources do not say where a value came from, and skip
-        or warn where an operator needs an error.
-        """
-        return (init_settings,)
 
     @field_validator("api_url", mode="after")
     @classmethod
