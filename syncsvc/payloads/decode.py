@@ -20,7 +20,7 @@ import msgspec
 
 from syncsvc.errors import ProviderUnavailable
 from syncsvc.payloads import split_json, unknown_fields, values
-from syncsvc.payloads.fingerprint import KNOWN, fingerprint, salt
+from syncsvc.payloads.fingerprint import fingerprint, salt
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.payloads.shapes import (
     ADDRESS_SHAPE,
@@ -74,13 +74,15 @@ NO_DETAILS = SentDetails()
 NONE_GLANCED = GlancedDetails()
 
 
-def read_page(body: bytes, zone: tzinfo) -> Page:
+def read_page(body: bytes, zone: tzinfo, known: Known | None = None) -> Page:
     """
     Read one page of a listing.
 
     Args:
         body: The answer's body, decompressed.
-        zone: The provider's zone, for timestamps that bear none.
+        zone: The provider's time zone, for timestamps without one of their own.
+        known: The fingerprints of rows that need not be decoded; None if the page shall have no
+            fingerprints either.
 
     Raises:
         ProviderUnavailable: The body is not JSON or has no list `numbers`.
@@ -89,7 +91,6 @@ def read_page(body: bytes, zone: tzinfo) -> Page:
         body = ESCAPED_NUL.sub(rb"\1\\ufffd", body)
     envelope = _open(body)
     sent = [bytes(raw) for raw in envelope.numbers]
-    known = KNOWN.get()
     rows: list[Number | Reject | Unchanged]
     if known is None:
         rows, fingerprints = [_read_row(row, zone) for row in sent], []

@@ -12,22 +12,21 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import lru_cache
 from hashlib import sha256
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from syncsvc import __version__
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import tzinfo
 
-FIRST = Struct(
-    "<q"
-)  # 8 bytes: one changed row in 4 thousand trillion is taken for unchanged, at a million
+# Raise it whenever a row may be read differently than before. Rows that were stored by another
+# reader are then decoded once more; until then they would count as unchanged.
+READER_VERSION = 1
+
+# 8 bytes: among a million numbers, one changed row in 4 thousand trillion is taken for unchanged.
+FIRST_8_BYTES = Struct("<q")
 
 
 class Known:
@@ -54,23 +53,6 @@ class Known:
         return place < len(of_part) and of_part[place] == fingerprint
 
 
-KNOWN: ContextVar[Known | None] = ContextVar("known", default=None)  # None: not wanted
-
-
-@contextmanager
-def knowing(known: Known) -> Iterator[None]:
-    """
-    Have pages bear fingerprints, and rows that are known go unread.
-
-    It holds for the threads too that are given calls meanwhile.
-    """
-    token = KNOWN.set(known)
-    try:
-        yield
-    finally:
-        KNOWN.reset(token)
-
-
 def part_of(uuid: str) -> str:
     """
     The part in which a number's fingerprint is kept.
@@ -81,16 +63,16 @@ def part_of(uuid: str) -> str:
 @lru_cache(maxsize=16)
 def salt(zone: tzinfo) -> bytes:
     """
-    What a row's reading depends on besides the row: another version may read it differently.
+    What else a row's reading depends on: the reader and the provider's time zone.
     """
-    return f"{__version__} {zone} ".encode()
+    return f"{READER_VERSION} {zone} ".encode()
 
 
 def fingerprint(row: bytes, salted: bytes) -> int:
     """
     8 bytes of a row's hash, as a signed integer.
     """
-    return int(FIRST.unpack_from(sha256(salted + row).digest())[0])
+    return int(FIRST_8_BYTES.unpack_from(sha256(salted + row).digest())[0])
 
 
 def packed(fingerprints: Iterable[int]) -> bytes:

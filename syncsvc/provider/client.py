@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
+    from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
     from syncsvc.provider.tokens import Tokens
     from syncsvc.provider.transport import Answer, Exchange
@@ -80,9 +81,13 @@ class NumberApi:
         self._pace.close()
         self._exchange.close()
 
-    def page(self, index: int) -> Page | None:
+    def page(self, index: int, known: Known | None = None) -> Page | None:
         """
         Fetch one page of the listing, counted from 1.
+
+        Args:
+            index: The number of the page.
+            known: Fingerprints of rows that need not be decoded, as for `read_page`.
 
         Returns:
             None where the provider answers 404, which past the end is its right.
@@ -91,7 +96,7 @@ class NumberApi:
             ProviderUnavailable: It did not work in any attempt.
             ProviderRefused: The token or the request is wrong.
         """
-        return self._fetch(NUMBERS, index)
+        return self._fetch(NUMBERS, index, known)
 
     def cancelled_page(self, index: int) -> Page | None:
         """
@@ -108,7 +113,9 @@ class NumberApi:
         """
         return self._fetch(NUMBERS, index, search=digits)
 
-    def _fetch(self, path: str, index: int, **search: str) -> Page | None:
+    def _fetch(
+        self, path: str, index: int, known: Known | None = None, **search: str
+    ) -> Page | None:
         params: dict[str, str | int] = {**search, "max_per_page": self._page_size, "page": index}
         reasons: list[str] = []
         for attempt in stamina.retry_context(
@@ -122,15 +129,17 @@ class NumberApi:
             if attempt.num > 1:
                 self._exchange.meter.retried(endpoint(path, params), reasons[-1])
             with attempt:
-                return self._fetch_once(path, params)
+                return self._fetch_once(path, params, known)
         raise AssertionError("the last attempt either returned or raised")  # pragma: no cover
 
-    def _fetch_once(self, path: str, params: Mapping[str, str | int]) -> Page | None:
+    def _fetch_once(
+        self, path: str, params: Mapping[str, str | int], known: Known | None
+    ) -> Page | None:
         if self._closed:
             raise ProviderRefused("The run has ended; nothing more is requested.")
         answer = self._get(path, params)
         if answer.status == OK:
-            return read_page(answer.body, self._zone)
+            return read_page(answer.body, self._zone, known)
         if answer.status == NOT_FOUND and params["page"] != 1:
             return None
         if answer.may_pass:

@@ -4,6 +4,7 @@ Read the provider's listings into the stage.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -13,6 +14,7 @@ from syncsvc.provider.walk import Proof, Walk
 from syncsvc.reconcile.staging import says_it_is_live
 
 if TYPE_CHECKING:
+    from syncsvc.payloads.fingerprint import Known
     from syncsvc.provider.thread_pool import Fetchers
     from syncsvc.reconcile.staging import Stage
     from syncsvc.sync.run_inputs import Job, Progress
@@ -22,12 +24,15 @@ log = structlog.get_logger(__name__)
 WALKS_AT_MOST = 3
 
 
-def read_listing(job: Job, stage: Stage, progress: Progress, fetchers: Fetchers) -> Proof:
+def read_listing(
+    job: Job, stage: Stage, progress: Progress, fetchers: Fetchers, known: Known
+) -> Proof:
     """
     Walk until one walk proves that it saw the whole listing, 3 times at most.
     """
+    fetch = partial(job.api.page, known=known)
     while True:
-        walk = Walk(job.api.page, fetchers, progress.seconds_left)
+        walk = Walk(fetch, fetchers, progress.seconds_left)
         proof = _walk_once(job, stage, progress, walk)
         if proof.complete or progress.walks == WALKS_AT_MOST:
             stage.settle(complete=proof.complete)

@@ -14,7 +14,6 @@ from structlog.contextvars import bound_contextvars
 
 from syncsvc.database import engine, migrate, monthly_view, runs
 from syncsvc.errors import SyncError
-from syncsvc.payloads.fingerprint import knowing
 from syncsvc.provider.confirm_absence import look_for
 from syncsvc.provider.thread_pool import Fetchers
 from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
@@ -87,8 +86,8 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
     log.info("sync.started", dry_run=job.dry_run, trigger=str(job.trigger))
     stage = Stage(connection)
     with Fetchers(_threads(job)) as fetchers:
-        with knowing(fingerprint_store.load(connection, job.account)):
-            proof = read_listing(job, stage, progress, fetchers)
+        known = fingerprint_store.load(connection, job.account)
+        proof = read_listing(job, stage, progress, fetchers, known)
         cancelled = read_cancelled_listing(job, stage, progress, fetchers)
         verdict = _judge_missing(job, connection, stage, progress, proof, fetchers)
     detail = {"complete": proof.complete, "cancelled_listing": cancelled, **_judged(verdict)}

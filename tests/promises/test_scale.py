@@ -21,6 +21,7 @@ from syncsvc.sync.run_inputs import Job
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
     from syncsvc.provider.client import NumberApi
 
@@ -33,11 +34,11 @@ class LargeListing:
     A listing of 100,000 numbers.
     """
 
-    def page(self, index: int) -> Page:
+    def page(self, index: int, known: Known | None = None) -> Page:
         """
         Give a page as the provider's client does.
         """
-        return read_page(body(index), UTC)
+        return read_page(body(index), UTC, known)
 
     def cancelled_page(self, index: int) -> Page:  # noqa: ARG002 - as the client has it
         """
@@ -51,13 +52,13 @@ class SingleNumber(LargeListing):
     A listing of one.
     """
 
-    def page(self, index: int) -> Page:
+    def page(self, index: int, known: Known | None = None) -> Page:
         """
         Give the number, and nothing past it.
         """
         rows = [number_row(number_address=address())] if index == 1 else []
         envelope = {"numbers": rows, "num_results": 1, "paginates": False}
-        return read_page(json.dumps(envelope).encode(), UTC)
+        return read_page(json.dumps(envelope).encode(), UTC, known)
 
 
 @cache

@@ -15,7 +15,6 @@ from syncsvc.payloads.decode import read_page
 from syncsvc.payloads.fingerprint import (
     Known,
     fingerprint,
-    knowing,
     packed,
     part_of,
     salt,
@@ -56,8 +55,7 @@ def read_known(engine: Engine, *rows: Row) -> Page:
     """
     with engine.connect() as connection:
         known = fingerprint_store.load(connection, "default")
-    with knowing(known):
-        return read_page(page_of(*rows), UTC)
+    return read_page(page_of(*rows), UTC, known)
 
 
 @given(INTEGERS, st.sets(INTEGERS))
@@ -74,13 +72,13 @@ def test_a_fingerprint_is_known_where_it_was_kept(one: int, others: set[int]) ->
     assert not known.has("ff" + uuid_at(1)[2:], one)
 
 
-def test_another_zone_or_version_makes_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_zone_or_reader_makes_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A row that may be read differently now does not count as known.
     """
     before = fingerprint(b"{}", salt(UTC))
     elsewhere = fingerprint(b"{}", salt(ZoneInfo("Europe/Berlin")))
-    monkeypatch.setattr("syncsvc.payloads.fingerprint.__version__", "99")
+    monkeypatch.setattr("syncsvc.payloads.fingerprint.READER_VERSION", 99)
     salt.cache_clear()
 
     later = fingerprint(b"{}", salt(UTC))
