@@ -17,11 +17,11 @@ from syncsvc.output import csv_json, terminal
 from syncsvc.output.csv_json import Format
 from syncsvc.reports import (
     PARAMETERS,
-    READERS,
+    REPORTS_BY_AUDIENCE,
     Column,
     Kind,
     find_report,
-    read_parameters,
+    read_arguments,
     signature,
 )
 from syncsvc.schema.tables import number_history, numbers, sync_runs
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from syncsvc.reports import Asked, Report, Row
+    from syncsvc.reports import Arguments, Report, Row
     from syncsvc.settings.settings import Settings
 
 LISTED = (
@@ -50,7 +50,7 @@ def list_reports(output_format: Format, output: Path) -> None:
     """
     rows = [
         {"reader": reader, "name": each.name, "meaning": each.meaning, "takes": signature(each)}
-        for reader, reports in READERS.items()
+        for reader, reports in REPORTS_BY_AUDIENCE.items()
         for each in reports
     ]
     columns = LISTED if output_format is not Format.TABLE else LISTED[1:3]
@@ -91,12 +91,12 @@ def answer(
         ReportUsageError: There is no such report, or it does not take that.
     """
     report, parameters = _named(words)
-    asked = read_parameters(report, parameters, settings.account, runs.now())
+    arguments = read_arguments(report, parameters, settings.account, runs.now())
     read_only(connection)
     if report.by_month_end:
-        asked = msgspec.structs.replace(asked, months_as_of=monthly_view.as_of(connection))
-    _note(connection, report, asked)
-    with closing(report.rows(connection, asked)) as rows:
+        arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
+    _note(connection, report, arguments)
+    with closing(report.rows(connection, arguments)) as rows:
         _write(report.columns, rows, output_format, output, currency=settings.currency)
 
 
@@ -144,20 +144,20 @@ def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
     return find_report(rest.pop(place)), rest
 
 
-def _note(connection: Connection, report: Report, asked: Asked) -> None:
+def _note(connection: Connection, report: Report, arguments: Arguments) -> None:
     """
     Say on stderr of when an answer is, and why it may be empty.
     """
     if report.every_account:
         return
-    if asked.months_as_of is not None:
-        typer.echo(f"As of {asked.months_as_of:%Y-%m-%d %H:%M:%S} UTC: {KEPT}", err=True)
+    if arguments.months_as_of is not None:
+        typer.echo(f"As of {arguments.months_as_of:%Y-%m-%d %H:%M:%S} UTC: {KEPT}", err=True)
     history = number_history.c
     first = connection.execute(
         select(history.valid_from)
         .where(
-            history.account == asked.account,
-            exists().where(numbers.c.account == asked.account),
+            history.account == arguments.account,
+            exists().where(numbers.c.account == arguments.account),
         )
         .order_by(history.id)
         .limit(1)
@@ -165,8 +165,10 @@ def _note(connection: Connection, report: Report, asked: Asked) -> None:
     if first is None:
         query = select(sync_runs.c.account).distinct().order_by(sync_runs.c.account)
         known = ", ".join(connection.execute(query).scalars()) or "none"
-        typer.echo(f"Nothing is known of account {asked.account!r}. There are: {known}.", err=True)
-    elif asked.at is not None and asked.at < first:
+        typer.echo(
+            f"Nothing is known of account {arguments.account!r}. There are: {known}.", err=True
+        )
+    elif arguments.at is not None and arguments.at < first:
         typer.echo(f"Nothing was known before {first:%Y-%m-%d %H:%M:%S} UTC.", err=True)
 
 

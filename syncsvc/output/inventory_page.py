@@ -20,7 +20,7 @@ from syncsvc import __version__
 from syncsvc.database import monthly_view
 from syncsvc.output import charts, csv_json
 from syncsvc.output.charts import Words
-from syncsvc.reports import REPORTS, Asked, Kind
+from syncsvc.reports import REPORTS, Arguments, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     The page of an account, as HTML.
     """
     months_as_of = monthly_view.as_of(connection)
-    ask = partial(_section, connection, Asked(account, now, months_as_of=months_as_of))
+    ask = partial(_section, connection, Arguments(account, now, months_as_of=months_as_of))
     spend, trust = ask("spend-by-country"), ask("trust")
     months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)
     return _filled(
@@ -123,7 +123,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     )
 
 
-def _section(connection: Connection, whose: Asked, name: str, **told: object) -> Section:
+def _section(connection: Connection, whose: Arguments, name: str, **told: object) -> Section:
     """
     The answer of a report; the first rows of one that may have very many.
     """
@@ -131,10 +131,10 @@ def _section(connection: Connection, whose: Asked, name: str, **told: object) ->
     given = {**report.takes, **told}
     if "limit" in report.takes:
         given["limit"] = given["limit"] or ROWS_SHOWN
-    asked = msgspec.structs.replace(whose, **given)
-    rows = list(report.rows(connection, asked))
-    cut = asked.limit is not None and len(rows) == asked.limit
-    return Section(report, rows, report.count(connection, asked) if cut else len(rows))
+    arguments = msgspec.structs.replace(whose, **given)
+    rows = list(report.rows(connection, arguments))
+    cut = arguments.limit is not None and len(rows) == arguments.limit
+    return Section(report, rows, report.count_rows(connection, arguments) if cut else len(rows))
 
 
 def _verdict(trust: Section) -> str:

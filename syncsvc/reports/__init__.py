@@ -1,13 +1,10 @@
 """
-Named read-only questions.
-
-`lookups` are those that commands ask for themselves; the others are reports,
-which people call by name.
+Named read-only questions, one module per subject.
 """
 
 from __future__ import annotations
 
-from syncsvc.reports.catalogue import READERS, REPORTS, find_report
+from syncsvc.reports.catalogue import REPORTS, REPORTS_BY_AUDIENCE, find_report
 from syncsvc.reports.lookups import (
     changes_of_run,
     find_numbers,
@@ -15,14 +12,14 @@ from syncsvc.reports.lookups import (
     most_changed,
     timeline,
 )
-from syncsvc.reports.parameters import PARAMETERS, read_parameters, signature
-from syncsvc.reports.report import Asked, Column, Kind, Report, Row
+from syncsvc.reports.parameters import PARAMETERS, read_arguments, signature
+from syncsvc.reports.report import Arguments, Column, Kind, Report, Row
 
 __all__ = [
     "PARAMETERS",
-    "READERS",
     "REPORTS",
-    "Asked",
+    "REPORTS_BY_AUDIENCE",
+    "Arguments",
     "Column",
     "Kind",
     "Report",
@@ -32,7 +29,7 @@ __all__ = [
     "find_report",
     "last_runs",
     "most_changed",
-    "read_parameters",
+    "read_arguments",
     "signature",
     "timeline",
 ]

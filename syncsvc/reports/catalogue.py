@@ -1,5 +1,5 @@
 """
-Every report there is, in the order in which they are listed.
+All reports, in the order in which they are listed.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from syncsvc.reports import addresses, data_quality, events, provisioning, spend
 if TYPE_CHECKING:
     from syncsvc.reports.report import Report
 
-READERS: dict[str, tuple[Report, ...]] = {
+REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
     "Trust": data_quality.REPORTS,
     "Finance": spend.REPORTS,
     "Compliance": addresses.REPORTS,
     "Operations": (*events.REPORTS, *provisioning.REPORTS),
 }
-REPORTS = {report.name: report for reports in READERS.values() for report in reports}
+REPORTS = {report.name: report for reports in REPORTS_BY_AUDIENCE.values() for report in reports}
 
 
 def find_report(name: str) -> Report:
     """
-    The report of this name.
+    Return the report of this name.
 
     Raises:
-        ReportUsageError: There is none; with the nearest one.
+        ReportUsageError: There is none; the message suggests the nearest one.
     """
     if name in REPORTS:
         return REPORTS[name]
@@ -37,7 +37,7 @@ def find_report(name: str) -> Report:
 
 def _nearest(name: str) -> str | None:
     """
-    The report whose name, or whose name's first word, is most like this one.
+    Return the report whose name, or whose name's first word, is most similar to this one.
     """
     words = {report.split("-")[0]: report for report in reversed(REPORTS)}
     near = get_close_matches(name.lower().replace("_", "-"), {**words, **REPORTS}, n=1)

@@ -1,5 +1,5 @@
 """
-Whether to believe the tables: a few checks, each with a verdict.
+Report whether the tables can be trusted: a few checks, each with a verdict.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from syncsvc.reports.report import Asked, Row
+    from syncsvc.reports.report import Arguments, Row
 
 PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)
 OK, LOOK, WRONG = "ok", "look", "wrong"
-OF_LAST_RUN = {
-    RunState.SUCCEEDED: (OK, "It published all that it found."),
-    RunState.WITHHELD: (LOOK, "It published, but for cancellations that need a look."),
-    RunState.RUNNING: (LOOK, "It is under way, or its process died."),
-    RunState.FAILED: (WRONG, "It published nothing; `syncsvc runs` says why."),
-    RunState.CRASHED: (WRONG, "Its process died; nothing was published."),
+LAST_RUN_VERDICTS = {
+    RunState.SUCCEEDED: (OK, "It published everything that it found."),
+    RunState.WITHHELD: (LOOK, "It published, except for cancellations that need a check."),
+    RunState.RUNNING: (LOOK, "It is still running, or its process died."),
+    RunState.FAILED: (WRONG, "It published nothing; `syncsvc runs` shows why."),
+    RunState.CRASHED: (WRONG, "Its process died before it published anything."),
 }
 
 
-def _standing(asked: Asked) -> Select[Any]:
+def _account_state(arguments: Arguments) -> Select[Any]:
     """
-    How the account stands, and what its last run that published counted.
+    The account's state, and the counts of its last run that published.
     """
     published = (
         select(
@@ -44,17 +44,17 @@ def _standing(asked: Asked) -> Select[Any]:
             sync_runs.c.withheld.label("withheld_by_it"),
             sync_runs.c.rejected.label("rejected_by_it"),
         )
-        .where(sync_runs.c.account == asked.account, sync_runs.c.state.in_(PUBLISHED))
+        .where(sync_runs.c.account == arguments.account, sync_runs.c.state.in_(PUBLISHED))
         .order_by(sync_runs.c.id.desc())
         .limit(1)
         .subquery()
     )
-    mine = numbers.c.account == asked.account
+    mine = numbers.c.account == arguments.account
     known = select(func.count()).select_from(numbers).where(mine).scalar_subquery()
     open_rows = (
         select(func.count())
         .select_from(number_history)
-        .where(number_history.c.account == asked.account, number_history.c.valid_to.is_(None))
+        .where(number_history.c.account == arguments.account, number_history.c.valid_to.is_(None))
         .scalar_subquery()
     )
     return (
@@ -68,38 +68,42 @@ def _standing(asked: Asked) -> Select[Any]:
             open_rows.label("open_rows"),
         )
         .select_from(sync_status.outerjoin(published, published.c.account == sync_status.c.account))
-        .where(sync_status.c.account == asked.account)
+        .where(sync_status.c.account == arguments.account)
     )
 
 
-def _checks(rows: Iterable[Row], asked: Asked) -> Iterator[Row]:
+def _checks(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
     for row in rows:
-        yield _last_success(row, asked)
-        verdict, says = OF_LAST_RUN[row["last_run_state"]]
-        yield _check("last run", f"{row['last_run_id']}: {row['last_run_state']}", verdict, says)
+        yield _last_success(row, arguments)
+        verdict, explanation = LAST_RUN_VERDICTS[row["last_run_state"]]
+        yield _check(
+            "last run", f"{row['last_run_id']}: {row['last_run_state']}", verdict, explanation
+        )
         if row["last_success_at"] is not None:
-            yield from _of_published(row)
+            yield from _published_run_checks(row)
         agree = row["known"] == row["open_rows"]
         yield _check(
             "history",
             f"{row['open_rows']} open rows for {row['known']} numbers",
             OK if agree else WRONG,
-            "Each number has one." if agree else "Somebody has written to the tables by hand.",
+            "Each number has one." if agree else "The tables were edited by hand.",
         )
 
 
-def _last_success(row: Row, asked: Asked) -> Row:
+def _last_success(row: Row, arguments: Arguments) -> Row:
     last = row["last_success_at"]
     if last is None:
-        return _check("last success", None, WRONG, "No run has ever published.")
-    fresh = asked.now - last <= timedelta(hours=asked.hours)
-    says = f"That is {'within' if fresh else 'longer ago than'} {asked.hours} hours."
-    return _check("last success", f"{last:%Y-%m-%d %H:%M:%S} UTC", OK if fresh else WRONG, says)
+        return _check("last success", None, WRONG, "No run has ever published anything.")
+    fresh = arguments.now - last <= timedelta(hours=arguments.hours)
+    explanation = f"That is {'within' if fresh else 'longer ago than'} {arguments.hours} hours."
+    return _check(
+        "last success", f"{last:%Y-%m-%d %H:%M:%S} UTC", OK if fresh else WRONG, explanation
+    )
 
 
-def _of_published(row: Row) -> Iterator[Row]:
+def _published_run_checks(row: Row) -> Iterator[Row]:
     """
-    What the last run that published says of itself.
+    Check the counts of the last run that published.
     """
     listed, size = row["listed"], row["num_results"]
     whole = listed + row["rejected_by_it"] == size if None not in (listed, size) else False
@@ -107,38 +111,38 @@ def _of_published(row: Row) -> Iterator[Row]:
         "listing",
         f"{listed} read, {size} announced",
         OK if whole else LOOK,
-        "It was read whole." if whole else "It did not add up: nothing was taken from absence.",
+        "It was complete." if whole else "It was incomplete, so absent numbers were not cancelled.",
     )
-    for name, of, says in (
+    for name, count, explanation in (
         (
             "withheld",
             row["withheld_by_it"],
-            "Cancellations not accepted: `syncsvc sync --dry-run`.",
+            "Cancellations not accepted; see `syncsvc sync --dry-run`.",
         ),
-        ("rejected", row["rejected_by_it"], "Rows that could not be read: see sync_rejects."),
+        ("rejected", row["rejected_by_it"], "Rows that could not be read; see sync_rejects."),
     ):
-        yield _check(name, str(of), LOOK if of else OK, says if of else "None.")
+        yield _check(name, str(count), LOOK if count else OK, explanation if count else "None.")
 
 
-def _check(name: str, value: str | None, verdict: str, says: str) -> Row:
-    return {"check": name, "verdict": verdict, "value": value, "says": says}
+def _check(name: str, value: str | None, verdict: str, explanation: str) -> Row:
+    return {"check": name, "verdict": verdict, "value": value, "says": explanation}
 
 
 REPORTS = (
     Report(
         name="trust",
-        meaning="Can I trust these tables? The last success, the listing against its announced "
-        "size, what was withheld and what could not be read.",
-        why="Every other report is as good as the last run. Look here before a figure goes into a "
-        "contract.",
+        meaning="Whether the tables can be trusted: the last success, the listing compared with "
+        "its announced size, withheld cancellations, and rows that could not be read.",
+        why="Every other report is only as good as the last run. Check this one before a figure "
+        "goes into a contract.",
         takes={"hours": 24},
         columns=(
-            Column("check", Kind.TEXT, "What was looked at."),
-            Column("verdict", Kind.TEXT, "ok, look (a person should), or wrong."),
+            Column("check", Kind.TEXT, "What was checked."),
+            Column("verdict", Kind.TEXT, "ok, look (check by hand), or wrong."),
             Column("value", Kind.TEXT, "What was found."),
             Column("says", Kind.TEXT, "What that means."),
         ),
-        query=_standing,
+        query=_account_state,
         finish=_checks,
     ),
 )

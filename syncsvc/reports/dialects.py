@@ -1,5 +1,5 @@
 """
-What reports say to a database, where the two kinds say it differently.
+SQL expressions that reports share, with the same result on PostgreSQL and SQLite.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, func, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
+from syncsvc.schema import view_queries
 from syncsvc.schema.columns import Money
 
 if TYPE_CHECKING:
@@ -19,56 +20,49 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
     from sqlalchemy.sql.compiler import SQLCompiler
 
-    from syncsvc.reports.report import Asked
+    from syncsvc.reports.report import Arguments
 
 
-class total(FunctionElement[Any]):  # noqa: N801 - reads as a function of the database
+class exact_sum(FunctionElement[Any]):  # noqa: N801 - reads as a function of the database
     """
-    The exact sum of amounts; those that are not known count as nothing.
-
-    SQLite adds up whole ten-thousandths, as its doubles would not add up exactly.
+    The exact sum of amounts; unknown ones count as zero.
     """
 
     type = Money()
     inherit_cache = True
 
 
-@compiles(total)
-def _exactly(element: total, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
-    return f"coalesce(sum({compiler.process(element.clauses, **options)}), 0)"
-
-
-@compiles(total, "sqlite")
-def _in_whole_numbers(element: total, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
+@compiles(exact_sum)
+def _compile_exact_sum(element: exact_sum, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
     amount = compiler.process(element.clauses, **options)
-    return f"coalesce(sum(CAST(round({amount} * 10000) AS INTEGER)), 0) / 10000.0"
+    return view_queries.exact_sum(view_queries.WORDS[compiler.dialect.name], amount)
 
 
-class plainly(FunctionElement[str]):  # noqa: N801 - reads as a function of the database
+class code_point_order(FunctionElement[str]):  # noqa: N801 - reads as a function of the database
     """
-    A text to order by, character by character, whatever the database's language is.
+    A text that sorts by its characters' code points, whatever the database's collation is.
     """
 
     type = Text()
     inherit_cache = True
 
 
-@compiles(plainly)
-def _as_it_is(element: plainly, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
+@compiles(code_point_order)
+def _compile_unchanged(element: code_point_order, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
     return compiler.process(element.clauses, **options)
 
 
-@compiles(plainly, "postgresql")
-def _in_code_points(element: plainly, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
+@compiles(code_point_order, "postgresql")
+def _compile_collation(element: code_point_order, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
     return f'{compiler.process(element.clauses, **options)} COLLATE "C"'
 
 
-def in_order(*columns: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
+def portable_order(*columns: ColumnElement[Any]) -> tuple[ColumnElement[Any], ...]:
     """
-    An order that both databases take alike: texts by their characters, NULL last.
+    Sort keys that give the same order on both databases: texts by code point, NULL last.
     """
     return tuple(
-        (plainly(column) if isinstance(column.type, Text) else column).nulls_last()
+        (code_point_order(column) if isinstance(column.type, Text) else column).nulls_last()
         for column in columns
     )
 
@@ -77,22 +71,28 @@ def newest_first(
     rows: ReadOnlyColumnCollection[str, Any],
 ) -> tuple[ColumnElement[Any], ...]:
     """
-    By when we learnt of it, and within one run by number.
+    Sort keys of history rows: the newest run first, and within a run by number.
     """
-    return (rows["valid_from"].desc(), *in_order(rows["number_e164"], rows["uuid"]), rows["id"])
+    return (
+        rows["valid_from"].desc(),
+        *portable_order(rows["number_e164"], rows["uuid"]),
+        rows["id"],
+    )
 
 
-def of_account(view: Table, asked: Asked) -> ColumnElement[bool]:
+def account_filter(view: Table, arguments: Arguments) -> ColumnElement[bool]:
     """
-    The rows of the account, and of the country where one is asked for.
+    The condition for rows of the account, and of the country if one is given.
     """
-    mine = view.c.account == asked.account
-    return mine if asked.country is None else and_(mine, view.c.country_alpha2 == asked.country)
+    same_account = view.c.account == arguments.account
+    if arguments.country is None:
+        return same_account
+    return and_(same_account, view.c.country_alpha2 == arguments.country)
 
 
 def known_at(view: Table, moment: datetime) -> ColumnElement[bool]:
     """
-    The history rows that were the newest at a moment.
+    The condition for history rows that were the newest at a time.
     """
     return and_(
         view.c.valid_from <= moment, or_(view.c.valid_to.is_(None), view.c.valid_to > moment)
@@ -101,6 +101,6 @@ def known_at(view: Table, moment: datetime) -> ColumnElement[bool]:
 
 def is_reserved(status: ColumnElement[Any]) -> ColumnElement[bool]:
     """
-    Whether a status, as sent, is Reserved.
+    The condition for a status, as sent, that is Reserved.
     """
     return func.coalesce(func.lower(func.trim(status)), "") == "reserved"

@@ -1,5 +1,5 @@
 """
-What happens to numbers: for those who are asked what changed, and when.
+Reports about what happened to numbers, for those who are asked what changed, and when.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from syncsvc.reports.dialects import newest_first, of_account
-from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.spend import first_month
-from syncsvc.reports.vocabulary import (
+from syncsvc.reports.dialects import account_filter, newest_first
+from syncsvc.reports.report import (
     CHARGE,
     COUNTRY,
     EVENT,
-    LEARNT,
     NUMBER,
     UUID,
-    WHAT,
+    VALID_FROM,
+    WHAT_CHANGED,
+    Column,
+    Kind,
+    Report,
     in_days,
-    since,
-    what_changed,
+    with_changes_as_text,
 )
 from syncsvc.schema.tables import number_history
 from syncsvc.schema.views import churn_by_month, number_changes
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
 
-    from syncsvc.reports.report import Asked, Row
+    from syncsvc.reports.report import Arguments, Row
 
 change = number_changes.c
 
@@ -46,36 +46,47 @@ SOURCE = Column(
 )
 
 
-def _churn(asked: Asked) -> Select[Any]:
+def _churn(arguments: Arguments) -> Select[Any]:
     view = churn_by_month
     return (
         select(view.c.month, *(func.sum(view.c[name]).label(name) for name in CHURN))
-        .where(of_account(view, asked), view.c.month >= first_month(asked))
+        .where(account_filter(view, arguments), view.c.month >= arguments.first_month)
         .group_by(view.c.month)
         .order_by(view.c.month)
     )
 
 
-def _every_month(rows: Iterable[Row], asked: Asked) -> Iterator[Row]:
+def _every_month(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
     """
-    The months in which something happened, and those between them and until now.
+    Add rows of zeros for months without events, from the first month with one until now.
     """
     found = {row["month"]: row for row in rows}
     if not found:
         return
-    month, last = min(found), max(*found, asked.now.date().replace(day=1))
+    month, last = min(found), max(*found, arguments.now.date().replace(day=1))
     while month <= last:
         counts = found.get(month, {})
         yield {"month": month, **{name: int(counts.get(name, 0)) for name in CHURN}}
-        month = _after(month)
+        month = _next_month(month)
 
 
-def _after(month: date) -> date:
+def _next_month(month: date) -> date:
     later = month.year * 12 + month.month
     return month.replace(year=later // 12, month=later % 12 + 1)
 
 
-def _cancelled(asked: Asked) -> Select[Any]:
+def _recent(event: Event, arguments: Arguments) -> tuple[ColumnElement[bool], ...]:
+    """
+    The conditions for changes of this kind in the last N days.
+    """
+    return (
+        account_filter(number_changes, arguments),
+        change.event == event,
+        change.valid_from >= arguments.since,
+    )
+
+
+def _cancelled(arguments: Arguments) -> Select[Any]:
     return (
         select(
             change.valid_from,
@@ -87,26 +98,22 @@ def _cancelled(asked: Asked) -> Select[Any]:
             change.country_alpha2,
             change.monthly_charge,
         )
-        .where(
-            of_account(number_changes, asked),
-            change.event == Event.CANCELLED,
-            change.valid_from >= since(asked),
-        )
+        .where(*_recent(Event.CANCELLED, arguments))
         .order_by(*newest_first(change))
     )
 
 
-def _how_late(rows: Iterable[Row], _asked: Asked) -> Iterator[Row]:
+def _with_days_until_known(rows: Iterable[Row], _asked: Arguments) -> Iterator[Row]:
     for row in rows:
         yield {**row, "days_until_known": in_days(row["occurred_at"], row["valid_from"])}
 
 
-def _came_back(asked: Asked) -> Select[Any]:
+def _reinstated(arguments: Arguments) -> Select[Any]:
     """
-    Reinstatements, each with the cancellation before it.
+    Select reinstatements, each with the cancellation before it.
     """
     earlier, before = number_history.alias(), number_history.alias()
-    turn = (
+    previous_id = (
         select(earlier.c.id)
         .where(
             earlier.c.account == change.account,
@@ -128,22 +135,18 @@ def _came_back(asked: Asked) -> Select[Any]:
             before.c.evidence.label("cancelled_on"),
             change.occurred_at.label("reinstated_at"),
         )
-        .select_from(number_changes.outerjoin(before, before.c.id == turn))
-        .where(
-            of_account(number_changes, asked),
-            change.event == Event.REINSTATED,
-            change.valid_from >= since(asked),
-        )
+        .select_from(number_changes.outerjoin(before, before.c.id == previous_id))
+        .where(*_recent(Event.REINSTATED, arguments))
         .order_by(*newest_first(change))
     )
 
 
-def _how_long_away(rows: Iterable[Row], _asked: Asked) -> Iterator[Row]:
+def _with_days_away(rows: Iterable[Row], _asked: Arguments) -> Iterator[Row]:
     for row in rows:
         yield {**row, "days_away": in_days(row["cancelled_at"], row["reinstated_at"])}
 
 
-def _latest(asked: Asked) -> Select[Any]:
+def _latest(arguments: Arguments) -> Select[Any]:
     return (
         select(
             change.valid_from,
@@ -155,22 +158,17 @@ def _latest(asked: Asked) -> Select[Any]:
             change.evidence,
             change.changes,
         )
-        .where(of_account(number_changes, asked))
+        .where(account_filter(number_changes, arguments))
         .order_by(change.run_id.desc(), *newest_first(change))
     )
-
-
-def _told(rows: Iterable[Row], _asked: Asked) -> Iterator[Row]:
-    for row in rows:
-        yield {**row, "what": what_changed(row["changes"])}
 
 
 REPORTS = (
     Report(
         name="churn-by-month",
-        meaning="What came and went in each month, by when it happened.",
-        why="The trend behind the bill: orders, returns and numbers that came back. A month that "
-        "nothing happened in is there with zeros.",
+        meaning="Numbers that were added, provisioned, reinstated and cancelled in each month, by "
+        "when it happened.",
+        why="Shows the trend behind the bill. A month without events has zeros.",
         takes={"months": 12, "country": None},
         columns=(
             Column("month", Kind.MONTH, "The month, by its first day (UTC)."),
@@ -188,65 +186,67 @@ REPORTS = (
     ),
     Report(
         name="cancelled-numbers",
-        meaning="Numbers cancelled lately: when it happened, when we learnt of it, and on what "
-        "evidence.",
-        why="The carrier bills until a cancellation takes effect, and calls go nowhere from then "
-        "on. One that nobody ordered shows here in the run that finds it; a large "
-        "days_until_known says that the provider told it late.",
+        meaning="Numbers cancelled in the last N days: when it happened, when a run found it, and "
+        "on what evidence.",
+        why="The carrier bills until a cancellation takes effect, and from then on calls to the "
+        "number fail. A cancellation that nobody ordered appears here after the run that finds it; "
+        "a large days_until_known means that the provider reported it late.",
         takes={"days": 90, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,
             COUNTRY,
-            LEARNT,
+            VALID_FROM,
             Column("occurred_at", Kind.MOMENT, "When it was cancelled."),
             SOURCE,
             EVIDENCE,
             CHARGE,
-            Column("days_until_known", Kind.DAYS, "From the cancellation until we knew of it."),
+            Column(
+                "days_until_known", Kind.DAYS, "From the cancellation until the run that found it."
+            ),
         ),
         query=_cancelled,
-        finish=_how_late,
+        finish=_with_days_until_known,
     ),
     Report(
         name="came-back",
-        meaning="Numbers that were live again after they were cancelled, newest first.",
-        why="A number that comes back was cancelled by mistake, ordered anew, or wrongly reported "
-        "gone. Those cancelled on absence and back soon after deserve a word with the provider.",
+        meaning="Numbers that became live again after they were cancelled, newest first.",
+        why="Such a number was cancelled by mistake, ordered again, or wrongly reported as "
+        "cancelled. If it was cancelled on absence and came back soon, ask the provider.",
         takes={"days": 365, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,
             COUNTRY,
-            LEARNT,
-            Column("cancelled_at", Kind.MOMENT, "When it had been cancelled."),
+            VALID_FROM,
+            Column("cancelled_at", Kind.MOMENT, "When it was cancelled."),
             Column(
                 "cancelled_on",
                 Kind.TEXT,
-                "The evidence for that: listing, cancelled_listing or absence.",
+                "The evidence for that cancellation: listing, cancelled_listing or absence.",
             ),
-            Column("reinstated_at", Kind.MOMENT, "When it was live again."),
-            Column("days_away", Kind.DAYS, "From the one to the other."),
+            Column("reinstated_at", Kind.MOMENT, "When it became live again."),
+            Column("days_away", Kind.DAYS, "From the cancellation to the reinstatement."),
         ),
-        query=_came_back,
-        finish=_how_long_away,
+        query=_reinstated,
+        finish=_with_days_away,
     ),
     Report(
         name="latest-changes",
-        meaning="What changed last, newest first.",
-        why="What a colleague asks on Monday morning.",
+        meaning="The latest changes, newest first.",
+        why="For a quick answer to what changed since yesterday or last week.",
         takes={"country": None, "limit": 50},
         columns=(
             NUMBER,
             UUID,
             COUNTRY,
-            LEARNT,
+            VALID_FROM,
             Column("occurred_at", Kind.MOMENT, "When it happened."),
             EVENT,
             EVIDENCE,
-            WHAT,
+            WHAT_CHANGED,
         ),
         query=_latest,
-        finish=_told,
+        finish=with_changes_as_text,
     ),
 )

@@ -1,5 +1,5 @@
 """
-What reports may be told, read from the words of a command line.
+The parameters of reports, and how their values are read from a command line.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ import msgspec
 
 from syncsvc.errors import ReportUsageError
 from syncsvc.payloads.values import alpha2
-from syncsvc.reports.report import Asked
+from syncsvc.reports.report import Arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from syncsvc.reports.report import Report
 
-A_CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
-MANY = 1_000_000_000
+CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
+A_BILLION = 1_000_000_000
 
 
 class Parameter(msgspec.Struct, frozen=True):
     """
-    One thing that reports may be told.
+    A parameter of reports.
 
     Attributes:
-        read: Gives its value, or raises a ValueError that says what it should be.
+        read: Returns its value, or raises a ValueError that says what it should be.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Parameter(msgspec.Struct, frozen=True):
     @property
     def flag(self) -> str:
         """
-        As it is written on a command line.
+        The parameter's name on a command line.
         """
         return f"--{self.name.replace('_', '-')}"
 
 
 def _moment(text: str) -> datetime:
     """
-    A time, or the end of a day.
+    Read a time, or a date as the end of that day.
     """
     try:
         if len(text) == len("2026-03-31"):
@@ -58,7 +58,7 @@ def _moment(text: str) -> datetime:
         raise ValueError("a date such as 2026-03-31, or a time such as 2026-03-31T12:00Z") from None
 
 
-def _whole(most: int) -> Callable[[str], int]:
+def _whole_number(most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if text.isascii() and text.isdigit() and 0 < int(text[:20]) <= most:
             return int(text)
@@ -80,63 +80,73 @@ PARAMETERS = {
         Parameter(
             "at",
             "DATE",
-            "The state as it was known then: at the end of that day (UTC), or at a time.",
+            "Show the state as known at the end of that day (UTC), or at that time.",
             _moment,
         ),
-        Parameter("days", "N", "So many days.", _whole(A_CENTURY["days"])),
-        Parameter("months", "N", "So many months, this one included.", _whole(A_CENTURY["months"])),
-        Parameter("country", "CODE", "Only numbers of this country.", _country),
-        Parameter("at_least", "N", "How many are many.", _whole(MANY)),
-        Parameter("hours", "N", "How old the last success may be.", _whole(A_CENTURY["hours"])),
-        Parameter("limit", "N", "No more rows than this.", _whole(MANY)),
+        Parameter("days", "N", "Look back N days.", _whole_number(CENTURY["days"])),
+        Parameter(
+            "months", "N", "Show N months, this one included.", _whole_number(CENTURY["months"])
+        ),
+        Parameter("country", "CODE", "Show only numbers of this country.", _country),
+        Parameter("at_least", "N", "Show groups of at least N numbers.", _whole_number(A_BILLION)),
+        Parameter(
+            "hours",
+            "N",
+            "Accept a last success up to N hours old.",
+            _whole_number(CENTURY["hours"]),
+        ),
+        Parameter("limit", "N", "Show at most N rows.", _whole_number(A_BILLION)),
     )
 }
 
 
-def read_parameters(report: Report, words: Sequence[str], account: str, now: datetime) -> Asked:
+def read_arguments(report: Report, words: Sequence[str], account: str, now: datetime) -> Arguments:
     """
-    What a command line tells a report: `--days 30`, or `--days=30`.
+    Read the parameters of a report from a command line: `--days 30`, or `--days=30`.
 
     Raises:
-        ReportUsageError: It does not take that; with what it takes.
+        ReportUsageError: A parameter is unknown or its value can't be read; the message
+            lists the valid ones.
     """
     given = dict(report.takes)
     rest = list(words)
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
-        parameter = _taken(report, flag)
+        parameter = _known_parameter(report, flag)
         if not equals:
             if not rest:
-                raise _refusal(report, f"{flag} needs a value.")
+                raise _usage_error(report, f"{flag} needs a value.")
             value = rest.pop(0)
         try:
             given[parameter.name] = parameter.read(value)
         except ValueError as exc:
-            raise _refusal(report, f"{flag} {value!r} is not {exc}.") from None
-    return Asked(account=account, now=now, **given)
+            raise _usage_error(report, f"{flag} {value!r} is not {exc}.") from None
+    return Arguments(account=account, now=now, **given)
 
 
-def _taken(report: Report, flag: str) -> Parameter:
+def _known_parameter(report: Report, flag: str) -> Parameter:
     known = {PARAMETERS[name].flag: PARAMETERS[name] for name in report.takes}
     if flag in known:
         return known[flag]
     if not flag.startswith("-"):
-        raise _refusal(report, f"unexpected argument {flag!r}.")
+        raise _usage_error(report, f"unexpected argument {flag!r}.")
     near = get_close_matches(flag, known, n=1)
-    raise _refusal(report, f"it takes no {flag}." + (f" Did you mean {near[0]}?" if near else ""))
+    raise _usage_error(
+        report, f"it takes no {flag}." + (f" Did you mean {near[0]}?" if near else "")
+    )
 
 
-def _refusal(report: Report, problem: str) -> ReportUsageError:
+def _usage_error(report: Report, problem: str) -> ReportUsageError:
     return ReportUsageError(f"{report.name}: {problem} It takes {signature(report)}.")
 
 
 def signature(report: Report) -> str:
     """
-    What a report takes, with its defaults: `--days N (30), --limit N`.
+    Format the parameters of a report, with their defaults: `--days N (30), --limit N`.
     """
-    told = (
+    parameters = (
         f"{PARAMETERS[name].flag} {PARAMETERS[name].metavar}"
         + (f" ({default})" if default is not None else "")
         for name, default in report.takes.items()
     )
-    return ", ".join(told) or "no parameters"
+    return ", ".join(parameters) or "no parameters"

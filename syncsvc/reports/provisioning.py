@@ -1,5 +1,5 @@
 """
-How numbers are ordered and used: for those who order them and give them back.
+Reports about numbers from order to use, for those who order numbers and return them.
 """
 
 from __future__ import annotations
@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, not_, or_, select
 
-from syncsvc.reports.dialects import in_order, is_reserved, newest_first, of_account
-from syncsvc.reports.report import Column, Kind, Report
-from syncsvc.reports.vocabulary import CHARGE, COUNTRY, NUMBER, STATUS, UUID, in_days, since
+from syncsvc.reports.dialects import account_filter, is_reserved, newest_first, portable_order
+from syncsvc.reports.report import (
+    CHARGE,
+    COUNTRY,
+    NUMBER,
+    STATUS,
+    UUID,
+    Column,
+    Kind,
+    Report,
+    in_days,
+)
 from syncsvc.schema.tables import number_history, numbers
 from syncsvc.schema.views import live_numbers, number_changes
 from syncsvc.vocabulary import Event, Lifecycle
@@ -20,17 +29,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from syncsvc.reports.report import Asked, Row
+    from syncsvc.reports.report import Arguments, Row
 
 change = number_changes.c
 
 
-def _reserved(asked: Asked) -> Select[Any]:
+def _reserved(arguments: Arguments) -> Select[Any]:
     """
-    Live numbers that have been reserved since before so many days ago.
+    Select live numbers that have been reserved for longer than N days.
 
-    A number was seen to become reserved where its last other row ended; one
-    that was never seen otherwise was reserved when it came.
+    A number became reserved when its last history row with another state ended.
+    If it never had another state, it was reserved when it was provisioned or first seen.
     """
     history, live = number_history.c, live_numbers.c
     ended = (
@@ -42,7 +51,7 @@ def _reserved(asked: Asked) -> Select[Any]:
         )
         .scalar_subquery()
     )
-    came = case(
+    arrived = case(
         (live.provisioned_at < live.first_seen_at, live.provisioned_at), else_=live.first_seen_at
     )
     reserved = (
@@ -51,28 +60,28 @@ def _reserved(asked: Asked) -> Select[Any]:
             live.uuid,
             live.country_alpha2,
             live.status,
-            func.coalesce(ended, came).label("reserved_since"),
+            func.coalesce(ended, arrived).label("reserved_since"),
             live.monthly_charge,
         )
-        .where(of_account(live_numbers, asked), is_reserved(live.status))
+        .where(account_filter(live_numbers, arguments), is_reserved(live.status))
         .subquery()
     )
     since_when = reserved.c.reserved_since
     return (
         select(reserved)
-        .where(since_when < since(asked))
-        .order_by(since_when, *in_order(reserved.c.number_e164, reserved.c.uuid))
+        .where(since_when < arguments.since)
+        .order_by(since_when, *portable_order(reserved.c.number_e164, reserved.c.uuid))
     )
 
 
-def _how_long(rows: Iterable[Row], asked: Asked) -> Iterator[Row]:
+def _with_days_reserved(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
     for row in rows:
-        yield {**row, "days_reserved": in_days(row["reserved_since"], asked.now)}
+        yield {**row, "days_reserved": in_days(row["reserved_since"], arguments.now)}
 
 
-def _to_provision(asked: Asked) -> Select[Any]:
+def _to_provision(arguments: Arguments) -> Select[Any]:
     """
-    Numbers that were listed before they were provisioned, and the first stamp after that.
+    Select numbers that were listed before they were provisioned, with their first stamp.
     """
     later = number_history.alias()
     stamp = (
@@ -103,25 +112,25 @@ def _to_provision(asked: Asked) -> Select[Any]:
         )
         .select_from(number_changes.join(numbers, same))
         .where(
-            of_account(number_changes, asked),
+            account_filter(number_changes, arguments),
             change.event == Event.ADDED,
-            change.valid_from >= since(asked),
+            change.valid_from >= arguments.since,
         )
         .order_by(*newest_first(change))
     )
 
 
-def _until_provisioned(rows: Iterable[Row], asked: Asked) -> Iterator[Row]:
+def _with_days_waited(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
     for row in rows:
-        until = asked.now if row["outcome"] == "waiting" else row["provisioned_at"]
+        until = arguments.now if row["outcome"] == "waiting" else row["provisioned_at"]
         yield {**row, "days": in_days(row["listed_at"], until)}
 
 
-def _same_number_twice(_asked: Asked) -> Select[Any]:
+def _same_number_twice(_arguments: Arguments) -> Select[Any]:
     several = select(numbers.c.number_e164).group_by(numbers.c.number_e164).having(func.count() > 1)
-    living = func.count(case((numbers.c.lifecycle == Lifecycle.LIVE, 1)))
-    live = living.over(partition_by=numbers.c.number_e164)
-    shown = (
+    live_rows = func.count(case((numbers.c.lifecycle == Lifecycle.LIVE, 1)))
+    live = live_rows.over(partition_by=numbers.c.number_e164)
+    columns = (
         "account",
         "uuid",
         "lifecycle",
@@ -131,18 +140,20 @@ def _same_number_twice(_asked: Asked) -> Select[Any]:
         "cancelled_at",
     )
     return (
-        select(numbers.c.number_e164, live.label("live"), *(numbers.c[name] for name in shown))
+        select(numbers.c.number_e164, live.label("live"), *(numbers.c[name] for name in columns))
         .where(numbers.c.number_e164.in_(several))
-        .order_by(live.desc(), *in_order(numbers.c.number_e164, numbers.c.account, numbers.c.uuid))
+        .order_by(
+            live.desc(), *portable_order(numbers.c.number_e164, numbers.c.account, numbers.c.uuid)
+        )
     )
 
 
 REPORTS = (
     Report(
         name="reserved-numbers",
-        meaning="Live numbers that have been reserved for longer than so many days.",
-        why="A number is paid for from its reservation, used or not. Those that nobody took into "
-        "use are the first to give back.",
+        meaning="Live numbers that have been reserved for longer than N days.",
+        why="A number is paid for from its reservation, used or not. Numbers that nobody has "
+        "started to use are the first to return.",
         takes={"days": 30, "country": None, "limit": None},
         columns=(
             NUMBER,
@@ -152,26 +163,26 @@ REPORTS = (
             Column(
                 "reserved_since",
                 Kind.MOMENT,
-                "When it was seen to become reserved; where it never was anything else, when it "
-                "was provisioned or, if that is not known, first seen.",
+                "When it became reserved; if it never had another status, when it was provisioned "
+                "or first seen, whichever was earlier.",
             ),
             CHARGE,
-            Column("days_reserved", Kind.DAYS, "From then until now."),
+            Column("days_reserved", Kind.DAYS, "Days since reserved_since."),
         ),
         query=_reserved,
-        finish=_how_long,
+        finish=_with_days_reserved,
     ),
     Report(
         name="days-to-provision",
-        meaning="Numbers that were listed before they were provisioned, and how long that took or "
-        "has taken so far.",
-        why="How long the carrier takes to deliver, and which orders are stuck.",
+        meaning="Numbers that were listed before they were provisioned, and how many days that "
+        "took or has taken so far.",
+        why="Shows how long the carrier takes to deliver, and which orders are stuck.",
         takes={"days": 365, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,
             COUNTRY,
-            Column("listed_at", Kind.MOMENT, "Start of the run that saw it first."),
+            Column("listed_at", Kind.MOMENT, "Start of the run that first saw it."),
             Column(
                 "provisioned_at",
                 Kind.MOMENT,
@@ -185,23 +196,23 @@ REPORTS = (
             Column("days", Kind.DAYS, "From listed to provisioned, or to now while it waits."),
         ),
         query=_to_provision,
-        finish=_until_provisioned,
+        finish=_with_days_waited,
     ),
     Report(
         name="same-number-twice",
-        meaning="E.164 numbers that stand under two uuids or in two accounts, over all accounts.",
-        why="Two live rows for one number are paid twice, or a number has moved between accounts. "
-        "One live and one cancelled row are a number that was given back and ordered again.",
+        meaning="E.164 numbers with two uuids or in two accounts, over all accounts.",
+        why="Two live rows mean that a number is paid for twice, or has moved between accounts. "
+        "One live and one cancelled row mean that a number was returned and ordered again.",
         takes={"limit": None},
         columns=(
             NUMBER,
             UUID,
-            Column("live", Kind.NUMBER, "How many of its rows are live."),
+            Column("live", Kind.NUMBER, "How many of the number's rows are live."),
             Column("account", Kind.TEXT, "Account of this row."),
             Column("lifecycle", Kind.TEXT, "live or cancelled."),
             STATUS,
             CHARGE,
-            Column("first_seen_at", Kind.MOMENT, "Start of the run that saw it first."),
+            Column("first_seen_at", Kind.MOMENT, "Start of the run that first saw it."),
             Column("cancelled_at", Kind.MOMENT, "When it was cancelled."),
         ),
         query=_same_number_twice,

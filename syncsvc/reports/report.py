@@ -1,9 +1,12 @@
 """
-What a report is: a named question, what it may be told, and the rows it answers.
+A report: a named question with parameters, the rows that answer it, and the columns reports share.
 """
 
 from __future__ import annotations
 
+import re
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +14,20 @@ import msgspec
 from sqlalchemy import func, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-    from datetime import datetime
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from sqlalchemy import Connection, Select
 
 Row = dict[str, Any]
 
-ROWS_AT_ONCE = 1000
+BATCH_SIZE = 1000  # rows
+ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")  # times in `changes`
+ONE_DAY = timedelta(days=1)
 
 
 class Kind(Enum):
     """
-    What stands in a column of an answer, which may be None in any of them.
+    The type of a column's values; any of them may be None.
     """
 
     TEXT = "text"  # str, the provider's or ours
@@ -36,7 +40,7 @@ class Kind(Enum):
 
 class Column(msgspec.Struct, frozen=True):
     """
-    A column of an answer.
+    A column of a report.
     """
 
     name: str
@@ -44,20 +48,31 @@ class Column(msgspec.Struct, frozen=True):
     meaning: str
 
 
-class Asked(msgspec.Struct, frozen=True):
+NUMBER = Column("number_e164", Kind.TEXT, "The number in E.164.")
+UUID = Column("uuid", Kind.TEXT, "The provider's uuid of the number.")
+COUNTRY = Column("country_alpha2", Kind.TEXT, "Country of the number (ISO 3166-1).")
+EVENT = Column("event", Kind.TEXT, "added, provisioned, cancelled, reinstated or changed.")
+VALID_FROM = Column("valid_from", Kind.MOMENT, "Start of the run that found it.")
+RANGE = Column("range_name", Kind.TEXT, "Range, such as number type or area.")
+STATUS = Column("status", Kind.TEXT, "The provider's status, as sent.")
+CHARGE = Column("monthly_charge", Kind.AMOUNT, "Monthly charge, the current or the last one.")
+WHAT_CHANGED = Column("what", Kind.TEXT, "The columns that changed, with old and new value.")
+
+
+class Arguments(msgspec.Struct, frozen=True):
     """
-    What a report is told.
+    The values of a report's parameters, and the account and time that it is for.
 
     Attributes:
-        now: What "lately" and "for how long" are reckoned from.
-        at: The state as it was known then; None for the newest.
-        days: How far to look back, or how long is long.
+        now: The time that `days`, `months` and `hours` count back from.
+        at: Report the state as known at this time; None for the newest.
+        days: How many days to look back, or how many days are too long.
         months: How many months, this one included.
         country: Only numbers of this country, by its ISO 3166-1 alpha-2 code.
-        at_least: How many are many.
-        hours: How old a success may be.
-        limit: No more rows than this; None for all.
-        months_as_of: When the months kept were last renewed; None where they are worked out anew.
+        at_least: The smallest group to show.
+        hours: The age at which the last success is too old.
+        limit: The highest number of rows; None for all.
+        months_as_of: When the materialised view of months was refreshed; None if there is none.
     """
 
     account: str
@@ -71,6 +86,21 @@ class Asked(msgspec.Struct, frozen=True):
     limit: int | None = None
     months_as_of: datetime | None = None
 
+    @property
+    def since(self) -> datetime:
+        """
+        The start of the last `days` days.
+        """
+        return self.now - timedelta(days=self.days)
+
+    @property
+    def first_month(self) -> date:
+        """
+        The first of the last `months` months.
+        """
+        months = self.now.year * 12 + self.now.month - self.months
+        return date(months // 12, months % 12 + 1, 1)
+
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
@@ -78,13 +108,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         meaning: What its rows are, in a sentence.
-        why: What it is good for, and the ground that it stands on, where there is one.
-        takes: The parameters that it takes, by their names in `Asked`, with their defaults.
-        columns: Of its rows, in order.
-        query: What it asks the database.
-        finish: What becomes of the rows that the database answers.
-        every_account: It looks at all accounts, whichever is asked for.
-        by_month_end: It reads the months, which may be kept.
+        why: What it is good for, with the rule that it follows from, if there is one.
+        takes: Its parameters, as names of fields of `Arguments`, with their defaults.
+        columns: The columns of its rows, in order.
+        query: Builds the database query.
+        finish: Converts the rows that the database returns.
+        every_account: It covers all accounts, whichever is given.
+        by_month_end: It reads inventory_by_month, of which there may be a materialised view.
     """
 
     name: str
@@ -92,28 +122,61 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     takes: dict[str, Any]
     columns: tuple[Column, ...]
-    query: Callable[[Asked], Select[Any]]
-    finish: Callable[[Iterable[Row], Asked], Iterable[Row]] | None = None
+    query: Callable[[Arguments], Select[Any]]
+    finish: Callable[[Iterable[Row], Arguments], Iterable[Row]] | None = None
     every_account: bool = False
     by_month_end: bool = False
 
-    def rows(self, connection: Connection, asked: Asked) -> Generator[Row]:
+    def rows(self, connection: Connection, arguments: Arguments) -> Generator[Row]:
         """
-        The answer, a few rows at a time where it may have very many.
+        Yield the rows, fetched in batches if there may be very many.
 
-        PostgreSQL uses several processes only for one that is fetched at once.
+        PostgreSQL runs a query in parallel only if its result is fetched at once.
         """
-        query = self.query(asked).limit(asked.limit)
-        many = "limit" in self.takes and (asked.limit or ROWS_AT_ONCE) >= ROWS_AT_ONCE
-        options = {"yield_per": ROWS_AT_ONCE} if many else {}
+        query = self.query(arguments).limit(arguments.limit)
+        many = "limit" in self.takes and (arguments.limit or BATCH_SIZE) >= BATCH_SIZE
+        options = {"yield_per": BATCH_SIZE} if many else {}
         with connection.execute(query, execution_options=options) as result:
             found: Iterable[Row] = (dict(row) for row in result.mappings())
-            yield from self.finish(found, asked) if self.finish else found
+            yield from self.finish(found, arguments) if self.finish else found
 
-    def count(self, connection: Connection, asked: Asked) -> int:
+    def count_rows(self, connection: Connection, arguments: Arguments) -> int:
         """
-        How many rows the database would answer.
+        Count the rows that the database query returns.
         """
-        unsorted = self.query(asked).order_by(None)
+        unsorted = self.query(arguments).order_by(None)
         query = select(func.count()).select_from(unsorted.subquery())
         return connection.execute(query).scalar_one()
+
+
+def in_days(begin: datetime | None, end: datetime | None) -> Decimal | None:
+    """
+    Days between two times, to one decimal place; None if either is not known.
+    """
+    if begin is None or end is None:
+        return None
+    return Decimal(f"{(end - begin) / ONE_DAY:.1f}")
+
+
+def with_changes_as_text(rows: Iterable[Row], _arguments: Arguments) -> Iterator[Row]:
+    """
+    Add the column `what` to history rows: their `changes` as text.
+    """
+    for row in rows:
+        yield {**row, WHAT_CHANGED.name: changes_as_text(row["changes"])}
+
+
+def changes_as_text(changes: dict[str, dict[str, Any]] | None) -> str | None:
+    """
+    Format the `changes` of a history row: `status: Reserved → Active`; None if there are none.
+    """
+    if not changes:
+        return None
+    return "; ".join(
+        f"{name}: {_value_as_text(pair['old'])} → {_value_as_text(pair['new'])}"
+        for name, pair in sorted(changes.items())  # PostgreSQL keeps them in an order of its own
+    )
+
+
+def _value_as_text(value: object) -> str:
+    return "none" if value is None else ISO_TIME.sub(r"\1 \2", str(value))

@@ -74,6 +74,13 @@ SQLITE = Words(
 WORDS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
 
 
+def exact_sum(words: Words, amount: str) -> str:
+    """
+    The exact sum of amounts; unknown ones count as zero.
+    """
+    return words.amount(f"coalesce(sum({words.exact(amount)}), 0)")
+
+
 def live_numbers(_words: Words) -> str:
     """
     Live numbers with both of their addresses.
@@ -108,7 +115,7 @@ def monthly_charges(words: Words) -> str:
     """
     What live numbers cost a month.
     """
-    total = words.amount(f"coalesce(sum({words.exact('monthly_charge')}), 0)")
+    total = exact_sum(words, "monthly_charge")
     return f"""SELECT
   account, country_alpha2, country_name, range_name,
   count(*) AS numbers,

@@ -22,7 +22,7 @@ from sqlalchemy import event
 
 from syncsvc.database import monthly_view, runs
 from syncsvc.output import inventory_page
-from syncsvc.reports import REPORTS, find_numbers, read_parameters, timeline
+from syncsvc.reports import REPORTS, find_numbers, read_arguments, timeline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,10 +138,10 @@ def _of_report(name: str, *words: str) -> Question:
 
 def _rows(name: str, words: tuple[str, ...], connection: Connection) -> int:
     report = REPORTS[name]
-    asked = read_parameters(report, words, ACCOUNT, runs.now())
+    arguments = read_arguments(report, words, ACCOUNT, runs.now())
     if report.by_month_end:
-        asked = msgspec.structs.replace(asked, months_as_of=monthly_view.as_of(connection))
-    return sum(1 for _ in report.rows(connection, asked))
+        arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
+    return sum(1 for _ in report.rows(connection, arguments))
 
 
 def _history(connection: Connection) -> int:

@@ -4,11 +4,12 @@ import os
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from support.printed_queries import RENEW
 from syncsvc.output import terminal
-from syncsvc.reports import PARAMETERS, READERS, REPORTS, Asked
+from syncsvc.reports import PARAMETERS, REPORTS, REPORTS_BY_AUDIENCE, Arguments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def test_the_page_of_reports_is_that_of_the_code(known_inventory: Engine) -> Non
 
 
 def _described(engine: Engine) -> Iterator[str]:
-    for reader, reports in READERS.items():
+    for reader, reports in REPORTS_BY_AUDIENCE.items():
         yield f"\n## {reader}\n"
         for report in reports:
             yield _of(report, engine)
@@ -66,7 +67,7 @@ def _of(report: Report, engine: Engine) -> str:
     return "\n".join(
         (
             f"\n### {report.name}\n",
-            f"{report.meaning} {report.why}\n",
+            f"{fill(f'{report.meaning} {report.why}', 100, break_on_hyphens=False)}\n",
             *takes,
             "\n| column | kind | meaning |\n| --- | --- | --- |",
             *columns,
@@ -77,10 +78,10 @@ def _of(report: Report, engine: Engine) -> str:
 
 
 def _answer(report: Report, engine: Engine, told: dict[str, Any]) -> str:
-    asked = Asked(account="default", now=NOON, **{**report.takes, **told})
+    arguments = Arguments(account="default", now=NOON, **{**report.takes, **told})
     stream = StringIO()
     with engine.connect() as connection:
-        rows = report.rows(connection, asked)
+        rows = report.rows(connection, arguments)
         table = terminal.report_table(report.columns, rows, "GBP")
         terminal.wide_console(stream).print(table)
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]

@@ -71,9 +71,9 @@ def page_of(engine: Engine, currency: str | None = None, **fields: Any) -> str:
     """
     The page of the default account, at noon on the known inventory's last day.
     """
-    asked: Row = {"account": "default", "now": NOON, **fields}
+    arguments: Row = {"account": "default", "now": NOON, **fields}
     with engine.connect() as connection:
-        return inventory_page.render(connection, currency=currency, **asked)
+        return inventory_page.render(connection, currency=currency, **arguments)
 
 
 def test_the_page_tells_the_state_of_the_inventory(known_inventory: Engine) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.build import Row, address, number_row, profile, uuid_at
 from support.report_answers import Answers
 from syncsvc.errors import ReportUsageError
-from syncsvc.reports import REPORTS, Asked, Kind, find_report, read_parameters
+from syncsvc.reports import REPORTS, Arguments, Kind, find_report, read_arguments
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.sync.run import run_once
 
@@ -162,22 +162,22 @@ def test_every_report_is_as_plain_python_works_it_out(
     for told in questions(clock.time):
         for name, report in REPORTS.items():
             taken = {key: value for key, value in told.items() if key in report.takes}
-            asked = Asked(account=account, now=clock.time, **{**report.takes, **taken})
-            expected, answered = Answers(engine, asked).to(name), ask(engine, name, asked)
+            arguments = Arguments(account=account, now=clock.time, **{**report.takes, **taken})
+            expected, answered = Answers(engine, arguments).to(name), ask(engine, name, arguments)
             for right, row in zip_longest(expected, answered):
                 assert right is not None, (name, row)
                 known = row.keys() - UNSAID
                 assert {key: row[key] for key in known} == {key: right[key] for key in known}, name
 
 
-def ask(engine: Engine, name: str, asked: Asked | None = None, **told: Any) -> list[Row]:
+def ask(engine: Engine, name: str, arguments: Arguments | None = None, **told: Any) -> list[Row]:
     """
     The documented columns of a report's rows, from the default account at noon unless told.
     """
     report = REPORTS[name]
     usual = {"account": "default", "now": NOON, **report.takes, **told}
     with engine.connect() as connection:
-        rows = report.rows(connection, asked or Asked(**usual))
+        rows = report.rows(connection, arguments or Arguments(**usual))
         return [{column.name: row[column.name] for column in report.columns} for row in rows]
 
 
@@ -271,9 +271,9 @@ def test_parameters_are_read(words: list[str], expected: Row) -> None:
     """
     A day is told by its end, a time without a zone is UTC, and UK is GB.
     """
-    asked = read_parameters(REPORTS["spend-by-country"], words, "default", NOON)
+    arguments = read_arguments(REPORTS["spend-by-country"], words, "default", NOON)
 
-    assert expected == {name: getattr(asked, name) for name in expected}
+    assert expected == {name: getattr(arguments, name) for name in expected}
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: st
     The refusal says what is wrong, and what the report takes.
     """
     with pytest.raises(ReportUsageError) as refused:
-        read_parameters(REPORTS["cancelled-numbers"], words, "default", NOON)
+        read_arguments(REPORTS["cancelled-numbers"], words, "default", NOON)
 
     assert complaint in str(refused.value)
     assert "It takes --days N (90), --country CODE, --limit N." in str(refused.value)
@@ -307,7 +307,7 @@ def test_a_date_that_is_none(text: str) -> None:
     What is no date, or beyond the calendar, is refused with an example.
     """
     with pytest.raises(ReportUsageError, match="a date such as 2026-03-31"):
-        read_parameters(REPORTS["spend-by-range"], ["--at", text], "default", NOON)
+        read_arguments(REPORTS["spend-by-range"], ["--at", text], "default", NOON)
 
 
 @pytest.mark.parametrize(

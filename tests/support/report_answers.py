@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.reports import Asked
+    from syncsvc.reports import Arguments
 
 Row = dict[str, Any]
 CHURN = ("added", "provisioned", "reinstated", "cancelled")
@@ -33,21 +33,21 @@ class Answers:
     The answers to be expected of a database.
     """
 
-    def __init__(self, engine: Engine, asked: Asked) -> None:
+    def __init__(self, engine: Engine, arguments: Arguments) -> None:
         """
         Read all tables.
         """
-        self.asked = asked
+        self.arguments = arguments
         self.every_number = rows_of(engine, numbers)
-        self.runs = rows_of(engine, sync_runs, account=asked.account)
+        self.runs = rows_of(engine, sync_runs, account=arguments.account)
         self.addresses = {
-            row["id"]: row for row in rows_of(engine, addresses, account=asked.account)
+            row["id"]: row for row in rows_of(engine, addresses, account=arguments.account)
         }
-        self.address_history = rows_of(engine, address_history, account=asked.account)
+        self.address_history = rows_of(engine, address_history, account=arguments.account)
         self.numbers = {
-            row["uuid"]: row for row in self.every_number if row["account"] == asked.account
+            row["uuid"]: row for row in self.every_number if row["account"] == arguments.account
         }
-        self.every_row = rows_of(engine, number_history, account=asked.account)
+        self.every_row = rows_of(engine, number_history, account=arguments.account)
         self.history = [row for row in self.every_row if self._wanted(self.numbers[row["uuid"]])]
         self.told = Told(engine, now())
 
@@ -56,10 +56,10 @@ class Answers:
         The rows that a report has to give.
         """
         answer: Callable[[], Iterable[Row]] = getattr(self, f"_{name.replace('-', '_')}")
-        return list(answer())[: self.asked.limit]
+        return list(answer())[: self.arguments.limit]
 
     def _wanted(self, number: Row) -> bool:
-        return self.asked.country in (None, number["country_alpha2"])
+        return self.arguments.country in (None, number["country_alpha2"])
 
     def _live(self) -> list[Row]:
         found = (row for row in self.numbers.values() if row["lifecycle"] == "live")
@@ -71,7 +71,7 @@ class Answers:
         return {**row, **{name: number[name] for name in names}}
 
     def _since(self) -> datetime:
-        return self.asked.now - timedelta(days=self.asked.days)
+        return self.arguments.now - timedelta(days=self.arguments.days)
 
     def _newest(self, rows: Iterable[Row]) -> list[Row]:
         by_number = sorted(
@@ -85,7 +85,7 @@ class Answers:
         return sorted(by_number, key=lambda row: row["valid_from"], reverse=True)
 
     def _spend(self, *by: str) -> list[Row]:
-        at = self.asked.at
+        at = self.arguments.at
         found = (
             self._live() if at is None else [self._number(r) for r in self.history if _held(r, at)]
         )
@@ -113,19 +113,19 @@ class Answers:
         return self._spend("status")
 
     def _months_asked(self) -> list[date]:
-        last = self.asked.now.date().replace(day=1)
+        last = self.arguments.now.date().replace(day=1)
         first = last
-        for _ in range(self.asked.months - 1):
+        for _ in range(self.arguments.months - 1):
             first = (first - timedelta(days=1)).replace(day=1)
-        return list(months(datetime.combine(first, datetime.min.time()), self.asked.now))
+        return list(months(datetime.combine(first, datetime.min.time()), self.arguments.now))
 
     def _month_end_by_country(self) -> list[Row]:
         found = [
             {"month": month, "country_alpha2": country, "numbers": held, "monthly_charge": cost}
             for (month, account, country), (held, cost) in self.told.inventory().items()
-            if account == self.asked.account
+            if account == self.arguments.account
             and month in self._months_asked()
-            and self.asked.country in (None, country)
+            and self.arguments.country in (None, country)
         ]
         return sorted(found, key=lambda row: _last_none(row["month"], row["country_alpha2"]))
 
@@ -141,12 +141,12 @@ class Answers:
     def _churn_by_month(self) -> list[Row]:
         counted: dict[date, Counter[str]] = defaultdict(Counter)
         for (month, account, country), events in self.told.churn().items():
-            mine = account == self.asked.account and self.asked.country in (None, country)
+            mine = account == self.arguments.account and self.arguments.country in (None, country)
             if mine and month >= self._months_asked()[0]:
                 counted[month].update(events)
         if not counted:
             return []
-        first, last = min(counted), max(*counted, self.asked.now.date().replace(day=1))
+        first, last = min(counted), max(*counted, self.arguments.now.date().replace(day=1))
         beginning = datetime.combine(first, datetime.min.time())
         ending = datetime.combine(last, datetime.min.time())
         return [
@@ -231,7 +231,7 @@ class Answers:
                 "numbers": users,
             }
             for each, users in self._users().items()
-            if users >= self.asked.at_least
+            if users >= self.arguments.at_least
         ]
         return sorted(found, key=lambda row: (-row["numbers"], row["address_id"]))
 
@@ -292,7 +292,7 @@ class Answers:
             came = min(row["first_seen_at"], row["provisioned_at"] or row["first_seen_at"])
             since = max(otherwise, default=came)
             if since < self._since():
-                days = _days(since, self.asked.now)
+                days = _days(since, self.arguments.now)
                 found.append({**row, "reserved_since": since, "days_reserved": days})
         return sorted(found, key=lambda row: (row["reserved_since"], *_by_number(row)[1:]))
 
@@ -308,7 +308,7 @@ class Answers:
             ]
             gone = self.numbers[row["uuid"]]["lifecycle"] == "cancelled"
             outcome = "provisioned" if stamps else "cancelled" if gone else "waiting"
-            until = self.asked.now if outcome == "waiting" else next(iter(stamps), None)
+            until = self.arguments.now if outcome == "waiting" else next(iter(stamps), None)
             found.append(
                 {
                     **self._number(row),
@@ -339,7 +339,7 @@ class Answers:
         """
         last = self.runs[-1]
         whole = last["listed"] + last["rejected"] == last["num_results"]
-        fresh = self.asked.now - last["finished_at"] <= timedelta(hours=self.asked.hours)
+        fresh = self.arguments.now - last["finished_at"] <= timedelta(hours=self.arguments.hours)
         verdicts = {
             "last success": "ok" if fresh else "wrong",
             "last run": "look" if last["state"] == "withheld" else "ok",
