@@ -93,5 +93,5 @@ def run(
     def read_settings() -> Settings:
         return settings_of(context, account=account, database_url=database_url)
 
-    cut_short = service.work(read_settings)
-    raise typer.Exit(INTERRUPTED if cut_short else 0)
+    interrupted = service.run_worker(read_settings)
+    raise typer.Exit(INTERRUPTED if interrupted else 0)

@@ -1,8 +1,8 @@
 """
-`syncsvc run`: one account, kept true on schedule until the worker is told to stop.
+The worker's loop: one account's runs on schedule, until a signal stops it.
 
-Runs happen on the main thread, one after the other, where a signal can end
-one that takes too long. APScheduler's thread only says when one is due.
+Runs are done on the main thread, one after the other, because only there a
+signal can end one. APScheduler's thread only requests them.
 """
 
 from __future__ import annotations
@@ -22,53 +22,53 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from syncsvc.database import runs
 from syncsvc.vocabulary import Trigger
 from syncsvc.worker import schedule
-from syncsvc.worker.scheduled_run import Outcome
+from syncsvc.worker.scheduled_run import RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from syncsvc.metrics import Metrics
-    from syncsvc.worker.scheduled_run import Duty
+    from syncsvc.worker.scheduled_run import ScheduledRuns
     from syncsvc.worker.systemd import Notifier
 
 log = structlog.get_logger(__name__)
 
-GRACE = 10.0  # seconds that a run may still take after SIGTERM or SIGINT
-FIRST_RETRY = 5.0  # seconds after a failed run, and twice as long after each further one
-LOOK_ROUND = 10.0  # seconds between looks whether the leader is gone, or the clock has jumped
-LATE = 60.0  # seconds beyond its time after which something is taken for stuck
+STOP_TIMEOUT = 10.0  # seconds that a run may still take after SIGTERM or SIGINT
+FIRST_RETRY = 5.0  # seconds after a failed run; doubled after each further failure
+POLL_INTERVAL = 10.0  # seconds between checks of the leader lock and of the clock
+OVERDUE_AFTER = 60.0  # seconds past its time after which a run counts as stuck
 JOB = "sync"
 
 
-class Call(StrEnum):
+class Request(StrEnum):
     """
-    What the main thread is asked to do.
+    What the main thread is to do next.
     """
 
     START = "start"
     RUN = "run"
-    REREAD = "reread"
+    RELOAD = "reload"
     STOP = "stop"
 
 
 class Worker:
     """
-    The loop of one process.
+    The loop of one worker process.
 
     Attributes:
-        cut_short: A second signal ended the run under way.
+        interrupted: Whether a second signal ended the run in progress.
     """
 
-    def __init__(self, duty: Duty, notifier: Notifier, metrics: Metrics) -> None:
-        self.cut_short = False
-        self._duty = duty
+    def __init__(self, scheduled_runs: ScheduledRuns, notifier: Notifier, metrics: Metrics) -> None:
+        self.interrupted = False
+        self._scheduled_runs = scheduled_runs
         self._notifier = notifier
         self._metrics = metrics
-        self._calls: SimpleQueue[Call] = SimpleQueue()
+        self._requests: SimpleQueue[Request] = SimpleQueue()
         self._stopping = False
         self._busy_since: float | None = None
         self._failures = 0
-        settings = duty.settings
+        settings = scheduled_runs.settings
         self._trigger = schedule.trigger_for(settings.schedule, settings.interval)
         self._interval = schedule.longest_wait(self._trigger, runs.now())
         self._scheduler = BackgroundScheduler(timezone=UTC)
@@ -78,99 +78,100 @@ class Worker:
         Sync at once and then on schedule, until SIGTERM or SIGINT.
 
         Raises:
-            SchemaNotCurrent: The database needs `syncsvc migrate`.
-            ConfigurationError: The settings can't be used.
+            SchemaNotCurrent: The schema is not the current one.
+            ConfigurationError: A setting can't be used.
         """
         with ExitStack() as stack:
-            stack.enter_context(self._heeding_signals())
-            stack.callback(self._duty.close)
+            stack.enter_context(self._handling_signals())
+            stack.callback(self._scheduled_runs.close)
             stack.enter_context(self._on_schedule())
-            stack.enter_context(self._notifier.watched(self.turns))
-            self._calls.put(Call.START)
-            self._answer_calls()
+            stack.enter_context(self._notifier.pinging_watchdog(self.is_progressing))
+            self._requests.put(Request.START)
+            self._handle_requests()
         log.info("worker.stopped")
 
-    def turns(self) -> bool:
+    def is_progressing(self) -> bool:
         """
-        Whether the worker makes progress: no run, and no schedule, is long overdue.
+        Return whether no run, and no scheduled time, is long overdue.
         """
         busy_since = self._busy_since
         if busy_since is not None:
-            deadline = self._duty.settings.run_deadline.total_seconds()
-            return time.monotonic() < busy_since + deadline + LATE
+            deadline = self._scheduled_runs.settings.run_deadline.total_seconds()
+            return time.monotonic() < busy_since + deadline + OVERDUE_AFTER
         due = self.next_run
-        return due is not None and runs.now() < due + timedelta(seconds=LATE)
+        return due is not None and runs.now() < due + timedelta(seconds=OVERDUE_AFTER)
 
     @property
     def next_run(self) -> datetime | None:
         """
-        When the next scheduled run is due.
+        The time of the next scheduled run.
         """
         job = self._scheduler.get_job(JOB)
         moment: datetime | None = job.next_run_time if job else None
         return moment
 
-    def _answer_calls(self) -> None:
+    def _handle_requests(self) -> None:
         while not self._stopping:
-            match self._next_call():
-                case Call.START:
+            match self._next_request():
+                case Request.START:
                     self._attempt(Trigger.STARTUP)
-                case Call.RUN:
+                case Request.RUN:
                     self._attempt(Trigger.SCHEDULE)
-                case Call.REREAD:
-                    self._duty.reread()
+                case Request.RELOAD:
+                    self._scheduled_runs.reload_credentials()
                     if self._failures:
                         self._attempt(Trigger.SCHEDULE)
 
-    def _next_call(self) -> Call:
+    def _next_request(self) -> Request:
         """
-        Wait for a call; meanwhile look whether a leader is gone, or the clock has jumped.
+        Wait for a request, while checking whether a leader has ended or the clock has jumped.
         """
-        standing_by = self._duty.role == "standby"
+        on_standby = self._scheduled_runs.role == "standby"
+        timeout = min(POLL_INTERVAL, self._interval.total_seconds())
         while True:
             try:
-                return self._calls.get(timeout=min(LOOK_ROUND, self._interval.total_seconds()))
+                return self._requests.get(timeout=timeout)
             except Empty:
-                if standing_by:
-                    return Call.START
-                self._mind_the_clock()
+                if on_standby:
+                    return Request.START
+                self._follow_the_clock()
 
-    def _mind_the_clock(self) -> None:
+    def _follow_the_clock(self) -> None:
         """
-        Have a run that is due by a clock that jumped ahead, or far off by one set back, done now.
+        Run now if the system clock jumped forward past the next run, or far back from it.
         """
         due = self.next_run
-        if due is not None and due > runs.now() + self._interval + timedelta(seconds=LATE):
+        if due is not None and due > runs.now() + self._interval + timedelta(seconds=OVERDUE_AFTER):
             self._scheduler.modify_job(JOB, next_run_time=runs.now())
         self._scheduler.wakeup()
 
     def _attempt(self, trigger: Trigger) -> None:
         """
-        Have the run that is due done, and see to the next one.
+        Do the due run; if it failed, schedule an earlier retry.
         """
         try:
             outcome = self._interruptible(trigger)
         except KeyboardInterrupt:
-            outcome = Outcome.FAILED
-        self._failures = self._failures + 1 if outcome is Outcome.FAILED else 0
+            outcome = RunOutcome.FAILED
+        self._failures = self._failures + 1 if outcome is RunOutcome.FAILED else 0
         if self._failures:
-            self._retry_sooner()
-        self._tell()
+            self._retry_early()
+        self._report_status()
 
-    def _interruptible(self, trigger: Trigger) -> Outcome:
+    def _interruptible(self, trigger: Trigger) -> RunOutcome:
         """
-        A run that a signal may end; the alarm is harmless before and after it.
+        Do a run that a signal may end; before and after it, the alarm does nothing.
         """
         self._busy_since = time.monotonic()
         try:
-            return Outcome.LEFT if self._stopping else self._duty.attempt(trigger)
+            return RunOutcome.SKIPPED if self._stopping else self._scheduled_runs.attempt(trigger)
         finally:
             self._busy_since = None
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _retry_sooner(self) -> None:
+    def _retry_early(self) -> None:
         """
-        Move the next run forward, the less the more often it has failed.
+        Bring the next run forward, with a delay that doubles with each failure.
         """
         wait = FIRST_RETRY * 2 ** min(self._failures - 1, 30) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
         at = runs.now() + timedelta(seconds=min(wait, self._interval.total_seconds()))
@@ -178,15 +179,15 @@ class Worker:
         if due is not None and at < due:
             self._scheduler.modify_job(JOB, next_run_time=at)
 
-    def _tell(self) -> None:
+    def _report_status(self) -> None:
         self._metrics.scheduled(self.next_run, self._interval.total_seconds())
-        due = f" Next run at {self.next_run:%Y-%m-%d %H:%M:%S} UTC." if self.next_run else ""
-        self._notifier.status(f"{self._duty.says}{due}")
+        next_run = f" Next run at {self.next_run:%Y-%m-%d %H:%M:%S} UTC." if self.next_run else ""
+        self._notifier.status(f"{self._scheduled_runs.last_result}{next_run}")
 
     @contextmanager
     def _on_schedule(self) -> Iterator[None]:
         self._scheduler.add_job(
-            self._due,
+            self._request_run,
             self._trigger,
             id=JOB,
             coalesce=True,
@@ -194,33 +195,33 @@ class Worker:
             misfire_grace_time=None,
         )
         self._scheduler.start()
-        self._tell()
+        self._report_status()
         log.info(
             "worker.started",
-            account=self._duty.settings.account,
-            schedule=self._duty.settings.schedule,
+            account=self._scheduled_runs.settings.account,
+            schedule=self._scheduled_runs.settings.schedule,
         )
         try:
             yield
         finally:
             self._scheduler.shutdown(wait=False)
 
-    def _due(self) -> None:
+    def _request_run(self) -> None:
         """
-        Ask for a run; one that is under way serves as well.
+        Request a run, unless one is in progress.
         """
         if self._busy_since is not None:
-            log.warning("worker.run_skipped", reason="the one before is still under way")
+            log.warning("worker.run_skipped", reason="the previous run is still in progress")
             return
-        self._calls.put(Call.RUN)
+        self._requests.put(Request.RUN)
 
     @contextmanager
-    def _heeding_signals(self) -> Iterator[None]:
+    def _handling_signals(self) -> Iterator[None]:
         handlers = {
             signal.SIGTERM: self._stop,
             signal.SIGINT: self._stop,
-            signal.SIGHUP: lambda *_: self._calls.put(Call.REREAD),
-            signal.SIGALRM: lambda *_: self._cut_short(),
+            signal.SIGHUP: lambda *_: self._requests.put(Request.RELOAD),
+            signal.SIGALRM: lambda *_: self._interrupt_run(),
         }
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
@@ -231,18 +232,18 @@ class Worker:
 
     def _stop(self, *_: object) -> None:
         """
-        Begin no further run; end the one under way after a while, or at once when asked twice.
+        Start no further run; end the one in progress after STOP_TIMEOUT, or now on a second signal.
         """
         if self._stopping:
-            self.cut_short = self._busy_since is not None
-            self._cut_short()
+            self.interrupted = self._busy_since is not None
+            self._interrupt_run()
             return
         self._stopping = True
         self._notifier.stopping()
-        self._calls.put(Call.STOP)
+        self._requests.put(Request.STOP)
         if self._busy_since is not None:
-            signal.setitimer(signal.ITIMER_REAL, GRACE)
+            signal.setitimer(signal.ITIMER_REAL, STOP_TIMEOUT)
 
-    def _cut_short(self) -> None:
+    def _interrupt_run(self) -> None:
         if self._busy_since is not None:
             raise KeyboardInterrupt

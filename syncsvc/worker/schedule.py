@@ -1,5 +1,5 @@
 """
-When runs are due: after every interval, or as a crontab says. Times are UTC.
+The schedule of runs: an interval or a crontab, as a trigger of APScheduler. Times are UTC.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class CrontabTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no
     """
     APScheduler's trigger for a crontab.
 
-    Its own one counts weekdays from Monday and wants both days to fit.
+    APScheduler's own one counts weekdays from Monday, and requires day of month and day of week
+    to match both.
 
     Raises:
         ValueError: The text is not a valid crontab.
@@ -33,7 +34,7 @@ class CrontabTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         """
-        The first time after the previous one, a little later at random.
+        Return the first time after the previous one, plus a random delay.
         """
         due = next(self._crontab.times(previous_fire_time or now))
         moment: datetime = self._apply_jitter(due, self._delay, now)
@@ -42,13 +43,13 @@ class CrontabTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler ships no
 
 def trigger_for(schedule: str, interval: timedelta | None) -> BaseTrigger:
     """
-    APScheduler's trigger for the setting SYNCSVC_SCHEDULE.
+    Return APScheduler's trigger for SYNCSVC_SCHEDULE.
 
-    Runs begin up to 30 s late, or a tenth of the time between two, so that many
-    workers don't call the provider in the same second.
+    Runs start with a random delay of up to 30 s or a tenth of the interval, so that many workers
+    don't call the provider in the same second.
 
     Args:
-        interval: The schedule, where it is an interval and no crontab.
+        interval: The schedule as an interval; None if it is a crontab.
     """
     if interval is None:
         return CrontabTrigger(schedule)
@@ -58,7 +59,7 @@ def trigger_for(schedule: str, interval: timedelta | None) -> BaseTrigger:
 
 def longest_wait(trigger: BaseTrigger, now: datetime) -> timedelta:
     """
-    The longest time between two of the next runs.
+    Return the longest time between two of the next runs.
     """
     times = [now]
     for _ in range(LOOKED_AHEAD):
@@ -68,6 +69,6 @@ def longest_wait(trigger: BaseTrigger, now: datetime) -> timedelta:
 
 def _delay(interval: timedelta) -> float:
     """
-    Seconds that a run may begin late.
+    Return the seconds by which a run may be delayed.
     """
     return min(interval.total_seconds() * DELAY_SHARE, DELAY_LIMIT)

@@ -1,5 +1,5 @@
 """
-What a worker does when a run is due: lead or stand by, run, and tell how it went.
+A run that is due: done if this worker is the leader, with its result for status and metrics.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-GAUGES_AGE = 60.0  # seconds after which a worker that stands by reads the tables again
+GAUGES_AGE = 60.0  # seconds after which a worker on standby reads the tables again
 
 
-class Outcome(StrEnum):
+class RunOutcome(StrEnum):
     """
-    What came of a run that was due.
+    The outcome of a run that was due.
     """
 
-    DONE = "done"  # it published, withheld cancellations or not
+    DONE = "done"  # it published, with or without withheld cancellations
     FAILED = "failed"  # it published nothing
-    STANDBY = "standby"  # another worker leads
-    LEFT = "left"  # somebody's own run was under way
+    STANDBY = "standby"  # another worker is the leader
+    SKIPPED = "skipped"  # somebody's `syncsvc sync` was in progress
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """
-    What `/readyz` answers.
+    The response of `/readyz`.
 
     Attributes:
         role: `leader`, `standby`, or `starting` before the first run was due.
-        problems: Why it is not ready; empty where it is.
+        problems: Why it is not ready; empty if it is.
     """
 
     ready: bool
@@ -61,13 +61,17 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str]
 
 
-class Duty:
+class ScheduledRuns:
     """
-    The runs of one account in one worker. `attempt` and `reread` are for one thread.
+    One account's runs in one worker. Call `attempt` and `reload_credentials` from one thread.
 
     Args:
-        reread: Reads all settings again.
-        on_ready: Called once, when the schema was first found current.
+        read_settings: Reads all settings again.
+        on_ready: Called once, when the schema was first found to be current.
+
+    Attributes:
+        last_result: A sentence about the last run that was due.
+        role: As in `Readiness`.
     """
 
     def __init__(
@@ -75,67 +79,67 @@ class Duty:
         settings: Settings,
         metrics: Metrics,
         *,
-        reread: Callable[[], Settings],
+        read_settings: Callable[[], Settings],
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
-        self.says = "Starting."
+        self.last_result = "Starting."
         self.role = "starting"
         self._metrics = metrics
-        self._reread = reread
+        self._read_settings = read_settings
         self._on_ready = on_ready
-        self._ready_told = False
+        self._on_ready_called = False
         self._gauges_at = float("-inf")
-        self._unrecorded: str | None = None  # why the last run could not even be recorded
+        self._unrecorded_error: str | None = None  # of a last run that sync_runs may not show
         self._api = bootstrap.api_from(settings, meter=metrics)
         self._open_database()
 
     def _open_database(self) -> None:
         """
-        Take the settings' database; nothing is opened yet.
+        Create the engine and the leader lock; nothing is connected yet.
         """
         self._engine = bootstrap.engine_from(self.settings)
         self._lead = Lead(self._engine, self.settings.account)
 
-    def attempt(self, trigger: Trigger) -> Outcome:
+    def attempt(self, trigger: Trigger) -> RunOutcome:
         """
-        Do the run that is due, unless another worker leads.
+        Do the run that is due, unless another worker is the leader.
 
         Raises:
-            SchemaNotCurrent: The database needs `syncsvc migrate`.
-            ConfigurationError: The settings can't be used.
-            KeyboardInterrupt: The run was cut short, and is recorded as failed.
+            SchemaNotCurrent: The schema is not the current one.
+            ConfigurationError: A setting can't be used.
+            KeyboardInterrupt: A signal ended the run; it is recorded as failed.
         """
         began_at = time.monotonic()
-        self._unrecorded = None
+        self._unrecorded_error = None
         try:
-            outcome = self._lead_or_stand_by(trigger)
+            outcome = self._run_if_leader(trigger)
         except RunInProgress as exc:
-            log.info("worker.run_left", reason=str(exc))
-            self.says, outcome = str(exc), Outcome.LEFT
+            log.info("worker.other_run_in_progress", reason=str(exc))
+            self.last_result, outcome = str(exc), RunOutcome.SKIPPED
         except SyncError as exc:
             if isinstance(exc, ActionRequired):
                 raise
-            log.error("worker.run_failed", error=str(exc))  # noqa: TRY400 - it is no bug
-            outcome = self._failed(began_at, str(exc))
+            log.error("worker.run_failed", error=str(exc))  # noqa: TRY400 - it is not a bug
+            outcome = self._record_failure(began_at, str(exc))
         except Exception as exc:
             log.exception("worker.run_failed", error=sync.failure_text(exc))
-            outcome = self._failed(began_at, sync.failure_text(exc))
+            outcome = self._record_failure(began_at, sync.failure_text(exc))
         except BaseException:
-            self._failed(began_at, "Interrupted.")
+            self._record_failure(began_at, "Interrupted.")
             raise
         self._refresh_gauges(outcome)
         return outcome
 
-    def reread(self) -> None:
+    def reload_credentials(self) -> None:
         """
-        Take rotated credentials into use; where they can't be read, keep the old ones.
+        Use rotated credentials from now on; if they can't be read, keep the old ones.
         """
         try:
-            fresh = self.settings.with_secrets_of(self._reread())
+            fresh = self.settings.with_secrets_of(self._read_settings())
             fresh.require_credentials()
         except ConfigurationError as exc:
-            log.error("worker.credentials_refused", error=str(exc))  # noqa: TRY400 - it is no bug
+            log.error("worker.credentials_reload_failed", error=str(exc))  # noqa: TRY400 - it is not a bug
             return
         moved = fresh.database_url != self.settings.database_url
         self.settings = fresh
@@ -144,7 +148,7 @@ class Duty:
         if moved:
             self._lead.let_go()
             self._open_database()
-        log.info("worker.credentials_reread")
+        log.info("worker.credentials_reloaded")
 
     def engine(self) -> Engine:
         """
@@ -154,14 +158,14 @@ class Duty:
 
     def readiness(self) -> Readiness:
         """
-        Whether the tables can be relied on: schema, database and the last run.
+        Check the database, its schema and the last run.
         """
         problems: list[str] = []
         try:
             with db.glance(self._engine) as connection:
                 migrate.require_current(connection)
                 trouble = queries.last_trouble(connection, self.settings.account)
-            trouble = trouble or self._unrecorded
+            trouble = trouble or self._unrecorded_error
             problems += [trouble] if trouble else []
         except SyncError as exc:
             problems.append(str(exc))
@@ -171,53 +175,55 @@ class Duty:
 
     def close(self) -> None:
         """
-        Leave the lead to another worker, and close the connections.
+        Release the leader lock and close the connections.
         """
         self._lead.let_go()
         self._api.close()
 
-    def _lead_or_stand_by(self, trigger: Trigger) -> Outcome:
+    def _run_if_leader(self, trigger: Trigger) -> RunOutcome:
         bootstrap.require_file(self.settings)
         with db.translated():
             with self._engine.connect() as connection:
                 migrate.require_current(connection)
-            self._tell_ready()
-            leads = self._lead.hold()
-        self._take_role("leader" if leads else "standby")
-        if not leads:
-            self.says = f"Standing by: another worker leads account {self.settings.account}."
-            return Outcome.STANDBY
+            self._call_on_ready()
+            is_leader = self._lead.hold()
+        self._change_role("leader" if is_leader else "standby")
+        if not is_leader:
+            self.last_result = (
+                f"On standby: another worker is the leader of account {self.settings.account}."
+            )
+            return RunOutcome.STANDBY
         return self._run(trigger)
 
-    def _tell_ready(self) -> None:
-        if not self._ready_told:
+    def _call_on_ready(self) -> None:
+        if not self._on_ready_called:
             self._on_ready()
-            self._ready_told = True
+            self._on_ready_called = True
 
-    def _take_role(self, role: str) -> None:
+    def _change_role(self, role: str) -> None:
         if role != self.role:
-            log.info("worker.role_taken", role=role, account=self.settings.account)
+            log.info("worker.role_changed", role=role, account=self.settings.account)
         self.role = role
         self._metrics.standing_by(standby=role == "standby")
 
-    def _run(self, trigger: Trigger) -> Outcome:
+    def _run(self, trigger: Trigger) -> RunOutcome:
         job = bootstrap.job_from(self.settings, self._engine, self._api)
         summary = sync.run_once(msgspec.structs.replace(job, trigger=trigger))
         counts = msgspec.structs.asdict(summary)
         self._metrics.run_ended(summary.state, summary.duration_seconds, counts)
-        self.says = _sentence(summary)
-        return Outcome.FAILED if summary.state == RunState.FAILED else Outcome.DONE
+        self.last_result = _describe(summary)
+        return RunOutcome.FAILED if summary.state == RunState.FAILED else RunOutcome.DONE
 
-    def _failed(self, began_at: float, error: str) -> Outcome:
+    def _record_failure(self, began_at: float, error: str) -> RunOutcome:
         self._metrics.run_ended(RunState.FAILED, time.monotonic() - began_at, {})
-        self.says = self._unrecorded = f"The last run failed: {error}"
-        return Outcome.FAILED
+        self.last_result = self._unrecorded_error = f"The last run failed: {error}"
+        return RunOutcome.FAILED
 
-    def _refresh_gauges(self, outcome: Outcome) -> None:
+    def _refresh_gauges(self, outcome: RunOutcome) -> None:
         """
-        Show what the tables say; a database that is away leaves what was last known.
+        Set the gauges from the tables; if the database is not available, leave them unchanged.
         """
-        idle = outcome in {Outcome.STANDBY, Outcome.LEFT}
+        idle = outcome in {RunOutcome.STANDBY, RunOutcome.SKIPPED}
         if idle and time.monotonic() < self._gauges_at + GAUGES_AGE:
             return
         with suppress(SyncError), db.glance(self._engine) as connection:
@@ -225,14 +231,14 @@ class Duty:
             self._gauges_at = time.monotonic()
 
 
-def _sentence(summary: Summary) -> str:
+def _describe(summary: Summary) -> str:
     """
-    How a run went, in one line.
+    Describe a run's result in one line.
     """
     run = f"Run {summary.run_id} {summary.state}"
     if summary.error is not None:
         return f"{run}: {summary.error}"
     counts: dict[str, Any] = msgspec.structs.asdict(summary)
     events = ("added", "provisioned", "cancelled", "reinstated", "changed", "rejected", "withheld")
-    told = [f"{counts[name]} {name}" for name in events if counts[name]]
-    return f"{run}: {', '.join([f'{summary.listed} listed', *told])}."
+    counted = [f"{counts[name]} {name}" for name in events if counts[name]]
+    return f"{run}: {', '.join([f'{summary.listed} listed', *counted])}."

@@ -1,5 +1,5 @@
 """
-`syncsvc run`, put together: the worker, what it shows, and who is told.
+Assemble the worker: loop, HTTP endpoints, status page and systemd notifier.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from syncsvc.metrics import Metrics
 from syncsvc.worker import web
 from syncsvc.worker.loop import Worker
-from syncsvc.worker.scheduled_run import Duty
-from syncsvc.worker.status_page import Now, StatusPage
+from syncsvc.worker.scheduled_run import ScheduledRuns
+from syncsvc.worker.status_page import StatusPage, WorkerState
 from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
@@ -21,39 +21,41 @@ if TYPE_CHECKING:
     from syncsvc.settings.settings import Settings
 
 
-def work(read_settings: Callable[[], Settings]) -> bool:
+def run_worker(read_settings: Callable[[], Settings]) -> bool:
     """
-    Keep one account true until a signal.
+    Sync one account on schedule until a signal.
 
     Returns:
-        Whether a second signal cut a run short.
+        Whether a second signal interrupted a run.
 
     Raises:
-        SchemaNotCurrent: The database needs `syncsvc migrate`.
-        ConfigurationError: The settings can't be used.
+        SchemaNotCurrent: The schema is not the current one.
+        ConfigurationError: A setting can't be used.
     """
     settings = read_settings()
     notifier = Notifier(os.environ)
     metrics = Metrics(settings.account)
-    duty = Duty(settings, metrics, reread=read_settings, on_ready=notifier.ready)
-    worker = Worker(duty, notifier, metrics)
-    pages = web.Pages(
-        turns=worker.turns,
-        readiness=duty.readiness,
-        registry=metrics.registry,
-        status=StatusPage(duty.engine, lambda: _now(duty, worker)),
+    scheduled_runs = ScheduledRuns(
+        settings, metrics, read_settings=read_settings, on_ready=notifier.ready
     )
-    shown = web.served(pages, settings.http_host, settings.http_port)
-    with shown if settings.http_port else nullcontext():
+    worker = Worker(scheduled_runs, notifier, metrics)
+    pages = web.Pages(
+        is_progressing=worker.is_progressing,
+        readiness=scheduled_runs.readiness,
+        registry=metrics.registry,
+        status=StatusPage(scheduled_runs.engine, lambda: _worker_state(scheduled_runs, worker)),
+    )
+    endpoints = web.serving(pages, settings.http_host, settings.http_port)
+    with endpoints if settings.http_port else nullcontext():
         worker.run()
-    return worker.cut_short
+    return worker.interrupted
 
 
-def _now(duty: Duty, worker: Worker) -> Now:
-    return Now(
-        account=duty.settings.account,
-        role=duty.role,
-        says=duty.says,
+def _worker_state(scheduled_runs: ScheduledRuns, worker: Worker) -> WorkerState:
+    return WorkerState(
+        account=scheduled_runs.settings.account,
+        role=scheduled_runs.role,
+        last_result=scheduled_runs.last_result,
         next_run=worker.next_run,
-        turns=worker.turns(),
+        is_progressing=worker.is_progressing(),
     )

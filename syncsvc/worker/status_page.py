@@ -1,5 +1,5 @@
 """
-The worker's status page: how every account stands, for people.
+The worker's status page: the state of every account, as HTML.
 """
 
 from __future__ import annotations
@@ -38,33 +38,35 @@ BADGES = {
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-class Now(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How this worker is.
+    The state of this worker.
 
     Attributes:
-        says: What came of the last run that was due.
+        last_result: A sentence about the last run that was due.
     """
 
     account: str
     role: str
-    says: str
+    last_result: str
     next_run: datetime | None
-    turns: bool
+    is_progressing: bool
 
 
 class StatusPage:
     """
-    The page, made anew at each call.
+    The page, rendered again by each call.
 
     Args:
-        engine: Gives the database to read; it may change when credentials do.
-        now: Tells how the worker is.
+        engine: Returns the database to read; rotated credentials may change it.
+        worker_state: Returns the state of this worker.
     """
 
-    def __init__(self, engine: Callable[[], Engine], now: Callable[[], Now]) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], worker_state: Callable[[], WorkerState]
+    ) -> None:
         self._engine = engine
-        self._now = now
+        self._worker_state = worker_state
         environment = Environment(
             loader=PackageLoader("syncsvc.output"),
             autoescape=True,
@@ -79,7 +81,7 @@ class StatusPage:
 
     def __call__(self) -> str:
         """
-        The page as HTML; where the database is away it says so.
+        Render the page; without the database it shows the error.
         """
         found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
         try:
@@ -94,7 +96,7 @@ class StatusPage:
         return self._template.render(
             **found,
             now=runs.now(),
-            worker=self._now(),
+            worker=self._worker_state(),
             version=__version__,
             health=health,
             badge=_badge,
@@ -103,7 +105,7 @@ class StatusPage:
 
 def health(standing: Standing) -> tuple[str, str]:
     """
-    How an account is: a class of the style sheet, and a word.
+    Return an account's health: a class of the style sheet, and a word.
     """
     if standing.trouble:
         return "wrong", "failing"
@@ -116,7 +118,7 @@ def health(standing: Standing) -> tuple[str, str]:
 
 def age(length: timedelta) -> str:
     """
-    A length of time in its two largest units.
+    Format a length of time in its two largest units.
     """
     left = max(int(length.total_seconds()), 0)
     parts: list[str] = []

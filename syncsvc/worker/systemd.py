@@ -1,8 +1,8 @@
 """
-Tell systemd how the service is, as sd_notify(3) has it.
+Report readiness, status and watchdog pings to systemd, by sd_notify(3)'s protocol.
 
-The protocol is a datagram of lines to the socket named in the environment;
-the kept bindings of libsystemd need its headers to install.
+The protocol is one datagram of lines to the socket that NOTIFY_SOCKET names. The bindings of
+libsystemd that are still maintained need its headers to install.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ log = structlog.get_logger(__name__)
 
 class Notifier:
     """
-    The way to the service manager; where there is none, nothing is told.
+    The socket of the service manager; without one, nothing is sent.
 
     Attributes:
-        watchdog_seconds: How often `WATCHDOG=1` is due; None where nobody watches.
+        watchdog_seconds: How often `WATCHDOG=1` is due; None without a watchdog.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -35,66 +35,66 @@ class Notifier:
 
     def ready(self) -> None:
         """
-        Say that the service is up.
+        Report that the service is ready.
         """
         self._send("READY=1")
 
     def status(self, text: str) -> None:
         """
-        Say in one line how it goes; `systemctl status` shows it.
+        Report the status in one line; `systemctl status` shows it.
         """
         self._send(f"STATUS={' '.join(text.split())}")
 
     def stopping(self) -> None:
         """
-        Say that the service is about to end.
+        Report that the service is stopping.
         """
         self._send("STOPPING=1")
 
-    def alive(self) -> None:
+    def ping_watchdog(self) -> None:
         """
-        Put off the watchdog.
+        Restart the watchdog's timer.
         """
         self._send("WATCHDOG=1")
 
     @contextmanager
-    def watched(self, turns: Callable[[], bool]) -> Iterator[None]:
+    def pinging_watchdog(self, is_progressing: Callable[[], bool]) -> Iterator[None]:
         """
-        Put off the watchdog in time, as long as the service makes progress.
+        Ping the watchdog from a thread, as long as the service makes progress.
         """
         ended = threading.Event()
         if self.watchdog_seconds is not None:
-            arguments = (turns, self.watchdog_seconds / 2, ended)
+            arguments = (is_progressing, self.watchdog_seconds / 2, ended)
             threading.Thread(
-                target=self._keep_alive, args=arguments, name="watchdog", daemon=True
+                target=self._keep_pinging, args=arguments, name="watchdog", daemon=True
             ).start()
         try:
             yield
         finally:
             ended.set()
 
-    def _keep_alive(
-        self, turns: Callable[[], bool], seconds: float, ended: threading.Event
+    def _keep_pinging(
+        self, is_progressing: Callable[[], bool], seconds: float, ended: threading.Event
     ) -> None:
         while not ended.wait(seconds):
-            if turns():
-                self.alive()
+            if is_progressing():
+                self.ping_watchdog()
 
     def _send(self, line: str) -> None:
         if not self._address:
             return
         address = f"\0{self._address[1:]}" if self._address[0] == "@" else self._address
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as way:
-                way.sendto(line.encode(errors="replace"), address)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.sendto(line.encode(errors="replace"), address)
         except OSError as exc:
-            log.warning("systemd.not_told", line=line, error=str(exc))
+            log.warning("systemd.notify_failed", line=line, error=str(exc))
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     """
-    The time after which systemd takes this process for stuck.
+    Return the time without a ping after which systemd restarts this process.
     """
-    meant = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     microseconds = environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if meant and microseconds.isdigit() else None
+    return int(microseconds) / 1e6 if is_ours and microseconds.isdigit() else None

@@ -1,5 +1,5 @@
 """
-What the worker shows over HTTP: health, metrics, and a page for people.
+The worker's HTTP endpoints: health, metrics and the status page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 THREADS = 12
-PATIENCE = 2  # seconds for a client to send its request, and for the server to end
+TIMEOUT = 2  # seconds for a client to send its request, and for the server to stop
 REQUEST_LIMIT = 16 * 2**10  # bytes of a request's head, and of its body
 ROUTES = Map(
     [Rule(f"/{path}", methods=["GET"], endpoint=path) for path in ("livez", "readyz", "metrics")]
@@ -49,24 +49,24 @@ HEADERS = {
 
 class Pages:
     """
-    The WSGI application, over whatever it is given to ask.
+    The WSGI application of the endpoints.
 
     Args:
-        turns: Whether the worker makes progress.
-        readiness: Whether the tables can be relied on.
+        is_progressing: Returns whether the worker makes progress.
+        readiness: Returns whether the worker and its database are ready.
         registry: The metrics.
-        status: The page for people, as HTML.
+        status: Renders the status page as HTML.
     """
 
     def __init__(
         self,
         *,
-        turns: Callable[[], bool],
+        is_progressing: Callable[[], bool],
         readiness: Callable[[], Readiness],
         registry: CollectorRegistry,
         status: Callable[[], str],
     ) -> None:
-        self._turns = turns
+        self._is_progressing = is_progressing
         self._readiness = readiness
         self._status = status
         self._registry = registry
@@ -97,9 +97,9 @@ class Pages:
                 return Response(self._status(), mimetype="text/html")
 
     def _liveness(self) -> Response:
-        turns = self._turns()
-        problems = [] if turns else ["A run, or the schedule, is stuck: it is long overdue."]
-        return _json({"alive": turns, "problems": problems}, 200 if turns else 503)
+        alive = self._is_progressing()
+        problems = [] if alive else ["A run, or the schedule, is stuck: it is long overdue."]
+        return _json({"alive": alive, "problems": problems}, 200 if alive else 503)
 
 
 def _as_response(exc: HTTPException) -> Response:
@@ -117,7 +117,7 @@ class _Server(wsgi.Server):
     @staticmethod
     def bind_socket(socket_: socket, bind_addr: tuple[str, int]) -> socket:
         """
-        Bind as cheroot does, but leave no open socket behind where that fails.
+        Bind as cheroot does, but close the socket if that fails.
         """
         try:
             socket_.bind(bind_addr)
@@ -128,21 +128,21 @@ class _Server(wsgi.Server):
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:  # noqa: FBT001, FBT002 - as cheroot has it
         """
-        Send what goes wrong in a request through the pipeline of all logs.
+        Log an error in a request as the service logs everything else.
         """
         log.log(level, "http.error", detail=msg.strip(), exc_info=traceback)
 
 
 @contextmanager
-def served(application: WSGIApplication, host: str, port: int) -> Iterator[int]:
+def serving(application: WSGIApplication, host: str, port: int) -> Iterator[int]:
     """
-    Serve an application from a thread of its own; gives the port.
+    Serve an application from a thread of its own; the value is the port.
 
     Raises:
-        ConfigurationError: The address can't be had.
+        ConfigurationError: The address is not available.
     """
     server = _Server(
-        (host, port), application, numthreads=THREADS, server_name="syncsvc", timeout=PATIENCE
+        (host, port), application, numthreads=THREADS, server_name="syncsvc", timeout=TIMEOUT
     )
     server.max_request_header_size = server.max_request_body_size = REQUEST_LIMIT
     listening: Future[None] = Future()
@@ -152,22 +152,22 @@ def served(application: WSGIApplication, host: str, port: int) -> Iterator[int]:
     except OSError as exc:
         raise ConfigurationError(
             f"SYNCSVC_HTTP_HOST, SYNCSVC_HTTP_PORT: can't listen at {host}, port {port} "
-            f"({exc.strerror or exc}). Choose another, or 0 as the port for none."
+            f"({exc.strerror or exc}). Choose another, or turn the endpoints off with port 0."
         ) from None
     log.info("http.listening", host=host, port=server.bind_addr[1])
     try:
         yield server.bind_addr[1]
     finally:
-        _in_background("http-stop", server.stop).join(PATIENCE)
+        _in_background("http-stop", server.stop).join(TIMEOUT)
 
 
 def _serve(server: _Server, listening: Future[None]) -> None:
     """
-    Listen and serve. The server's own threads are daemons like this one: none outlives the worker.
+    Listen and serve. Like this thread the server's own ones are daemons: none outlives the worker.
     """
     try:
         server.prepare()
-    except Exception as exc:  # noqa: BLE001 - it is raised where the server is waited for
+    except Exception as exc:  # noqa: BLE001 - whoever waits for the server raises it
         listening.set_exception(exc)
         return
     listening.set_result(None)

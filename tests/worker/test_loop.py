@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from syncsvc.sandbox import Sandbox
 
-SHORT_GRACE = "import syncsvc.worker.loop; syncsvc.worker.loop.GRACE = 0.3"
+SHORT_GRACE = "import syncsvc.worker.loop; syncsvc.worker.loop.STOP_TIMEOUT = 0.3"
 STOPS = [signal.SIGTERM, signal.SIGINT]
 STUCK = """
 import time, syncsvc.sync.run, syncsvc.worker.loop
-syncsvc.worker.loop.LATE = 0.2
+syncsvc.worker.loop.OVERDUE_AFTER = 0.2
 syncsvc.sync.run.run_once = lambda job: time.sleep(600)
 """
 
@@ -244,7 +244,7 @@ def test_a_leader_that_stops_leaves_the_lead(workers: Workers) -> None:
     """
     with workers.worker(schedule="6h") as first:
         eventually(lambda: first.runs() >= 1)
-        look = "import syncsvc.worker.loop; syncsvc.worker.loop.LOOK_ROUND = 0.2"
+        look = "import syncsvc.worker.loop; syncsvc.worker.loop.POLL_INTERVAL = 0.2"
         with workers.worker(schedule="6h", patch=look) as second:
             eventually(lambda: second.metric("syncsvc_standby") == 1.0)
 
@@ -298,7 +298,7 @@ def test_rotated_secrets_are_taken_up(workers: Workers, sandbox: Sandbox, tmp_pa
         worker.signal(signal.SIGHUP)
 
         eventually(lambda: worker.runs("succeeded") >= 1)
-        assert "worker.credentials_reread" in worker.log()
+        assert "worker.credentials_reloaded" in worker.log()
         assert "outdated" not in worker.log()
         assert sandbox.token not in worker.log()
 
@@ -316,7 +316,7 @@ def test_secrets_that_cannot_be_read_change_nothing(
         eventually(lambda: worker.runs() >= 1)
         (credentials / "api_token").write_text("two words")
         worker.signal(signal.SIGHUP)
-        eventually(lambda: "worker.credentials_refused" in worker.log())
+        eventually(lambda: "worker.credentials_reload_failed" in worker.log())
         before = worker.runs()
 
         eventually(lambda: worker.runs() > before)
@@ -430,7 +430,7 @@ def test_somebody_elses_run_is_left_alone(workers: Workers, engine: Engine) -> N
     """
     with engine.connect() as connection, workers.worker() as worker:
         with db.only_run(connection, "default"):
-            eventually(lambda: "worker.run_left" in worker.log())
+            eventually(lambda: "worker.other_run_in_progress" in worker.log())
             assert 0.0 == worker.runs() == worker.runs("failed")
 
         eventually(lambda: worker.runs() >= 1)
@@ -552,13 +552,13 @@ def test_rereading_secrets_keeps_the_lead(workers: Workers) -> None:
     """
     SIGHUP is no invitation for those that stand by.
     """
-    look = "import syncsvc.worker.loop; syncsvc.worker.loop.LOOK_ROUND = 0.1"
+    look = "import syncsvc.worker.loop; syncsvc.worker.loop.POLL_INTERVAL = 0.1"
     with workers.worker(schedule="6h") as first:
         eventually(lambda: first.runs() >= 1)
         with workers.worker(schedule="6h", patch=look) as second:
             eventually(lambda: second.metric("syncsvc_standby") == 1.0)
             first.signal(signal.SIGHUP)
-            eventually(lambda: "worker.credentials_reread" in first.log())
+            eventually(lambda: "worker.credentials_reloaded" in first.log())
             time.sleep(0.5)  # several looks
 
             assert (first.ready()["role"], second.ready()["role"]) == ("leader", "standby")

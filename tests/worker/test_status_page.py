@@ -19,8 +19,8 @@ from syncsvc.database import engine as db
 from syncsvc.metrics import Metrics
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.worker.scheduled_run import Readiness
-from syncsvc.worker.status_page import Now, StatusPage, age
-from syncsvc.worker.web import Pages, served
+from syncsvc.worker.status_page import StatusPage, WorkerState, age
+from syncsvc.worker.web import Pages, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,18 +36,18 @@ SIZES = {"desktop": (1280, 800), "phone": (360, 740)}
 READY = Readiness(ready=True, account="default", role="leader", problems=[])
 
 
-def now(**changes: Any) -> Now:
+def now(**changes: Any) -> WorkerState:
     """
     A worker that is well.
     """
     usual = {
         "account": "default",
         "role": "leader",
-        "says": "Run 3 withheld: 90 listed, 30 withheld.",
+        "last_result": "Run 3 withheld: 90 listed, 30 withheld.",
         "next_run": NEW_YEAR + timedelta(minutes=45),
-        "turns": True,
+        "is_progressing": True,
     }
-    return Now(**{**usual, **changes})
+    return WorkerState(**{**usual, **changes})
 
 
 def page_of(engine: Engine, **changes: Any) -> str:
@@ -64,14 +64,14 @@ def opened(chromium: Browser, engine: Engine, **look: Any) -> Iterator[tuple[Pag
     """
     metrics = Metrics("default")
     pages = Pages(
-        turns=lambda: True,
+        is_progressing=lambda: True,
         readiness=lambda: READY,
         registry=metrics.registry,
         status=StatusPage(lambda: engine, now),
     )
     port = free_port()
     wrong: list[str] = []
-    with served(pages, "127.0.0.1", port), chromium.new_page(**look) as page:
+    with serving(pages, "127.0.0.1", port), chromium.new_page(**look) as page:
         page.on("console", lambda said: wrong.append(said.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("requestfailed", lambda request: wrong.append(request.url))
@@ -146,7 +146,7 @@ def test_it_says_what_the_worker_waits_for(watch: Watch) -> None:
     """
     assert "no run yet" in page_of(watch.engine)
     assert "Role: standby" in page_of(watch.engine, role="standby")
-    assert "stuck" in page_of(watch.engine, turns=False)
+    assert "stuck" in page_of(watch.engine, is_progressing=False)
 
 
 def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_the_providers_text_stays_text(watch: Watch) -> None:
     watch.see(number_row(number_e164=HOSTILE), account=HOSTILE)
     watch.see(number_row(number_e164=HOSTILE, status=HOSTILE), account=HOSTILE)
 
-    page = page_of(watch.engine, account=HOSTILE, says=HOSTILE)
+    page = page_of(watch.engine, account=HOSTILE, last_result=HOSTILE)
 
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 4

@@ -31,7 +31,7 @@ def test_each_datagram_is_one_assignment(tmp_path: Path, abstract: bool) -> None
         notifier = Notifier({"NOTIFY_SOCKET": name})
         notifier.ready()
         notifier.status("Run 1\nsucceeded")
-        notifier.alive()
+        notifier.ping_watchdog()
         notifier.stopping()
 
         said = [manager.recv(4096).decode() for _ in range(4)]
@@ -56,7 +56,7 @@ def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
     with capture_logs() as logs:
         Notifier({"NOTIFY_SOCKET": str(tmp_path / "none")}).ready()
 
-    assert [line["event"] for line in logs] == ["systemd.not_told"]
+    assert [line["event"] for line in logs] == ["systemd.notify_failed"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_stuck_service_does_not_put_the_watchdog_off(tmp_path: Path) -> None:
         manager.bind(path)
         manager.settimeout(0.5)
         notifier = Notifier({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "40000"})
-        with notifier.watched(lambda: next(asked, False)):
+        with notifier.pinging_watchdog(lambda: next(asked, False)):
             said = [manager.recv(4096), manager.recv(4096)]
             with pytest.raises(TimeoutError):
                 manager.recv(4096)

@@ -15,7 +15,7 @@ from support.processes import free_port
 from syncsvc.errors import ConfigurationError
 from syncsvc.metrics import Metrics
 from syncsvc.worker.scheduled_run import Readiness
-from syncsvc.worker.web import Pages, served
+from syncsvc.worker.web import Pages, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,16 @@ BROKEN = Readiness(ready=False, account="default", role="leader", problems=["No 
 
 
 def pages(
-    *, turns: bool = True, readiness: Readiness = READY, status: Callable[[], str] = lambda: "page"
+    *,
+    is_progressing: bool = True,
+    readiness: Readiness = READY,
+    status: Callable[[], str] = lambda: "page",
 ) -> Pages:
     """
     Pages over a worker that is as a test wants it.
     """
     return Pages(
-        turns=lambda: turns,
+        is_progressing=lambda: is_progressing,
         readiness=lambda: readiness,
         registry=Metrics("default").registry,
         status=status,
@@ -62,7 +65,7 @@ def test_a_stuck_worker_is_not_alive() -> None:
     """
     `/livez` asks for progress, not only for a process.
     """
-    answer = Client(pages(turns=False)).get("/livez")
+    answer = Client(pages(is_progressing=False)).get("/livez")
 
     assert answer.status_code == 503
     assert "stuck" in answer.get_json()["problems"][0]
@@ -120,7 +123,7 @@ def test_a_failing_page_is_logged_and_serves_on() -> None:
         raise RuntimeError("hunter2-in-a-message")
 
     port = free_port()
-    with capture_logs() as logs, served(pages(status=fail), "127.0.0.1", port):
+    with capture_logs() as logs, serving(pages(status=fail), "127.0.0.1", port):
         broken = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
         alive = httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False)
 
@@ -136,5 +139,5 @@ def test_an_address_that_is_taken_is_an_error_of_configuration() -> None:
     port = free_port()
     refused = pytest.raises(ConfigurationError, match="SYNCSVC_HTTP_PORT")
 
-    with served(pages(), "127.0.0.1", port), refused, served(pages(), "127.0.0.1", port):
+    with serving(pages(), "127.0.0.1", port), refused, serving(pages(), "127.0.0.1", port):
         pass
