@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
-from syncsvc.reconcile.fingerprint_store import internal
+from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def migrate_online(connection: Connection) -> None:
 
     context.configure(
         connection=connection,
-        target_metadata=[metadata, internal],
+        target_metadata=[metadata, internal_metadata],
         compare_type=True,
         include_object=is_for_here,
     )
@@ -51,7 +51,7 @@ def migrate_offline(url: str) -> None:
     """
     context.configure(
         url=url,
-        target_metadata=[metadata, internal],
+        target_metadata=[metadata, internal_metadata],
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
         transactional_ddl=True,

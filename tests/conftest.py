@@ -27,8 +27,8 @@ from support.known_inventory import live_through
 from syncsvc.cli.app import main
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
-from syncsvc.reconcile.fingerprint_store import internal
 from syncsvc.sandbox import Inventory, Sandbox
+from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import metadata
 from syncsvc.sync.run_inputs import Job
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 DATABASES = ("sqlite", "postgresql")
 TEMPLATE = "syncsvc_template"
-TABLES = ", ".join([*metadata.tables, *internal.tables])
-KEPT = {"alembic_version", *metadata.tables, *internal.tables}
+TABLES = ", ".join([*metadata.tables, *internal_metadata.tables])
+KEPT = {"alembic_version", *metadata.tables, *internal_metadata.tables}
 SOAKED = "soaked"
 QUIET_CHROMIUM = [
     "--no-sandbox",  # as root it has none

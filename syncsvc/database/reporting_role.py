@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine, Table
 
-RELATIONS = (*tables.metadata.tables.values(), *views.metadata.tables.values())
+RELATIONS = (*tables.metadata.tables.values(), *views.view_metadata.tables.values())
 REVISION = "alembic_version"  # so that `syncsvc report` can tell that the schema is current
 
 FOUND = "SELECT rolsuper FROM pg_roles WHERE rolname = :role"

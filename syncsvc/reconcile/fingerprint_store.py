@@ -12,31 +12,12 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlalchemy import (
-    DDL,
-    Column,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    Table,
-    Text,
-    and_,
-    delete,
-    event,
-    exists,
-    func,
-    insert,
-    inspect,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import and_, delete, exists, func, insert, inspect, not_, or_, select
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
 from syncsvc.reconcile.temp_tables import staged_numbers
-from syncsvc.schema.columns import account_column, metadata
-from syncsvc.schema.tables import numbers
+from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
@@ -49,53 +30,7 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 10_000
 PARTS_AT_ONCE = 16
 
-internal = MetaData(naming_convention=metadata.naming_convention)
-
-listing_fingerprints = Table(
-    "listing_fingerprints",
-    internal,
-    account_column(),
-    Column("part", Text, nullable=False, comment="First two characters of the numbers' uuids."),
-    Column(
-        "fingerprints",
-        LargeBinary,
-        nullable=False,
-        comment="8 bytes for each listed row that numbers agrees with, sorted.",
-    ),
-    PrimaryKeyConstraint("account", "part"),
-    comment="Internal: what lets a run pass over rows that are as they were. May be emptied.",
-)
 remembered = listing_fingerprints.c
-
-# As migration 0003 makes them, for those who make the tables from this description.
-POSTGRESQL = (
-    """CREATE FUNCTION forget_listing_fingerprints() RETURNS trigger LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
-BEGIN
-  IF to_regclass('listing_fingerprints') IS NULL THEN
-    RETURN NULL;
-  END IF;
-  IF TG_OP = 'TRUNCATE' THEN
-    DELETE FROM listing_fingerprints;
-  ELSE
-    DELETE FROM listing_fingerprints AS kept
-    USING (SELECT DISTINCT account, substr(uuid, 1, 2) AS part FROM before) AS touched
-    WHERE kept.account = touched.account AND kept.part = touched.part;
-  END IF;
-  RETURN NULL;
-END
-$$""",
-    """CREATE TRIGGER numbers_updated AFTER UPDATE ON numbers
-REFERENCING OLD TABLE AS before FOR EACH STATEMENT
-EXECUTE FUNCTION forget_listing_fingerprints()""",
-    """CREATE TRIGGER numbers_deleted AFTER DELETE ON numbers
-REFERENCING OLD TABLE AS before FOR EACH STATEMENT
-EXECUTE FUNCTION forget_listing_fingerprints()""",
-    """CREATE TRIGGER numbers_truncated AFTER TRUNCATE ON numbers
-FOR EACH STATEMENT EXECUTE FUNCTION forget_listing_fingerprints()""",
-)
-for statement in POSTGRESQL:
-    event.listen(numbers, "after_create", DDL(statement).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call] # SQLAlchemy has it so
 
 
 def load(connection: Connection, account: str) -> Known:

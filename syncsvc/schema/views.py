@@ -21,9 +21,8 @@ from syncsvc.schema.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES, WORDS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
 
-metadata = MetaData()
+view_metadata = MetaData()
 
 
 def _as(name: str, column: Column[Any], comment: str = "") -> Column[Any]:
@@ -52,7 +51,7 @@ def _of_addresses() -> Iterator[Column[Any]]:
 
 
 def _live_numbers(name: str, comment: str) -> Table:
-    return Table(name, metadata, *_same(numbers), *_of_addresses(), comment=comment)
+    return Table(name, view_metadata, *_same(numbers), *_of_addresses(), comment=comment)
 
 
 def _month(comment: str) -> Column[Any]:
@@ -69,7 +68,7 @@ live_numbers = _live_numbers(
 
 number_changes = Table(
     "number_changes",
-    metadata,
+    view_metadata,
     *_same(number_history),
     *_same(numbers, *OF_NUMBER),
     comment="One row for each change of a number, with what people know the number by. Number, "
@@ -78,7 +77,7 @@ number_changes = Table(
 
 monthly_charges = Table(
     "monthly_charges",
-    metadata,
+    view_metadata,
     account_column(),
     *_same(numbers, "country_alpha2", "country_name", "range_name"),
     _count("numbers", "Live numbers."),
@@ -93,7 +92,7 @@ monthly_charges = Table(
 
 inventory_by_month = Table(
     "inventory_by_month",
-    metadata,
+    view_metadata,
     _month("Told by its end, or by now where it is the current month."),
     account_column(),
     _as("country_alpha2", numbers.c.country_alpha2),
@@ -110,7 +109,7 @@ inventory_by_month = Table(
 
 churn_by_month = Table(
     "churn_by_month",
-    metadata,
+    view_metadata,
     _month("When things occurred."),
     account_column(),
     _as("country_alpha2", numbers.c.country_alpha2),
@@ -133,7 +132,7 @@ numbers_without_proof_of_address = _live_numbers(
 
 sync_status = Table(
     "sync_status",
-    metadata,
+    view_metadata,
     account_column(),
     _as("last_run_id", sync_runs.c.id, "The account's last run."),
     _as("last_run_state", sync_runs.c.state),
@@ -182,7 +181,7 @@ def statements(dialect: str) -> list[str]:
     """
     made = [
         f"CREATE VIEW {view.name} AS\n{getattr(view_queries, view.name)(WORDS[dialect])}"
-        for view in metadata.tables.values()
+        for view in view_metadata.tables.values()
     ]
     return [*made, as_of(), *comments()] if dialect == "postgresql" else made
 
@@ -210,7 +209,7 @@ def comments() -> Iterator[str]:
     """
     What PostgreSQL is told of each view, column and function.
     """
-    for view in metadata.tables.values():
+    for view in view_metadata.tables.values():
         yield from commented("VIEW", view)
     yield f"COMMENT ON FUNCTION inventory_as_of(timestamptz) IS {_quoted(AS_OF_COMMENT)}"
 
@@ -226,11 +225,3 @@ def commented(kind: str, view: Table) -> Iterator[str]:
 
 def _quoted(text: str | None) -> str:
     return "'" + (text or "").replace("'", "''") + "'"
-
-
-def create_all(connection: Connection) -> None:
-    """
-    Make every view, in a database that has the tables and no view.
-    """
-    for statement in statements(connection.dialect.name):
-        connection.exec_driver_sql(statement)

@@ -21,6 +21,7 @@ from alembic.config import Config
 from sqlalchemy import URL, Engine, insert, inspect, select, text
 
 import syncsvc
+from support import described_schema
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
 from syncsvc.errors import SchemaNotCurrent
@@ -131,14 +132,12 @@ def test_the_migrations_views_are_those_of_the_code(empty: Engine) -> None:
     migrate.upgrade(empty)
     migrated = made(empty)
     migrate.downgrade(empty, "base")
-    metadata.create_all(empty)
-    with empty.begin() as connection:
-        views.create_all(connection)
+    described_schema.create_all(empty)
 
     described = made(empty)
 
     assert described == migrated
-    assert set(views.metadata.tables) <= {row[0] for row in described}
+    assert set(views.view_metadata.tables) <= {row[0] for row in described}
 
 
 def test_a_downgrade_to_base_leaves_nothing(empty: Engine) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from support.build import Result, Watch
 
 
-READABLE = [*metadata.tables, *views.metadata.tables]
+READABLE = [*metadata.tables, *views.view_metadata.tables]
 WITHOUT = [
     "SELECT address_line1 FROM addresses",
     "SELECT name, address_line2, address_postal_code FROM addresses",
@@ -230,7 +230,7 @@ def test_each_personal_column_is_kept_and_no_other(
     grant("--without-addresses")
     columns = [
         column
-        for each in (tables.metadata, views.metadata)
+        for each in (tables.metadata, views.view_metadata)
         for table in each.tables.values()
         for column in table.c
     ]

@@ -34,7 +34,7 @@ def test_every_column_and_word_stands_in_the_dictionary() -> None:
     named = set(re.findall(r"`(\w+)`", WRITTEN))
     columns = {
         column.name
-        for each in (tables.metadata, views.metadata)
+        for each in (tables.metadata, views.view_metadata)
         for table in each.tables.values()
         for column in table.c
     }

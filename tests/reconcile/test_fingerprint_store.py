@@ -22,7 +22,7 @@ from syncsvc.payloads.fingerprint import (
 )
 from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.reconcile import fingerprint_store
-from syncsvc.reconcile.fingerprint_store import listing_fingerprints
+from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:

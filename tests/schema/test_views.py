@@ -68,7 +68,9 @@ def test_every_view_has_the_promised_columns(engine: Engine) -> None:
     }
 
     assert stored == PUBLIC
-    assert {view.name: " ".join(view.c.keys()) for view in views.metadata.tables.values()} == PUBLIC
+    assert {
+        view.name: " ".join(view.c.keys()) for view in views.view_metadata.tables.values()
+    } == PUBLIC
 
 
 @profile

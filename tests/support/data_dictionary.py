@@ -76,7 +76,7 @@ def dictionary() -> str:
     parts = [START, "## How the tables hang together\n", diagram(), "## Tables\n"]
     parts += [described(table) for table in tables.metadata.tables.values()]
     parts += ["## Views\n"]
-    parts += [described(view) for view in views.metadata.tables.values()]
+    parts += [described(view) for view in views.view_metadata.tables.values()]
     parts += [described(inventory_by_month_kept)]
     parts += [AS_OF, function(), WORDS_START]
     parts += [words(enumeration) for enumeration in enumerations()]
