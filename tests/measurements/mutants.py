@@ -1,9 +1,9 @@
 """
-Which mutants of a module do its tests let live?
+Print the mutants of a module that its tests do not detect.
 
-mutmut makes the mutants; it is no dependency and has to be installed for this.
-Each mutant is met by the tests in a process of its own, on SQLite alone, and
-is dead with the first that fails. What lives is printed as a diff.
+mutmut generates the mutants; it is not a dependency and has to be installed for this.
+The tests run on SQLite, in a process of their own for each mutant, until the first
+one fails. Each mutant that no test fails on is printed as a diff.
 
     .venv/bin/pip install mutmut==3.8.1
     .venv/bin/python tests/measurements/mutants.py reconcile/publish tests/reconcile/test_history.py
@@ -26,13 +26,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parents[2]
 COPIED = ("syncsvc", "tests", "migrations", "alembic.ini", "pyproject.toml", "README.md")
 CONFIGURATION = "[mutmut]\nsource_paths=syncsvc\n"
-SECONDS = 300  # a mutant that takes longer hangs, and is dead
+TIMEOUT = 300  # seconds; a mutant that takes longer hangs, which counts as detected
 PYTEST = ("pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "not postgresql")
 
 
 def mutated(module: str, home: Path) -> Any:
     """
-    Copy the project and put a module with all of its mutants in the module's place.
+    Copy the project and replace a module by one with all of its mutants.
     """
     for name in COPIED:
         source = HERE / name
@@ -47,15 +47,15 @@ def mutated(module: str, home: Path) -> Any:
     return made
 
 
-def lives(mutant: str, home: Path, tests: list[str]) -> bool:
+def passes(mutant: str, home: Path, tests: list[str]) -> bool:
     """
-    Whether all tests pass with this mutant; with none, where the name is empty.
+    Whether all tests pass with this mutant; an empty name means without any.
     """
     environ = {**os.environ, "MUTANT_UNDER_TEST": mutant}
     command = [sys.executable, "-m", *PYTEST, *tests]
     try:
         ended = subprocess.run(
-            command, cwd=home, env=environ, capture_output=True, check=False, timeout=SECONDS
+            command, cwd=home, env=environ, capture_output=True, check=False, timeout=TIMEOUT
         )
     except subprocess.TimeoutExpired:
         return False
@@ -64,7 +64,7 @@ def lives(mutant: str, home: Path, tests: list[str]) -> bool:
 
 def difference(made: Any, mutant: str) -> str:
     """
-    What a mutant changes in its function.
+    The change that a mutant makes to its function, as a diff.
     """
     lines = made.code.splitlines()
 
@@ -79,31 +79,35 @@ def difference(made: Any, mutant: str) -> str:
 
 def main() -> None:
     """
-    Judge every mutant of a module and print those that live.
+    Test every mutant of a module and print those that survive.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("module", help="such as reconcile/publish")
-    parser.add_argument("tests", nargs="+", help="the files that should notice")
+    parser.add_argument("tests", nargs="+", help="the test files that should detect mutants")
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         made = mutated(options.module, home)
-        if not lives("", home, options.tests):
+        if not passes("", home, options.tests):
             sys.exit("The tests fail without a mutant.")
 
         dotted = options.module.replace("/", ".")
 
         def survives(name: str) -> bool:
-            return lives(f"syncsvc.{dotted}.{name}", home, options.tests)
+            return passes(f"syncsvc.{dotted}.{name}", home, options.tests)
 
         names = list(made.mutant_names)
         with ThreadPoolExecutor(options.workers) as pool:
-            alive = [
-                name for name, told in zip(names, pool.map(survives, names), strict=True) if told
+            survivors = [
+                name
+                for name, survived in zip(names, pool.map(survives, names), strict=True)
+                if survived
             ]
-    told = [f"{name}\n{difference(made, name)}\n" for name in alive]
-    sys.stdout.write("\n".join([*told, f"{len(names)} mutants, {len(alive)} of them alive\n"]))
+    printed = [f"{name}\n{difference(made, name)}\n" for name in survivors]
+    sys.stdout.write(
+        "\n".join([*printed, f"{len(names)} mutants, {len(survivors)} of them survived\n"])
+    )
 
 
 if __name__ == "__main__":
