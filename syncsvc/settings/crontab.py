@@ -1,8 +1,8 @@
 """
-Parse a five-field crontab as cron itself reads it.
+Parse a five-field crontab with cron's own rules.
 
-Sunday is 0 and 7, and if both a day of the month and a day of the week are
-named, either will do. Times are UTC.
+Sunday is 0 and 7, and if both day of month and day of week are restricted, one
+match is enough. Times are UTC.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOOKED_AHEAD = 100  # times, to find the shortest gap between two
 
 class Crontab:
     """
-    A valid crontab that comes due again and again.
+    A valid crontab that keeps coming due.
 
     Attributes:
         shortest_gap: The shortest time between two of its first times.
@@ -41,11 +41,11 @@ class Crontab:
         except CronSimError as exc:
             raise ValueError(f"is not a valid crontab: {exc}") from None
         if len(times) < LOOKED_AHEAD:
-            raise ValueError("is a crontab that never comes due, or hardly ever")
+            raise ValueError("is a crontab that never comes due, or almost never")
         self.shortest_gap: timedelta = min(b - a for a, b in pairwise(times))
 
     def times(self, after: datetime) -> Iterator[datetime]:
         """
-        The times after a moment at which it comes due, in UTC.
+        Yield the times after a moment at which it comes due, in UTC.
         """
         return CronSim(self._text, after.astimezone(UTC))

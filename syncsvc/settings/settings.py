@@ -1,9 +1,9 @@
 """
-Settings: environment, credential files and TOML to one frozen object.
+All settings as one frozen object, read from flags, environment, credential files and TOML.
 
-`load_settings` reads everything once and reports every problem in one go,
-each under the name of its variable. Secrets are wrapped from the start, and
-no message, `repr` or dump ever holds one.
+`load_settings` reads them once and reports all problems together, each under
+the name of its variable. Secrets are wrapped as soon as they are validated: no
+message, `repr` or dump contains one.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ _Credential = Annotated[
     Before(values.credential),
     Field(description="visible ASCII characters without white space"),
 ]
+REASONS = dict.fromkeys(
+    ("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "is out of range"
+)
 _INTERVAL = "an interval from 1s to 365d such as 90s, 15m, 6h or 1d"
 _API_URL = (
     "an https address without user, query or fragment, or an http one to loopback "
@@ -58,14 +61,14 @@ _DATABASE_URL = (
 
 class Settings(BaseModel):
     """
-    What was found for each setting, or its default.
+    Every setting, as given or by default.
 
-    A description says what is accepted, and ends the message about anything else.
+    A field's description is what is accepted; it ends the message about anything else.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    # Stands before api_url, which is judged by it.
+    # Declared before api_url, whose validator reads it.
     api_allow_http: Annotated[
         bool, Strict(), Before(values.flag), Field(description="true or false")
     ] = False
@@ -142,14 +145,14 @@ class Settings(BaseModel):
 
     @field_validator("api_url", mode="after")
     @classmethod
-    def _plain_http_stays_here(cls, address: str, info: ValidationInfo) -> str:
-        allowed = info.data.get("api_allow_http", True)  # absent where it was refused itself
+    def _plain_http_is_allowed(cls, address: str, info: ValidationInfo) -> str:
+        allowed = info.data.get("api_allow_http", True)  # absent if it was refused
         if address.startswith("http:") and not allowed and not values.is_loopback(address):
-            raise ValueError("is plain http to another machine")
+            raise ValueError("is plain http to another host")
         return address
 
     @model_validator(mode="after")
-    def _one_way_to_sign_in(self) -> Self:
+    def _one_kind_of_credentials(self) -> Self:
         client = {name: getattr(self, name) for name in ("api_client_id", "api_client_secret")}
         given = [variable(name) for name, value in client.items() if value]
         missing = [name for name, value in client.items() if not value]
@@ -157,7 +160,7 @@ class Settings(BaseModel):
             problem = f"can't be used together with {' and '.join(given)}; unset one or the other"
             raise PydanticCustomError("sign_in", "{problem}", _context("api_token", problem))
         if given and missing:
-            problem = f"is not set, and {given[0]} is; the two go together"
+            problem = f"is not set but {given[0]} is; set both or neither"
             raise PydanticCustomError("sign_in", "{problem}", _context(missing[0], problem))
         return self
 
@@ -171,33 +174,33 @@ class Settings(BaseModel):
     @property
     def interval(self) -> timedelta | None:
         """
-        The time between two scheduled runs; None where the schedule is a crontab.
+        The time between two scheduled runs; None if the schedule is a crontab.
         """
         if not values.is_interval(self.schedule):
             return None
         length = values.interval(self.schedule)
-        assert isinstance(length, timedelta)  # noqa: S101 - it was judged when it was read
+        assert isinstance(length, timedelta)  # noqa: S101 - its validator accepted it
         return length
 
     def with_secrets_of(self, other: Settings) -> Settings:
         """
-        These settings with the credentials of others, which were rotated.
+        Return these settings with the credentials of newer ones.
         """
         return self.model_copy(update={name: getattr(other, name) for name in SECRETS})
 
     @property
     def database(self) -> URL:
         """
-        The database, password included, with the driver that is used for it.
+        The database's URL, with its password and the driver that is used.
         """
         return values.database(self.database_url.get_secret_value())
 
     def require_credentials(self) -> None:
         """
-        Make sure that there is something to sign in with.
+        Refuse settings without credentials for the provider.
 
         Raises:
-            ConfigurationError: There is neither a token nor a client.
+            ConfigurationError: There is neither a token nor a client id and secret.
         """
         if not self.api_token and not self.api_client_id:
             raise ConfigurationError(
@@ -207,7 +210,7 @@ class Settings(BaseModel):
 
     def redacted(self) -> dict[str, str]:
         """
-        Every setting as text, without the secrets; an empty text where it is not set.
+        Return every setting as text, without the secrets; an unset one is empty.
         """
         texts = {name: _text(getattr(self, name)) for name in type(self).model_fields}
         return texts | {"database_url": values.without_secrets(self.database)}
@@ -217,28 +220,30 @@ def load_settings(
     *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
     """
-    Read every setting, by the environment given or the process's own.
+    Read every setting, from this environment or the process's own.
 
     Raises:
-        ConfigurationError: With a line for every problem there is.
+        ConfigurationError: There are problems; it has a line for each.
     """
     gathered = gather(
         Settings.model_fields,
         flags=flags or {},
         environ=os.environ if environ is None else environ,
     )
-    settings, refused = _judge(gathered.found, complete=not gathered.problems)
+    settings, refused = _validate(gathered.found, complete=not gathered.problems)
     problems = gathered.problems + refused
     if problems or settings is None:
         raise ConfigurationError("\n".join(problems))
     return settings
 
 
-def _judge(found: Mapping[str, Found], *, complete: bool) -> tuple[Settings | None, list[str]]:
+def _validate(found: Mapping[str, Found], *, complete: bool) -> tuple[Settings | None, list[str]]:
     """
-    The settings, or a line for each that is refused.
+    Return the settings, or a line for each that is refused.
 
-    Where some could not be read, whether the others go together can't be told.
+    Args:
+        complete: Every source could be read; otherwise a setting that seems to be missing
+            may not be.
     """
     try:
         return Settings.model_validate({name: item.value for name, item in found.items()}), []
@@ -249,7 +254,7 @@ def _judge(found: Mapping[str, Found], *, complete: bool) -> tuple[Settings | No
 
 def _line(detail: ErrorDetails, found: Mapping[str, Found]) -> str:
     """
-    The variable, where the value came from, what is wrong with it, what is accepted.
+    Format a problem: variable, source, value, what is wrong with it, what is accepted.
     """
     context = detail.get("ctx", {})
     name = str(context.get("setting") or detail["loc"][0])
@@ -257,14 +262,14 @@ def _line(detail: ErrorDetails, found: Mapping[str, Found]) -> str:
     start = f"{variable(name)}{item.where}:"
     if not detail["loc"]:
         return f"{start} {detail['msg']}"
-    reason = context.get("error", "is not accepted")
+    reason = context.get("error", REASONS.get(detail["type"], "is not accepted"))
     accepted = Settings.model_fields[name].description
     return f"{start} {_subject(name, item.value)} {reason}; give {accepted}"
 
 
 def _subject(name: str, value: object) -> str:
     """
-    The value where it can be shown; an address may hold a password in the wrong place.
+    Return the value if it can be shown; an address may have a password in the wrong place.
     """
     hidden = name in SECRETS or (name == "api_url" and any(sign in str(value) for sign in "@?#"))
     return "the value (not shown)" if hidden else shown(value)

@@ -1,9 +1,9 @@
 """
-Find the settings: flags, environment, credential files and one TOML file.
+Collect settings from flags, environment, credential files and one TOML file.
 
-Values are collected as they were written, each with the place it came from;
-`config` judges them. What can't be read, and names that are not known, come
-back as problems, one line each, so that all of them can be reported at once.
+Values are collected as written, each with its source; `settings` validates
+them. Unreadable files and unknown names are returned as problems, one line
+each, so that all of them are reported together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PREFIX = "SYNCSVC_"
 CONFIG_VARIABLE = "SYNCSVC_CONFIG"
-CONFIG_FILE = Path("/etc/syncsvc/syncsvc.toml")  # read where CONFIG_VARIABLE is not set
+CONFIG_FILE = Path("/etc/syncsvc/syncsvc.toml")  # read if it exists and CONFIG_VARIABLE is not set
 SECRETS_DIRECTORY = Path("/run/secrets/syncsvc")  # searched after $CREDENTIALS_DIRECTORY
 SECRETS = ("api_token", "api_client_id", "api_client_secret", "database_url")
 
@@ -30,7 +30,7 @@ LONGEST_SHOWN = 60
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """
-    A value as it was written, and where, in words; no words for the environment.
+    A value as written, and its source for messages; empty for the environment.
     """
 
     value: object
@@ -40,7 +40,7 @@ class Found:
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
     """
-    The value that counts for each setting found, and what stood in the way.
+    The value of each setting that was found, and the problems.
     """
 
     found: dict[str, Found]
@@ -51,10 +51,10 @@ def gather(
     names: Iterable[str], *, flags: Mapping[str, object], environ: Mapping[str, str]
 ) -> Gathered:
     """
-    Collect the named settings; a flag wins over the environment, that over a file.
+    Collect the named settings by precedence: flag, environment, credential file, TOML.
 
     Raises:
-        TypeError: A flag is no setting, which is a mistake of the caller.
+        TypeError: A flag is not a setting, which is the caller's mistake.
     """
     known = list(names)
     problems: list[str] = []
@@ -67,14 +67,14 @@ def gather(
 
 def variable(name: str) -> str:
     """
-    The environment variable of a setting.
+    Return the name of a setting's environment variable.
     """
     return PREFIX + name.upper()
 
 
 def shown(value: object) -> str:
     """
-    A value as it was written, on one line and not too long.
+    Format a value as written, on one line and not too long.
     """
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
@@ -100,7 +100,7 @@ def _from_environment(
     written = {key: text for key, text in environ.items() if key.startswith(PREFIX) and text}
     for key in sorted(written.keys() - settings.keys() - {CONFIG_VARIABLE}):
         nearest = _nearest(key.upper().removeprefix(PREFIX), _unprefixed(known))
-        problems.append(f"{_name(key)}: there is no such setting; the nearest is {PREFIX}{nearest}")
+        problems.append(f"{_name(key)}: unknown setting; did you mean {PREFIX}{nearest}?")
     return {settings[key]: Found(value=written[key]) for key in written.keys() & settings.keys()}
 
 
@@ -114,7 +114,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 def _name(text: object) -> str:
     """
-    A name or path, quoted only where it would break the line it stands on.
+    Return a name or path, quoted only if it would break its line.
     """
     return str(text) if str(text).isprintable() else shown(str(text))
 
@@ -137,7 +137,7 @@ def _from_credential_files(environ: Mapping[str, str], problems: list[str]) -> d
 
 class _UnreadableError(Exception):
     """
-    A credential file is there and can't be used; says which and why.
+    A credential file exists and can't be read.
     """
 
 
@@ -149,7 +149,7 @@ def _credential_directories(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _credential(name: str, directories: list[Path]) -> Found | None:
     """
-    The first file of that name, without the newlines at its end.
+    Read the first file of that name, without the newlines at its end.
     """
     for directory in directories:
         where = f" (file {_name(directory / name)})"
@@ -180,10 +180,8 @@ def _from_toml(
         problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_what_is_wrong(error)}")
         return {}
     for key in sorted(document.keys() - set(known)):
-        nearest = f"{_nearest(key.lower(), known)} in {_name(path)}"
-        problems.append(
-            f"{_name(key)} in {_name(path)}: there is no such setting; the nearest is {nearest}"
-        )
+        nearest = _nearest(key.lower(), known)
+        problems.append(f"{_name(key)} in {_name(path)}: unknown setting; did you mean {nearest}?")
     return {
         name: Found(value=document[name], where=f" ({name} in {_name(path)})")
         for name in known
@@ -193,7 +191,7 @@ def _from_toml(
 
 def _what_is_wrong(error: Exception) -> str:
     """
-    The parser's position alone: its message may quote the file, secrets included.
+    Return the parser's position only: its message may quote the file with its secrets.
     """
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8 text"

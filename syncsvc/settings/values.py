@@ -1,9 +1,9 @@
 """
-Judge single settings, as somebody wrote them in a variable or a file.
+Validate and convert single settings, as written in a variable or a file.
 
-A ValueError raised here completes a sentence that begins with the value, such
-as "'ftp://x' is not an http address", and never repeats the value. What none
-of these knows what to do with is passed on for pydantic to refuse.
+The text of a ValueError completes a sentence that begins with the value, such
+as "'ftp://x' is not an http address", and never repeats the value. Values of
+another type are returned unchanged, for pydantic to refuse.
 """
 
 from __future__ import annotations
@@ -41,25 +41,29 @@ LONGEST_HOST = 253
 
 def whole(value: object) -> object:
     """
-    A whole number, also as text.
+    Convert text to a whole number.
     """
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}", value.strip(), re.ASCII):
-        return int(value)
-    return value
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"-?\d{1,18}", value.strip(), re.ASCII):
+        raise ValueError("is not a whole number")
+    return int(value)
 
 
 def decimal(value: object) -> object:
     """
-    A number, also as text; no exponents, no "nan".
+    Convert text to a number; exponents and "nan" are refused.
     """
-    if isinstance(value, str) and re.fullmatch(r"\d{1,18}(\.\d{1,18})?", value.strip(), re.ASCII):
-        return float(value)
-    return value
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"-?\d{1,18}(\.\d{1,18})?", value.strip(), re.ASCII):
+        raise ValueError("is not a number")
+    return float(value)
 
 
 def flag(value: object) -> object:
     """
-    True or false in the ways in which people write it.
+    Convert the usual spellings of true and false to a boolean.
     """
     ways = {"true": True, "1": True, "yes": True, "on": True}
     ways |= {"false": False, "0": False, "no": False, "off": False}
@@ -68,14 +72,14 @@ def flag(value: object) -> object:
 
 def lower(value: object) -> object:
     """
-    Text in lower case, for settings in which case does not matter.
+    Convert text to lower case, for settings in which case does not matter.
     """
     return value.lower() if isinstance(value, str) else value
 
 
 def interval(value: object) -> object:
     """
-    A length of time such as 90s, 15m, 6h or 1d.
+    Convert an interval such as 90s, 15m, 6h or 1d to a timedelta.
     """
     if not isinstance(value, str):
         return _acceptable(value)
@@ -95,7 +99,7 @@ def _acceptable(length: object) -> timedelta:
 
 def interval_text(length: timedelta) -> str:
     """
-    An interval in the largest unit that keeps it exact.
+    Format an interval in the largest unit that keeps it exact.
     """
     seconds = int(length.total_seconds())
     unit = next(unit for unit, size in UNITS.items() if seconds % size == 0)
@@ -104,7 +108,7 @@ def interval_text(length: timedelta) -> str:
 
 def schedule(value: str) -> str:
     """
-    An interval, or a five-field crontab that fires at some time.
+    Validate an interval, or a five-field crontab that comes due.
     """
     text = value.strip()
     if is_interval(text):
@@ -116,14 +120,14 @@ def schedule(value: str) -> str:
 
 def is_interval(schedule: str) -> bool:
     """
-    Whether a schedule is meant as an interval: a crontab has several fields.
+    Return whether a schedule is meant as an interval: a crontab has several fields.
     """
     return len(schedule.split()) == 1
 
 
 def timezone(value: str) -> str:
     """
-    The name of a time zone that this machine or the tzdata package knows.
+    Validate the name of a time zone that this machine or the tzdata package knows.
     """
     try:
         ZoneInfo(value)
@@ -134,29 +138,29 @@ def timezone(value: str) -> str:
 
 def account(value: str) -> str:
     """
-    A name that can be printed and typed again.
+    Validate a name that can be printed and typed.
     """
     if not 1 <= len(value) <= LONGEST_ACCOUNT:
         raise ValueError("is empty or too long")
     if not value.isprintable() or value != value.strip():
-        raise ValueError("has white space at an end or characters that can't be printed")
+        raise ValueError("has white space at an end, or unprintable characters")
     return value
 
 
 def currency(value: object) -> object:
     """
-    The three letters that stand for a currency, in upper case.
+    Convert a currency code to upper case.
     """
     if not isinstance(value, str):
         return value
     if not re.fullmatch(r"[A-Za-z]{3}", value.strip(), re.ASCII):
-        raise ValueError("is no currency's code")
+        raise ValueError("is not an ISO 4217 currency code")
     return value.strip().upper()
 
 
 def host(value: str) -> str:
     """
-    A host's name or IP address.
+    Validate a host name or an IP address.
     """
     if not _is_host(value):
         raise ValueError("is neither a host name nor an IP address")
@@ -177,7 +181,7 @@ def _is_address(text: str) -> bool:
 
 def _is_host_name(text: str) -> bool:
     """
-    Labels of letters, digits, hyphens and underscores, the last no number.
+    Match labels of letters, digits, hyphens and underscores; the last is not a number.
     """
     label = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
     named = re.fullmatch(rf"({label}\.)*(?!\d+$){label}", text)
@@ -186,7 +190,7 @@ def _is_host_name(text: str) -> bool:
 
 def is_loopback(address: str) -> bool:
     """
-    Whether a web address leads no further than this machine.
+    Return whether a web address is on this machine.
     """
     name = urlsplit(address).hostname or ""
     return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
@@ -194,7 +198,7 @@ def is_loopback(address: str) -> bool:
 
 def api_url(value: str) -> str:
     """
-    A web address without credentials, query, fragment or slash at the end.
+    Validate a web address, and remove slashes at its end.
     """
     if not re.fullmatch(r"[!-~]+", value):
         raise ValueError("is empty or has characters that are not visible ASCII")
@@ -221,7 +225,7 @@ def _parts(address: str) -> SplitResult:
 
 def credential(value: object) -> object:
     """
-    A secret that can stand in a header: a newline in it would end the header.
+    Validate a secret that is sent in a header, which a newline in it would end.
     """
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(text, str) and not re.fullmatch(r"[!-~]+", text):
@@ -231,7 +235,7 @@ def credential(value: object) -> object:
 
 def database_url(value: object) -> object:
     """
-    A database that is supported and outlives the process.
+    Validate the URL of a supported database that outlives the process.
     """
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(text, str):
@@ -245,7 +249,7 @@ def _check_database(text: str) -> None:
     except (ArgumentError, ValueError):
         raise ValueError("is not a database URL") from None
     if not text.isprintable():
-        raise ValueError("has characters that can't be printed")
+        raise ValueError("has unprintable characters")
     if url.drivername not in DRIVERS:
         raise ValueError("names a database or driver that is not supported")
     if url.get_backend_name() == "sqlite":
@@ -262,7 +266,7 @@ def _check_sqlite(url: URL) -> None:
 
 def database(text: str) -> URL:
     """
-    The URL of a supported database, with the driver that is used.
+    Return a database URL with the driver that is used for it.
     """
     url = make_url(text)
     return url.set(drivername=DRIVERS[url.drivername])
@@ -270,7 +274,7 @@ def database(text: str) -> URL:
 
 def without_secrets(url: URL) -> str:
     """
-    A database URL for people: no password, not in the query either.
+    Format a database URL without its password, also without one in the query.
     """
     secret = [key for key in url.query if re.search("pass|secret", key, re.IGNORECASE)]
     hidden = url.update_query_dict(dict.fromkeys(secret, "***"))

@@ -204,9 +204,7 @@ def test_an_unknown_variable_is_named_with_the_nearest(name: str, nearest: str) 
     """
     A misspelt variable is an error that names the nearest known one, not its value.
     """
-    assert problems({name: SECRET}) == [
-        f"{name}: there is no such setting; the nearest is {nearest}"
-    ]
+    assert problems({name: SECRET}) == [f"{name}: unknown setting; did you mean {nearest}?"]
 
 
 def test_an_unknown_toml_key_is_named_with_the_nearest(places: Path) -> None:
@@ -218,7 +216,7 @@ def test_an_unknown_toml_key_is_named_with_the_nearest(places: Path) -> None:
 
     first, second = problems()
 
-    assert f"there is no such setting; the nearest is page_size in {file}" in first
+    assert first.endswith(": unknown setting; did you mean page_size?")
     assert first.startswith(f"pagesize in {file}: ")
     assert second.startswith(f"'two\\nlines' in {file}: ")
 
@@ -231,7 +229,7 @@ def test_the_config_file_is_no_setting_of_a_toml_file(places: Path) -> None:
 
     [line] = problems()
 
-    assert "no such setting" in line
+    assert "unknown setting" in line
 
 
 def test_the_file_named_is_read_instead_of_the_usual_one(places: Path) -> None:
@@ -556,7 +554,7 @@ def test_a_supported_database_is_taken(text: str, rendered: str | None) -> None:
         ("sqlite:///file:x?mode=memory&uri=true", "in memory"),
         (f"sqlite://{SECRET}.db", "three slashes"),
         (f"postgresql://u:{SECRET}@h:port/db", "not a database URL"),
-        (f"postgresql://u:{SECRET}@h/db\n", "can't be printed"),
+        (f"postgresql://u:{SECRET}@h/db\n", "unprintable"),
         (SECRET, "not a database URL"),
     ],
 )
@@ -691,15 +689,15 @@ def test_secrets_of_another_type_are_refused_unseen(name: str, places: Path) -> 
         (
             {"api_client_id": SECRET},
             (
-                "SYNCSVC_API_CLIENT_SECRET: is not set, and SYNCSVC_API_CLIENT_ID is; "
-                "the two go together"
+                "SYNCSVC_API_CLIENT_SECRET: is not set but SYNCSVC_API_CLIENT_ID is; "
+                "set both or neither"
             ),
         ),
         (
             {"api_client_secret": SECRET},
             (
-                "SYNCSVC_API_CLIENT_ID: is not set, and SYNCSVC_API_CLIENT_SECRET is; "
-                "the two go together"
+                "SYNCSVC_API_CLIENT_ID: is not set but SYNCSVC_API_CLIENT_SECRET is; "
+                "set both or neither"
             ),
         ),
     ],
@@ -769,13 +767,24 @@ def test_all_problems_are_reported_together(places: Path) -> None:
     ] == [line.split(": ")[0] for line in lines]
 
 
-def test_a_refusal_reads_as_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("name", "text", "wrong"),
+    [
+        ("page_size", "500", "is out of range"),
+        ("page_size", "abc", "is not a whole number"),
+        ("api_timeout", "30s", "is not a number"),
+        ("cancel_guard_percent", "-1", "is out of range"),
+        ("currency", "euro", "is not an ISO 4217 currency code"),
+        ("schedule", "* * * *", "has 4 fields; a crontab has 5"),
+    ],
+)
+def test_a_refusal_reads_as_a_sentence(name: str, text: str, wrong: str) -> None:
     """
-    The message gives the value as it was written, and what is accepted instead.
+    The message gives the value as it was written, what is wrong with it, and what is accepted.
     """
-    expected = "SYNCSVC_PAGE_SIZE: '500' is not accepted; give a whole number from 1 to 200"
+    accepted = Settings.model_fields[name].description
 
-    assert problem(page_size="500") == expected
+    assert problem(**{name: text}) == f"SYNCSVC_{name.upper()}: {text!r} {wrong}; give {accepted}"
 
 
 @pytest.mark.parametrize("source", ["flag", "environment", "credential", "toml"])
