@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.cli import maintenance, query, sandbox, sync
+from syncsvc.cli import check, maintenance, query, sandbox, sync, worker
 from syncsvc.cli.common import FAILED, INTERRUPTED, LOCKED, MISUSED
 from syncsvc.errors import (
     ConfigurationError,
@@ -95,10 +95,10 @@ def common(
 
 
 app.command()(sync.sync)
-app.command()(sync.run)
+app.command()(worker.run)
 app.command()(maintenance.migrate)
 app.command()(maintenance.prune)
-app.command()(maintenance.check)
+app.command()(check.check)
 app.command()(query.runs)
 app.command()(query.history)
 app.command(

@@ -7,14 +7,14 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection
 
     from syncsvc.settings.settings import Settings
 
@@ -74,24 +74,16 @@ def interrupts() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def current_engine(settings: Settings) -> Engine:
+@contextmanager
+def open_current(settings: Settings) -> Iterator[Connection]:
     """
-    The engine of a database that is known to be current.
+    Connect to a database whose schema is current.
     """
     from syncsvc import bootstrap
-    from syncsvc.database import migrate
+    from syncsvc.database import engine, migrate
 
     bootstrap.require_file(settings)
-    engine = bootstrap.engine_from(settings)
-    with engine.connect() as connection:
+    with engine.translated(), bootstrap.engine_from(settings).connect() as connection:
         migrate.require_current(connection)
-    return engine
-
-
-def print_json(rows: list[dict[str, Any]]) -> None:
-    """
-    Print rows as JSON, for people and programs.
-    """
-    import msgspec
-
-    typer.echo(msgspec.json.format(msgspec.json.encode(rows)))
+        connection.rollback()
+        yield connection

@@ -1,5 +1,5 @@
 """
-`migrate`, `prune` and `check`: what keeps the database fit.
+`syncsvc migrate` and `syncsvc prune`: the schema and the retention of history.
 """
 
 from __future__ import annotations
@@ -103,27 +103,6 @@ def prune(
         dry_run=dry_run,
         as_json=as_json,
     )
-
-
-def check(
-    context: typer.Context,
-    account: AccountFlag = None,
-    database_url: DatabaseFlag = None,
-) -> None:
-    """
-    Look at settings, database, schema, credentials and one listing page.
-
-    Example: [bold]syncsvc check[/bold]
-    """
-    from syncsvc.commands import check as doctor
-
-    settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    healthy = True
-    for finding in doctor.examine(settings):
-        healthy = healthy and finding.healthy
-        mark = "ok    " if finding.healthy else "FAILED"
-        typer.echo(f"{mark}  {finding.subject:<12} {finding.says}")
-    raise typer.Exit(0 if healthy else FAILED)
 
 
 def _back_from_now(flag: str, length: str | None) -> datetime | None:

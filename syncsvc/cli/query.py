@@ -1,5 +1,5 @@
 """
-`runs`, `history` and `report`: what the tables know.
+`syncsvc runs`, `history` and `report`: read the tables.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from syncsvc.cli.common import (
     AccountFlag,
     DatabaseFlag,
     JsonFlag,
-    current_engine,
-    print_json,
+    open_current,
     settings_of,
 )
 
@@ -31,21 +30,11 @@ def runs(
 
     Example: [bold]syncsvc runs --limit 5[/bold]
     """
-    from syncsvc import reports
-    from syncsvc.database import engine
-    from syncsvc.output import terminal
+    from syncsvc.commands import query
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    with engine.translated(), current_engine(settings).connect() as connection:
-        rows = reports.last_runs(connection, settings.account, limit)
-    if as_json:
-        print_json(rows)
-        return
-    console = terminal.console()
-    console.print(terminal.runs_table(rows))
-    for row in rows:
-        if row["error"]:
-            console.print(f"Run {row['id']}: {row['error']}", markup=False)
+    with open_current(settings) as connection:
+        query.show_runs(connection, settings.account, limit, as_json=as_json)
 
 
 def history(
@@ -60,21 +49,11 @@ def history(
 
     Example: [bold]syncsvc history +441245123456[/bold]
     """
-    from syncsvc import reports
-    from syncsvc.database import engine
-    from syncsvc.output import terminal
+    from syncsvc.commands import query
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    with engine.translated(), current_engine(settings).connect() as connection:
-        found = reports.find_numbers(connection, settings.account, number)
-        timelines = [
-            (row, reports.timeline(connection, settings.account, row["uuid"])) for row in found
-        ]
-    if as_json:
-        print_json([{**row, "history": rows} for row, rows in timelines])
-        return
-    for row, rows in timelines:
-        terminal.console().print(terminal.timeline_table(row, rows))
+    with open_current(settings) as connection:
+        query.show_history(connection, settings.account, number, as_json=as_json)
 
 
 def report(
@@ -107,7 +86,6 @@ def report(
     Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]
     """
     from syncsvc.commands import query
-    from syncsvc.database import engine
     from syncsvc.output.csv_json import Format
 
     words = [*filter(None, [name]), *context.args]
@@ -118,7 +96,7 @@ def report(
         query.list_reports(Format(output_format), output)
         return
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
-    with engine.translated(), current_engine(settings).connect() as connection:
+    with open_current(settings) as connection:
         if html is not None:
             query.write_page(connection, settings, html, words)
         else:

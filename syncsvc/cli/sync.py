@@ -1,12 +1,12 @@
 """
-`sync` and `run`: one run, and the worker.
+`syncsvc sync`: one run.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from syncsvc.cli.common import (
     interrupts,
     settings_of,
 )
-
-if TYPE_CHECKING:
-    from syncsvc.settings.settings import Settings
 
 
 def sync(
@@ -74,24 +71,3 @@ def sync(
     if summary.state == "failed":
         raise typer.Exit(FAILED)
     raise typer.Exit(WITHHELD if summary.withheld else 0)
-
-
-def run(
-    context: typer.Context,
-    account: AccountFlag = None,
-    database_url: DatabaseFlag = None,
-) -> None:
-    """
-    Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
-
-    Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
-
-    Example: [bold]syncsvc run[/bold]
-    """
-    from syncsvc.worker import service
-
-    def read_settings() -> Settings:
-        return settings_of(context, account=account, database_url=database_url)
-
-    interrupted = service.run_worker(read_settings)
-    raise typer.Exit(INTERRUPTED if interrupted else 0)

@@ -1,5 +1,5 @@
 """
-`syncsvc report`: lists reports, answers one, or writes the page of all.
+`syncsvc runs`, `history` and `report`: read the tables and write what they have.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from syncsvc.reports import (
     REPORTS_BY_AUDIENCE,
     Column,
     Kind,
+    find_numbers,
     find_report,
+    last_runs,
     read_arguments,
     signature,
+    timeline,
 )
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 
@@ -42,6 +45,37 @@ LISTED = (
     Column("takes", Kind.TEXT, "Its parameters, with their defaults."),
 )
 KEPT = "the months are kept, and each run renews them."
+
+
+def show_runs(connection: Connection, account: str, limit: int, *, as_json: bool) -> None:
+    """
+    Print the last runs, and the error of each that failed.
+    """
+    rows = last_runs(connection, account, limit)
+    if as_json:
+        _print_json(rows)
+        return
+    console = terminal.console()
+    console.print(terminal.runs_table(rows))
+    for row in rows:
+        if row["error"]:
+            console.print(f"Run {row['id']}: {row['error']}", markup=False)
+
+
+def show_history(connection: Connection, account: str, number: str, *, as_json: bool) -> None:
+    """
+    Print the timeline of each number that this E.164 number or uuid names.
+
+    Raises:
+        UnknownNumber: There is none.
+    """
+    found = find_numbers(connection, account, number)
+    timelines = [(row, timeline(connection, account, row["uuid"])) for row in found]
+    if as_json:
+        _print_json([{**row, "history": rows} for row, rows in timelines])
+        return
+    for row, rows in timelines:
+        terminal.console().print(terminal.timeline_table(row, rows))
 
 
 def list_reports(output_format: Format, output: Path) -> None:
@@ -92,7 +126,7 @@ def answer(
     """
     report, parameters = _named(words)
     arguments = read_arguments(report, parameters, settings.account, runs.now())
-    read_only(connection)
+    _read_only(connection)
     if report.by_month_end:
         arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
     _note(connection, report, arguments)
@@ -113,18 +147,22 @@ def write_page(
 
     if words:
         raise ReportUsageError(f"--html writes one page with all reports; leave {words[0]!r} out.")
-    read_only(connection)
+    _read_only(connection)
     made = inventory_page.render(connection, settings.account, settings.currency, runs.now())
     with csv_json.opened(html) as stream:
         stream.write(made)
 
 
-def read_only(connection: Connection) -> None:
+def _read_only(connection: Connection) -> None:
     """
     Have all queries see the same moment, and write nothing.
     """
     if connection.dialect.name == "postgresql":
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def _print_json(rows: list[Row]) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(rows)))
 
 
 def _named(words: Sequence[str]) -> tuple[Report, list[str]]:

@@ -1,0 +1,35 @@
+"""
+`syncsvc run`: the worker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from syncsvc.cli.common import INTERRUPTED, AccountFlag, DatabaseFlag, settings_of
+
+if TYPE_CHECKING:
+    from syncsvc.settings.settings import Settings
+
+
+def run(
+    context: typer.Context,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
+
+    Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
+
+    Example: [bold]syncsvc run[/bold]
+    """
+    from syncsvc.worker import service
+
+    def read_settings() -> Settings:
+        return settings_of(context, account=account, database_url=database_url)
+
+    interrupted = service.run_worker(read_settings)
+    raise typer.Exit(INTERRUPTED if interrupted else 0)
