@@ -1,5 +1,5 @@
 """
-Build what a command needs from its settings; nothing is opened here.
+Build the engine, the API client and the run's input from settings; nothing is opened here.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 def engine_from(settings: Settings) -> Engine:
     """
-    The engine of the database that the settings name.
+    Create the engine for the settings' database.
     """
     return db.open_engine(settings.database)
 
 
 def require_file(settings: Settings) -> None:
     """
-    Refuse a SQLite file that is not there, before looking makes an empty one.
+    Refuse a SQLite file that does not exist; connecting would create an empty one.
 
     Raises:
-        SchemaNotCurrent: With the command that makes it.
+        SchemaNotCurrent: It does not exist.
     """
     if is_missing_file(settings):
         url = settings.database
@@ -47,7 +47,7 @@ def require_file(settings: Settings) -> None:
 
 def is_missing_file(settings: Settings) -> bool:
     """
-    Whether the database is a SQLite file that is not there yet.
+    Return whether the database is a SQLite file that does not exist.
     """
     url = settings.database
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
@@ -55,10 +55,10 @@ def is_missing_file(settings: Settings) -> bool:
 
 def require_directory(settings: Settings) -> None:
     """
-    Refuse a SQLite file in a directory that is not there.
+    Refuse a SQLite file in a directory that does not exist.
 
     Raises:
-        ConfigurationError: With the directory.
+        ConfigurationError: It does not exist.
     """
     url = settings.database
     directory = Path(url.database or "").absolute().parent
@@ -72,7 +72,7 @@ def api_from(
     settings: Settings, *, retries: int | None = None, meter: Meter | None = None
 ) -> NumberApi:
     """
-    A client for the account that the settings name.
+    Create the client for the settings' account.
 
     Raises:
         ConfigurationError: There are no credentials.
@@ -90,7 +90,7 @@ def api_from(
 
 def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
     """
-    A run as the settings want it.
+    Create the input of a run.
     """
     return Job(
         engine=engine,
@@ -106,7 +106,7 @@ def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
 
 def exchange_from(settings: Settings, meter: Meter | None = None) -> Exchange:
     """
-    The way to the provider that the settings name.
+    Create the transport to the provider.
     """
     return Exchange(
         settings.api_url,
@@ -118,12 +118,12 @@ def exchange_from(settings: Settings, meter: Meter | None = None) -> Exchange:
 
 def tokens_from(settings: Settings, exchange: Exchange) -> Tokens:
     """
-    The fixed token, or those that the client's credentials buy.
+    Create the source of access tokens: a fixed one, or client credentials.
     """
     if settings.api_token is not None:
         return FixedToken(settings.api_token.get_secret_value())
-    assert settings.api_client_id is not None  # noqa: S101 - require_credentials saw to it
-    assert settings.api_client_secret is not None  # noqa: S101 - require_credentials saw to it
+    assert settings.api_client_id is not None  # noqa: S101 - require_credentials checked it
+    assert settings.api_client_secret is not None  # noqa: S101 - require_credentials checked it
     return ClientCredentials(
         exchange,
         settings.api_client_id.get_secret_value(),

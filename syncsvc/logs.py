@@ -1,5 +1,5 @@
 """
-Logs: one pipeline for the service's own records and everybody else's.
+Logs: one pipeline for the records of the service and of its libraries.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ QUIET = ("httpx", "httpcore", "alembic", "apscheduler", "werkzeug", "sqlalchemy"
 
 def set_up_logging(level: str = "info", log_format: str = "auto") -> None:
     """
-    Send every record to stderr, for people on a terminal and as JSON elsewhere.
+    Send every record to stderr: text for a terminal, otherwise JSON.
 
     Args:
-        level: The least serious level shown, in lower case.
-        log_format: `console`, `json`, or `auto` for the one that fits stderr.
+        level: The lowest level logged, in lower case.
+        log_format: `console`, `json`, or `auto` to choose by whether stderr is a terminal.
     """
     console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     structlog.configure(
@@ -58,7 +58,9 @@ _strip_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
 
 def _renderers(*, console: bool) -> list[Processor]:
     if console:
-        plain = structlog.dev.plain_traceback  # the others show variables, secrets among them
+        plain = (
+            structlog.dev.plain_traceback
+        )  # the other formatters show variables, which may be secrets
         return [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0
@@ -69,7 +71,7 @@ def _renderers(*, console: bool) -> list[Processor]:
 
 def _log_retry(details: RetryDetails) -> None:
     """
-    Say why a request is tried again, and when.
+    Log why and when a request is retried.
     """
     structlog.get_logger(__name__).warning(
         "provider.retry",

@@ -1,8 +1,8 @@
 """
-Every metric, by its name: what Prometheus reads, or a file for node_exporter.
+All metrics, for Prometheus or as a file for node_exporter.
 
-Counters tell of this process. Gauges tell what the database says, so that a
-worker which was just started, or stands by, shows them too.
+Counters count in this process. Gauges are read from the database, so that a
+worker that has just started, or is on standby, has them too.
 """
 
 from __future__ import annotations
@@ -70,35 +70,35 @@ class Metrics:
     """
 
     def __init__(self, account: str) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody asked for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series
         self.registry = CollectorRegistry()
         self._account = account
-        self._runs = self._counter("runs", "Runs that ended, by their state.", "state")
+        self._runs = self._counter("runs", "Runs that ended, by state.", "state")
         self._rows = self._counter("history_rows", "Rows written to number_history.", "event")
         self._rejected = self._counter("rejected_rows", "Rows that could not be read.")
         self._took = Histogram(
             "syncsvc_run_duration_seconds",
-            "How long runs took.",
+            "Duration of runs.",
             ["account"],
             buckets=RUN_SECONDS,
             registry=self.registry,
         )
         self._requests = Counter(
             "syncsvc_provider_requests",
-            "Requests to the provider, by HTTP status, or by why there was no answer.",
+            "Requests to the provider, by HTTP status or by the reason for having no response.",
             ["endpoint", "status"],
             registry=self.registry,
         )
         self._request_took = Histogram(
             "syncsvc_provider_request_duration_seconds",
-            "How long requests to the provider took, to the last byte of the answer.",
+            "Duration of requests to the provider, to the last byte of the response.",
             ["endpoint"],
             buckets=REQUEST_SECONDS,
             registry=self.registry,
         )
         self._retries = Counter(
             "syncsvc_provider_retries",
-            "Further attempts for one request, by the reason.",
+            "Retries of requests, by reason.",
             ["endpoint", "reason"],
             registry=self.registry,
         )
@@ -111,23 +111,25 @@ class Metrics:
         )
         self._numbers = self._gauge("numbers", "Numbers in the inventory.", "lifecycle")
         self._withheld = self._gauge(
-            "cancellations_withheld", "Cancellations that the last run did not accept."
+            "cancellations_withheld", "Cancellations that the last run withheld."
         )
         self._standby = self._gauge(
-            "standby", "1 where another worker does the account's scheduled runs."
+            "standby", "1 if another worker is the leader, 0 if this one is."
         )
         self._next_run = self._gauge(
-            "next_run_timestamp_seconds", "When the next scheduled run is due (Unix time)."
+            "next_run_timestamp_seconds", "Time of the next scheduled run (Unix time)."
         )
         self._interval = self._gauge(
             "schedule_interval_seconds", "The longest time between two scheduled runs."
         )
-        build = Gauge("syncsvc_build_info", "What runs.", ["version"], registry=self.registry)
+        build = Gauge(
+            "syncsvc_build_info", "Version of syncsvc.", ["version"], registry=self.registry
+        )
         build.labels(version=__version__).set(1)
 
     def _begin_at_zero(self) -> None:
         """
-        Show what has not happened yet as 0, so that its first time is an increase.
+        Start all counters at 0, so that their first event is an increase.
         """
         for state in ENDED:
             self._runs.labels(self._account, state)
@@ -138,23 +140,23 @@ class Metrics:
 
     def requested(self, endpoint: str, status: str, seconds: float) -> None:
         """
-        Note a request to the provider.
+        Record a request to the provider.
         """
         self._requests.labels(endpoint, status).inc()
         self._request_took.labels(endpoint).observe(seconds)
 
     def retried(self, endpoint: str, reason: str) -> None:
         """
-        Note a further attempt for one request.
+        Record a retry of a request.
         """
         self._retries.labels(endpoint, reason).inc()
 
     def run_ended(self, state: str, seconds: float, counts: Mapping[str, int]) -> None:
         """
-        Note a run that came to its end, well or not.
+        Record a run that ended, with or without success.
 
         Args:
-            counts: History rows by event, and `rejected`; what is missing is 0.
+            counts: History rows by event, and `rejected`; missing ones are 0.
         """
         self._runs.labels(self._account, state).inc()
         self._took.labels(self._account).observe(seconds)
@@ -166,11 +168,11 @@ class Metrics:
         self, *, numbers: Mapping[str, int], withheld: int, last_success: datetime | None
     ) -> None:
         """
-        Show what the tables say.
+        Set the gauges that are read from the tables.
 
         Args:
-            numbers: How many, by lifecycle.
-            withheld: By the last run that published.
+            numbers: Counts by lifecycle.
+            withheld: Cancellations that the last published run withheld.
             last_success: The end of that run.
         """
         for lifecycle in Lifecycle:
@@ -181,20 +183,20 @@ class Metrics:
 
     def scheduled(self, next_run: datetime | None, interval: float) -> None:
         """
-        Show when the next run is due, and how far they lie apart at most, in seconds.
+        Set the time of the next run, and the longest time between two in seconds.
         """
         self._next_run.labels(self._account).set(next_run.timestamp() if next_run else 0)
         self._interval.labels(self._account).set(interval)
 
     def standing_by(self, *, standby: bool) -> None:
         """
-        Show whether another worker leads.
+        Set whether another worker is the leader.
         """
         self._standby.labels(self._account).set(standby)
 
     def write(self, path: Path) -> None:
         """
-        Write all metrics to a file, in one step, for node_exporter's textfile collector.
+        Write all metrics to a file, atomically, for node_exporter's textfile collector.
 
         Raises:
             ConfigurationError: The file can't be written.
@@ -204,8 +206,8 @@ class Metrics:
         except OSError as exc:
             raise ConfigurationError(f"--metrics-file: {path}: {exc.strerror}.") from None
 
-    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
-        return Gauge(f"syncsvc_{name}", says, ["account", *labels], registry=self.registry)
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(f"syncsvc_{name}", description, ["account", *labels], registry=self.registry)
 
-    def _counter(self, name: str, says: str, *labels: str) -> Counter:
-        return Counter(f"syncsvc_{name}", says, ["account", *labels], registry=self.registry)
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(f"syncsvc_{name}", description, ["account", *labels], registry=self.registry)

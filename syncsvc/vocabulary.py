@@ -1,5 +1,5 @@
 """
-The words that the tables use, each with its meaning.
+The enumerations in the tables, with the meaning of each value.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ class Lifecycle(StrEnum):
     Whether the carrier bills a number to this account.
     """
 
-    LIVE = "live"  # listed, or not yet known to be gone
-    CANCELLED = "cancelled"  # known to be gone, on the evidence in its history
+    LIVE = "live"  # listed, or not known to be cancelled
+    CANCELLED = "cancelled"  # cancelled, on the evidence in its history
 
 
 class Event(StrEnum):
     """
-    What one run found different about one number or address.
+    What a run found changed about a number or an address.
     """
 
     ADDED = "added"  # seen for the first time; a number: not provisioned yet
-    PROVISIONED = "provisioned"  # the provider gave a (new) provisioned timestamp
-    CANCELLED = "cancelled"  # live before, gone now
+    PROVISIONED = "provisioned"  # the provider sent a (new) provisioned timestamp
+    CANCELLED = "cancelled"  # live before, cancelled now
     REINSTATED = "reinstated"  # cancelled before, live now
-    CHANGED = "changed"  # anything else became different
+    CHANGED = "changed"  # any other column changed
 
 
 class Source(StrEnum):
@@ -34,12 +34,12 @@ class Source(StrEnum):
     """
 
     PROVIDER = "provider"  # the provider's own timestamp
-    OBSERVED = "observed"  # the start of the run that saw it
+    OBSERVED = "observed"  # the start of the run that found it
 
 
 class Evidence(StrEnum):
     """
-    What a history row rests on.
+    The evidence for a history row.
     """
 
     LISTING = "listing"  # the number's own row in /api/numbers
@@ -52,18 +52,18 @@ class Trigger(StrEnum):
     Why a run was started.
     """
 
-    MANUAL = "manual"  # by `syncsvc sync`
+    MANUAL = "manual"  # `syncsvc sync`
     STARTUP = "startup"  # the worker's first run
-    SCHEDULE = "schedule"  # the worker's clock
+    SCHEDULE = "schedule"  # the worker's schedule
 
 
 class RunState(StrEnum):
     """
-    How a run stands.
+    The state of a run.
     """
 
-    RUNNING = "running"  # under way, or its holder died and no run came after
-    SUCCEEDED = "succeeded"  # published all that it found
-    WITHHELD = "withheld"  # published, but for cancellations that need a look
-    FAILED = "failed"  # published nothing; `error` says why
-    CRASHED = "crashed"  # its process died; the next run found it so
+    RUNNING = "running"  # in progress, or its process died and no run has started since
+    SUCCEEDED = "succeeded"  # published everything that it found
+    WITHHELD = "withheld"  # published, except cancellations that need a decision
+    FAILED = "failed"  # published nothing; `error` has the reason
+    CRASHED = "crashed"  # its process died, as the next run found
