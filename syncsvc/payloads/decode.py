@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncsvc.errors import ProviderUnavailable
+from syncsvc.iso_countries import alpha2
 from syncsvc.payloads import split_json, unknown_fields, values
 from syncsvc.payloads.fingerprint import fingerprint, salt
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
@@ -219,7 +220,7 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
         row.country_code,
         row.country_name,
         row.country_iso,
-        values.alpha2(row.country_iso),
+        alpha2(row.country_iso),
         Lifecycle.CANCELLED.value if gone else Lifecycle.LIVE.value,
         status,
         _amount("monthly_charge", bytes(row.monthly_charge)),

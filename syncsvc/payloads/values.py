@@ -13,8 +13,6 @@ from decimal import Decimal, DecimalException
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import iso3166
-
 if TYPE_CHECKING:
     from datetime import tzinfo
 
@@ -117,20 +115,6 @@ def identity(field: str, value: int | str | None) -> int:
     if not isinstance(value, int) or not -ID_LIMIT <= value < ID_LIMIT:
         raise ValueError(f"{field}: {shown(value)} is not an integer within 64 bits")
     return value
-
-
-@lru_cache(maxsize=1024)
-def alpha2(code: str | None) -> str | None:
-    """
-    The ISO 3166-1 alpha-2 code of a country; None where the code is not known.
-
-    The provider writes UK for the United Kingdom, whose code is GB.
-    """
-    wanted = (code or "").strip().upper()
-    if wanted == "UK":
-        return "GB"
-    country = iso3166.countries_by_alpha2.get(wanted) or iso3166.countries_by_alpha3.get(wanted)
-    return country.alpha2 if country else None
 
 
 def count(value: object) -> int | None:

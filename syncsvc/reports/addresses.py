@@ -4,12 +4,11 @@ Reports about addresses, for those responsible for emergency calls and proofs of
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import iso3166
 from sqlalchemy import case, func, literal, select, union_all
 
+from syncsvc.iso_countries import alpha2_by_other_code
 from syncsvc.reports.dialects import account_filter, portable_order
 from syncsvc.reports.report import (
     COUNTRY,
@@ -76,14 +75,6 @@ def _proof_gaps(arguments: Arguments) -> Select[Any]:
     return _gaps(arguments, "number_address", "use_for_proof_of_address")
 
 
-@cache
-def _alpha2_codes() -> dict[str, str]:
-    """
-    Map other codes of a country to its ISO 3166-1 alpha-2 code.
-    """
-    return {"UK": "GB", **{code.alpha3: code.alpha2 for code in iso3166.countries}}
-
-
 def _other_country(arguments: Arguments, role: str) -> Select[Any]:
     """
     Live numbers whose address in this role has the code of another country.
@@ -91,7 +82,7 @@ def _other_country(arguments: Arguments, role: str) -> Select[Any]:
     Most have the same code, so that is compared first; the list of other codes is long.
     """
     sent = func.upper(func.trim(live[f"{role}_country_iso"]))
-    country = case(_alpha2_codes(), value=sent, else_=sent)
+    country = case(alpha2_by_other_code(), value=sent, else_=sent)
     return select(
         live.number_e164,
         live.uuid,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncsvc.errors import ReportUsageError
-from syncsvc.payloads.values import alpha2
+from syncsvc.iso_countries import alpha2
 from syncsvc.reports.report import Arguments
 
 if TYPE_CHECKING:

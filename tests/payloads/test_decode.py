@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.payloads import values
+from syncsvc.iso_countries import alpha2
 from syncsvc.payloads.decode import read_page
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 
@@ -955,7 +955,7 @@ def numbers(draw: st.DrawFn) -> Number:
         uuid=str(draw(st.uuids())),
         number_e164=draw(TEXT.filter(lambda text: text and not text.isspace())),
         country_iso=iso,
-        country_alpha2=values.alpha2(iso),
+        country_alpha2=alpha2(iso),
         lifecycle="cancelled" if cancelled else "live",
         status=status,
         monthly_charge=draw(AMOUNTS),

@@ -416,33 +416,6 @@ def test_what_is_no_id_is_refused(sent: int | str | None) -> None:
 @pytest.mark.parametrize(
     ("sent", "expected"),
     [
-        ("UK", "GB"),
-        ("uk", "GB"),
-        ("GB", "GB"),
-        ("GBR", "GB"),
-        ("DE", "DE"),
-        ("de", "DE"),
-        (" de ", "DE"),
-        ("deu", "DE"),
-        ("XX", None),
-        ("EU", None),
-        ("826", None),
-        ("Germany", None),
-        ("", None),
-        (None, None),
-        ("\N{SNOWMAN}", None),
-    ],
-)
-def test_a_country_code_becomes_iso_3166_alpha_2(sent: str | None, expected: str | None) -> None:
-    """
-    UK, alpha-3 and lower case lead to the alpha-2 code; what is not known leads to none.
-    """
-    assert expected == values.alpha2(sent)
-
-
-@pytest.mark.parametrize(
-    ("sent", "expected"),
-    [
         (0, 0),
         (1234, 1234),
         ("1234", 1234),
