@@ -13,7 +13,7 @@ from sqlalchemy import exists, select
 
 from syncsvc.database import monthly_view, runs
 from syncsvc.errors import ReportUsageError
-from syncsvc.output import csv_json, terminal
+from syncsvc.output import csv_json, output_file, terminal
 from syncsvc.output.csv_json import Format
 from syncsvc.reports import (
     PARAMETERS,
@@ -149,7 +149,7 @@ def write_page(
         raise ReportUsageError(f"--html writes one page with all reports; leave {words[0]!r} out.")
     _read_only(connection)
     made = inventory_page.render(connection, settings.account, settings.currency, runs.now())
-    with csv_json.opened(html) as stream:
+    with output_file.open_output(html) as stream:
         stream.write(made)
 
 
@@ -222,7 +222,7 @@ def _write(
         _print_table(columns, rows, output, currency)
         return
     lines = csv_json.csv_lines if output_format is Format.CSV else csv_json.json_lines
-    with csv_json.opened(output) as stream:
+    with output_file.open_output(output) as stream:
         stream.writelines(lines(columns, rows))
 
 
@@ -233,5 +233,5 @@ def _print_table(
     if str(output) == "-":
         terminal.wide_console().print(table)
         return
-    with csv_json.opened(output) as stream:
+    with output_file.open_output(output) as stream:
         terminal.wide_console(stream).print(table)

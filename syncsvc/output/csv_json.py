@@ -11,20 +11,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-import sys
-import tempfile
-from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from syncsvc.errors import ConfigurationError
 from syncsvc.reports import Kind
 
 if TYPE_CHECKING:
@@ -116,65 +110,3 @@ def amount(value: Decimal) -> str:
     """
     whole, _, places = f"{value:,.4f}".partition(".")
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """
-    Where to write: stdout for `-`, else a file that appears whole or not at all.
-
-    Raises:
-        ConfigurationError: It can't be written.
-    """
-    if str(path) == "-":
-        with _stdout() as stream:
-            yield stream
-        return
-    try:
-        if path.exists() and not path.is_file():  # a pipe or a device can't be replaced
-            with path.open("w", encoding="utf-8", newline="") as stream:
-                yield stream
-        else:
-            with _replacing(path.resolve()) as stream:
-                yield stream
-    except OSError as exc:
-        raise ConfigurationError(f"{path} can't be written: {exc.strerror}.") from exc
-
-
-@contextmanager
-def _stdout() -> Iterator[TextIO]:
-    """
-    Stdout in UTF-8, whatever the terminal's language is.
-    """
-    stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
-    try:
-        yield stream
-    finally:
-        stream.detach()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """
-    A new file beside the path, moved onto it in the end.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - a descriptor
-            yield stream
-        os.chmod(name, _mode(path))  # noqa: PTH101 - as mkstemp gives it
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _mode(path: Path) -> int:
-    """
-    The permissions of the file that is replaced, or those of any new file.
-    """
-    if path.exists():
-        return path.stat().st_mode & 0o7777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
