@@ -7,18 +7,13 @@ and a Content-Security-Policy lets only the page's own style and script work.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from syncsvc import __version__
 from syncsvc.database import monthly_view
-from syncsvc.output import charts, csv_json
+from syncsvc.output import charts, csv_json, templating
 from syncsvc.output.charts import Words
 from syncsvc.reports import REPORTS, Arguments, Kind
 
@@ -27,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from jinja2 import Environment
+    from markupsafe import Markup
     from sqlalchemy import Connection
 
     from syncsvc.reports import Column, Report, Row
@@ -105,7 +102,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     ask = partial(_section, connection, Arguments(account, now, months_as_of=months_as_of))
     spend, trust = ask("spend-by-country"), ask("trust")
     months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)
-    return _filled(
+    return _render(
         "report.html.j2",
         account=account,
         currency=currency,
@@ -203,43 +200,30 @@ def _by_country(section: Section, unit: str) -> Figure:
     return Figure(words, charts.ranked(words, names, values), section)
 
 
-def _filled(template: str, **values: object) -> str:
+def _render(template: str, **values: object) -> str:
     """
-    A page with the style and the script that every one has.
+    Render a page with its style, its script and a policy that allows nothing else.
     """
-    style, script = _source("_style.css"), _source("_sort.js")
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            version=__version__,
-            style=style,
-            script=script,
-            policy=f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
-            "base-uri 'none'; form-action 'none'",
-            **values,
-        )
+    environment = _environment()
+    style, script = (templating.source(environment, name) for name in ("_style.css", "_sort.js"))
+    policy = templating.content_security_policy(
+        style_src=templating.inline_hash(style), script_src=templating.inline_hash(script)
+    )
+    return environment.get_template(template).render(
+        style=style, script=script, policy=policy, verdicts=VERDICTS, **values
     )
 
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("syncsvc.output"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return templating.environment(
+        {
+            "shown": csv_json.shown,
+            "label": _label,
+            "cell_class": _cell_class,
+            "sort_key": _sort_key,
+        }
     )
-    environment.globals |= {
-        "verdicts": VERDICTS,
-        "shown": csv_json.shown,
-        "label": _label,
-        "cell_class": _cell_class,
-        "sort_key": _sort_key,
-        "amount": csv_json.amount,
-    }
-    return environment
 
 
 def _label(column: Column, currency: str | None) -> str:
@@ -261,15 +245,3 @@ def _sort_key(value: object) -> str:
     What a table is sorted by, without separators.
     """
     return "" if value is None else str(value)
-
-
-def _source(name: str) -> Markup:
-    return Markup(_environment().get_template(name).render())  # noqa: S704 - a file of ours
-
-
-def _hash(source: str) -> str:
-    """
-    What a Content-Security-Policy knows an inline style or script by.
-    """
-    digest = hashlib.sha256(source.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -8,14 +8,13 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from syncsvc import __version__, reports
+from syncsvc import reports
 from syncsvc.database import engine as db
 from syncsvc.database import queries, runs
 from syncsvc.errors import SyncError
-from syncsvc.output import terminal
+from syncsvc.output import templating, terminal
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -67,15 +66,17 @@ class StatusPage:
     ) -> None:
         self._engine = engine
         self._worker_state = worker_state
-        environment = Environment(
-            loader=PackageLoader("syncsvc.output"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters.update(
-            when=_when, count=_count, age=age, took=_took, what=_what, quoted=shlex.quote
+        environment = templating.environment(
+            {
+                "when": _when,
+                "count": _count,
+                "age": age,
+                "took": _took,
+                "what": _what,
+                "quoted": shlex.quote,
+                "health": health,
+                "badge": _badge,
+            }
         )
         self._template = environment.get_template("status.html.j2")
 
@@ -97,9 +98,6 @@ class StatusPage:
             **found,
             now=runs.now(),
             worker=self._worker_state(),
-            version=__version__,
-            health=health,
-            badge=_badge,
         )
 
 
