@@ -164,6 +164,42 @@ def test_the_documented_example_is_read_whole() -> None:
     assert Page(rows=[expected], num_results=1, paginates=False) == page
 
 
+def test_every_value_is_in_the_field_of_its_name() -> None:
+    """
+    No field of `Number`, which is built by position, has the value of another one.
+    """
+    texts = {name: name for name in TEXT_FIELDS if name != "country_iso"}
+    details = {
+        "status": "details_status",
+        "provisioned": "2016-01-02 00:00:00",
+        "cancelled": "2016-01-03 00:00:00",
+        "number_address": {"id": 7},
+        "emergency_number_address": {"id": 8},
+    }
+    amounts = {"monthly_charge": 1, "setup_charge": 2}
+    provisioned = "2016-01-01 00:00:00"
+
+    found = number(
+        row(
+            **texts,
+            **amounts,
+            country_iso="UK",
+            provisioned=provisioned,
+            details=details,
+            extra_field=True,
+        )
+    )
+
+    assert {name: name for name in texts} == {name: getattr(found, name) for name in texts}
+    assert (found.country_iso, found.country_alpha2) == ("UK", "GB")
+    assert (found.monthly_charge, found.setup_charge) == (Decimal(1), Decimal(2))
+    days = (found.provisioned_at, found.details_provisioned_at, found.cancelled_at)
+    assert [day.day if day else None for day in days] == [1, 2, 3]
+    assert (found.number_address_id, found.emergency_number_address_id) == (7, 8)
+    assert (found.details_status, found.lifecycle) == ("details_status", "cancelled")
+    assert found.extra == '{"extra_field":true}'
+
+
 def test_a_row_needs_uuid_and_number_only() -> None:
     """
     Any other field may be missing, or null, and both mean the same.
