@@ -38,7 +38,14 @@ from syncsvc.reconcile.temp_tables import (
     staged_rejects,
 )
 from syncsvc.schema.columns import UtcDateTime
-from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_rejects
+from syncsvc.schema.tables import (
+    TRACKED_COLUMNS,
+    address_history,
+    addresses,
+    number_history,
+    numbers,
+    sync_rejects,
+)
 from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
 
 if TYPE_CHECKING:
@@ -49,16 +56,6 @@ if TYPE_CHECKING:
 MANY = 1000  # new numbers after which the statistics of a table are out of date
 planned = planned_numbers.c
 first_seen_gone = and_(not_(planned.known), planned.event == Event.CANCELLED)
-TRACKED = (
-    "lifecycle",
-    "status",
-    "monthly_charge",
-    "setup_charge",
-    "provisioned_at",
-    "cancelled_at",
-    "number_address_id",
-    "emergency_number_address_id",
-)
 
 
 def publish(connection: Connection, run: Run) -> dict[str, int]:
@@ -221,7 +218,7 @@ def _history_row(run: Run) -> dict[str, ColumnElement[Any]]:
         ),
         "evidence": planned.evidence,
         "valid_from": at,
-        **{name: planned[name] for name in TRACKED},
+        **{name: planned[name] for name in TRACKED_COLUMNS},
     }
 
 

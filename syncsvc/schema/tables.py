@@ -38,6 +38,7 @@ from syncsvc.schema.columns import (
 from syncsvc.vocabulary import Event, Evidence, Lifecycle, RunState, Source, Trigger
 
 __all__ = [
+    "TRACKED_COLUMNS",
     "address_history",
     "addresses",
     "metadata",
@@ -126,6 +127,8 @@ def number_state() -> tuple[Column[object], ...]:
         ),
     )
 
+
+TRACKED_COLUMNS = tuple(column.name for column in number_state())
 
 sync_runs = Table(
     "sync_runs",

@@ -12,10 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Column, Date, MetaData, Table
+from sqlalchemy.dialects import postgresql
 
 from syncsvc.schema import view_queries
 from syncsvc.schema.columns import Money, UtcDateTime, account_column
-from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
+from syncsvc.schema.tables import TRACKED_COLUMNS, addresses, number_history, numbers, sync_runs
 from syncsvc.schema.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES, WORDS
 
 if TYPE_CHECKING:
@@ -155,14 +156,7 @@ AS_OF_COLUMNS = (
     "account",
     "uuid",
     *OF_NUMBER,
-    "lifecycle",
-    "status",
-    "monthly_charge",
-    "setup_charge",
-    "provisioned_at",
-    "cancelled_at",
-    "number_address_id",
-    "emergency_number_address_id",
+    *TRACKED_COLUMNS,
     "valid_from",
     "valid_to",
 )
@@ -190,11 +184,9 @@ def as_of() -> str:
     """
     The function that tells the inventory as known at a moment.
     """
-    types = {"monthly_charge": "numeric", "setup_charge": "numeric"}
-    types |= dict.fromkeys(("number_address_id", "emergency_number_address_id"), "bigint")
-    types |= dict.fromkeys(("valid_from", "valid_to"), "timestamptz")
-    types |= dict.fromkeys(("provisioned_at", "cancelled_at"), "timestamptz")
-    returned = ", ".join(f"{name} {types.get(name, 'text')}" for name in AS_OF_COLUMNS)
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy has it so
+    types = {name: number_changes.c[name].type.compile(dialect) for name in AS_OF_COLUMNS}
+    returned = ", ".join(f"{name} {type_}" for name, type_ in types.items())
     selected = ", ".join(f"c.{name}" for name in AS_OF_COLUMNS)
     return f"""CREATE FUNCTION inventory_as_of(moment timestamptz) RETURNS TABLE ({returned})
 LANGUAGE sql STABLE PARALLEL SAFE
