@@ -11,7 +11,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage answers pictures docs bench bench-peers bench-views soak check format lock build image-check clean
+.PHONY: help install demo quick test coverage answers pictures docs bench bench-peers bench-views soak check format lock build image-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 
 demo: install ## Run a sync against a simulated provider, into SQLite; needs no settings
 	@$(BIN)/syncsvc demo
+
+quick: install ## Run the tests that need neither PostgreSQL nor another process, in under a minute
+	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(WORKERS) -m quick
 
 test: install ## Run all tests, on SQLite and on a real PostgreSQL
 	$(BIN)/python -m pytest -n $(WORKERS)

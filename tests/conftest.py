@@ -16,6 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import certifi
 import pytest
 import stamina
 import structlog
@@ -24,6 +25,7 @@ from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
 from support.build import Clock, Result, Watch, api_for, needs, profile
 from support.known_inventory import live_through
+from support.quick import is_quick
 from syncsvc.cli.app import main
 from syncsvc.database import engine as db
 from syncsvc.database import migrate
@@ -56,6 +58,15 @@ QUIET_CHROMIUM = [
 names = count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """
+    Mark the tests that `make quick` runs.
+    """
+    for item in items:
+        if is_quick(item):
+            item.add_marker("quick")
+
+
 @pytest.fixture(autouse=True)
 def _no_waiting() -> Iterator[None]:
     """
@@ -76,11 +87,23 @@ def _fresh_log() -> Iterator[None]:
     structlog.contextvars.clear_contextvars()
 
 
+@pytest.fixture(scope="session")
+def one_certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    A file with one certificate authority: a client loads it sooner than the usual hundred.
+    """
+    end = "-----END CERTIFICATE-----\n"
+    path = tmp_path_factory.mktemp("certificates") / "authority.pem"
+    path.write_text(certifi.contents().partition(end)[0] + end)
+    return path
+
+
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings(monkeypatch: pytest.MonkeyPatch, one_certificate: Path) -> None:
     """
     The machine's own settings don't reach the tests.
     """
+    monkeypatch.setenv("SSL_CERT_FILE", str(one_certificate))
     for name in [*os.environ]:
         if name.startswith("SYNCSVC_") or name in {"CREDENTIALS_DIRECTORY", "COLUMNS"}:
             monkeypatch.delenv(name)

@@ -50,6 +50,7 @@ settings.register_profile(
     max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "5000")),
     print_blob=True,
 )
+settings.register_profile("quick", settings.get_profile("usual"), max_examples=10)
 profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 
