@@ -24,7 +24,7 @@ ENDLESS_CHUNK = b" " * 65536
 ENDLESS_CHUNKS = 16384  # 1 GiB in all
 
 Kind = Literal["status", "delay", "cut", "reset", "html", "body", "drip", "endless", "timeout"]
-Endpoint = Literal["numbers", "cancelled", "search", "number", "token", "any"]
+Endpoint = Literal["numbers", "cancelled", "search", "token", "any"]
 
 
 def check_choices(instance: object) -> None:

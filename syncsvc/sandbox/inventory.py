@@ -81,14 +81,6 @@ class Inventory:
                 self._random.shuffle(rows)
         return rows if digits is None else [row for row in rows if contains(row, digits)]
 
-    def find(self, number_uuid: str) -> Row | None:
-        """
-        The live row with this uuid.
-        """
-        with self._lock:
-            matches = (row for row in self.rows if uuid_of(row) == number_uuid)
-            return next(matches, None)
-
     def provision(self, count: int = 1) -> list[Row]:
         """
         Add new numbers, each at a random place.
@@ -111,22 +103,6 @@ class Inventory:
             self.rows = [row for place, row in enumerate(self.rows) if place not in places]
             self.cancelled = self.cancelled + entries
             return entries
-
-    def cancel_uuid(self, number_uuid: str) -> Row:
-        """
-        Move one live number to the cancelled listing.
-
-        Raises:
-            LookupError: No live number has this uuid.
-        """
-        with self._lock:
-            row = self.find(number_uuid)
-            if row is None:
-                raise LookupError(number_uuid)
-            entry = self._cancelled_entry(row)
-            self.rows = [each for each in self.rows if each is not row]
-            self.cancelled = [*self.cancelled, entry]
-            return entry
 
     def reinstate(self, count: int = 1) -> list[Row]:
         """

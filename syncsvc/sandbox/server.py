@@ -48,7 +48,6 @@ ROUTES = Map(
     [
         Rule("/api/numbers", methods=["GET"], endpoint="numbers"),
         Rule("/api/numbers/cancelled", methods=["GET"], endpoint="cancelled"),
-        Rule("/api/number/<uuid>", methods=["GET"], endpoint="number"),
         Rule(
             "/api/oauth2/access-token",
             methods=["POST"],
@@ -228,8 +227,6 @@ class Sandbox:
         if endpoint == "token":
             return self._grant(http, values["grant"])
         self._admit(http)
-        if endpoint == "number":
-            return self._number(values["uuid"])
         return self._listing(endpoint, http)
 
     def _admit(self, http: HttpRequest) -> None:
@@ -251,12 +248,6 @@ class Sandbox:
         if grant == "refresh_token" and not self._tokens.use_refresh(str(form.get(grant))):
             raise BadRequest("invalid_grant")
         return self._tokens.issue(self.behaviour.token_lifetime)
-
-    def _number(self, uuid: str) -> dict[str, Any]:
-        row = self.inventory.find(uuid)
-        if row is None:
-            raise NotFound("There is no such number.")
-        return row | {"number_translations": []}
 
     def _listing(self, endpoint: str, http: HttpRequest) -> dict[str, Any]:
         page = whole(http, "page", 1)

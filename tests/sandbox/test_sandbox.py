@@ -132,21 +132,6 @@ def test_a_cancelled_number_moves_to_the_cancelled_listing() -> None:
     assert "details" not in entry
 
 
-def test_one_number_can_be_cancelled_by_its_uuid() -> None:
-    """
-    The number named is cancelled and no other; an unknown one is an error.
-    """
-    inventory = Inventory.seeded(5)
-    wanted = inventory.rows[3]["uuid"]
-
-    inventory.cancel_uuid(wanted)
-
-    assert [wanted] == uuids(inventory.cancelled)
-    assert len(inventory.rows) == 4
-    with pytest.raises(LookupError):
-        inventory.cancel_uuid(wanted)
-
-
 def test_a_reinstated_number_is_provisioned_anew() -> None:
     """
     It is live as it was, but for the new stamp in both places.
@@ -432,16 +417,6 @@ def test_the_cancelled_listing_may_be_closed(
     assert response.json()["error"]
 
 
-def test_one_number_comes_with_its_translations(sandbox: Sandbox, client: httpx.Client) -> None:
-    """
-    The single number is the listed object with number_translations; an unknown one is 404.
-    """
-    row = sandbox.inventory.rows[7]
-
-    assert page(client, f"/api/number/{row['uuid']}") == row | {"number_translations": []}
-    assert client.get("/api/number/unknown").status_code == 404
-
-
 @pytest.mark.parametrize(
     "query", ["page=0", "page=-1", "page=x", "page=", "page=1.5", "max_per_page=0", "search=x"]
 )
@@ -479,7 +454,7 @@ def test_bodies_are_compressed_where_the_client_accepts_it(
 
 def test_latency_slows_every_listing_request(sandbox: Sandbox, client: httpx.Client) -> None:
     """
-    A listing takes at least the latency, a single number does not.
+    A listing takes at least the latency, a token does not.
     """
     sandbox.behaviour.latency = 0.2
     began = time.monotonic()
@@ -488,7 +463,7 @@ def test_latency_slows_every_listing_request(sandbox: Sandbox, client: httpx.Cli
     assert time.monotonic() - began >= 0.4
 
     began = time.monotonic()
-    client.get("/api/number/unknown")
+    client.post("/api/oauth2/access-token")
     assert time.monotonic() - began < 0.2
 
 
@@ -501,7 +476,7 @@ def test_the_inventory_can_change_between_pages(sandbox: Sandbox, client: httpx.
     def cancel_before_second(number: int) -> None:
         seen.append(number)
         if number == 2:
-            sandbox.inventory.cancel_uuid(sandbox.inventory.rows[0]["uuid"])
+            sandbox.inventory.rows = sandbox.inventory.rows[1:]
 
     sandbox.before_page = cancel_before_second
     before = list(sandbox.inventory.rows)
@@ -704,7 +679,6 @@ def test_faults_skip_and_repeat(sandbox: Sandbox, client: httpx.Client) -> None:
         ("numbers", "GET", "/api/numbers"),
         ("search", "GET", "/api/numbers?search=1"),
         ("cancelled", "GET", "/api/numbers/cancelled"),
-        ("number", "GET", "/api/number/x"),
         ("token", "POST", "/api/oauth2/access-token"),
         ("token", "POST", "/api/oauth2/refresh-token"),
     ],
