@@ -11,10 +11,10 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test coverage answers pictures docs bench bench-peers bench-views soak check format lock build image-check clean
+.PHONY: help install demo quick test coverage answers pictures docs bench bench-peers bench-views soak check format lock build image-check systemd-check clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Install syncsvc and its tools into .venv, with verified hashes
 
@@ -88,6 +88,9 @@ build: install ## Build the wheel and the source archive into dist/
 
 image-check: ## Test the steps of the image without Docker, as an unprivileged user
 	PYTHON=$(PYTHON) deploy/docker/check.sh
+
+systemd-check: install ## Test the units on a real systemd, booted in a container, 2 minutes; needs root and debootstrap
+	deploy/systemd/check.sh || [ $$? -eq 77 ]
 
 clean: ## Remove the virtual environments, build output and caches
 	rm -rf $(VENV) $(PEERS_VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
