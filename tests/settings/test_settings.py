@@ -1,5 +1,5 @@
 """
-Settings: where each comes from, what it accepts, and that no secret is ever shown.
+Settings: their sources, their values, and that no secret is ever shown.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def test_every_setting_has_the_documented_default() -> None:
 
 def test_the_environment_given_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Where an environment is handed over, the process's own is not used.
+    If an environment is given, the process's own is not used.
     """
     monkeypatch.setattr(os, "environ", {"SYNCSVC_PAGE_SIZE": "7", "page_size": "7"})
 
@@ -257,7 +257,7 @@ def test_a_named_file_has_to_be_one(name: str, why: str, places: Path) -> None:
 
 def test_the_usual_file_has_to_be_readable_where_it_exists(places: Path) -> None:
     """
-    The usual file may be missing, but where it is there it is not skipped.
+    The default file may be missing, but if it exists it is not skipped.
     """
     (places / "syncsvc.toml").mkdir()
 
@@ -339,7 +339,7 @@ def test_a_credential_file_has_to_be_text(places: Path) -> None:
 
 def test_a_credentials_directory_that_is_none_is_skipped(places: Path) -> None:
     """
-    Where $CREDENTIALS_DIRECTORY has no such file, the next directory is tried.
+    If $CREDENTIALS_DIRECTORY has no such file, the next directory is tried.
     """
     (places / "secrets" / "api_token").write_text("abc")
     (places / "file").touch()
@@ -711,7 +711,7 @@ def test_there_is_one_way_to_sign_in(given: dict[str, str], expected: str) -> No
 
 def test_a_part_that_could_not_be_read_is_not_called_missing(places: Path) -> None:
     """
-    Where a source is broken, whether its settings fit the others is left open.
+    If a source can't be read, settings that may be in it are not called missing.
     """
     (places / "secrets" / "api_client_secret").mkdir()
 

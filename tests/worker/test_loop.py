@@ -139,7 +139,7 @@ def test_a_failed_run_is_told_and_tried_again(workers: Workers, sandbox: Sandbox
 
 def test_a_failed_run_takes_readiness_away(workers: Workers, sandbox: Sandbox) -> None:
     """
-    Where the last run failed, `/readyz` says so, and why.
+    If the last run failed, `/readyz` reports that and why.
     """
     sandbox.inject(Fault(kind="status", status=500, times=1000))
     with workers.worker(schedule="1h") as worker:
@@ -214,7 +214,7 @@ def test_a_run_that_waits_for_a_table_is_cut_short_too(workers: Workers, engine:
 
 def test_another_replica_stands_by_and_takes_over(workers: Workers) -> None:
     """
-    The second of two workers runs nothing, says so, and leads when the first is killed.
+    The second of two workers runs nothing, and becomes the leader when the first is killed.
     """
     with workers.worker() as first:
         eventually(lambda: first.runs() >= 1)
@@ -266,7 +266,7 @@ def test_accounts_do_not_stand_by_for_each_other(workers: Workers) -> None:
 
 def test_systemd_is_told(workers: Workers, tmp_path: Path) -> None:
     """
-    Ready after the schema was seen, how it goes, that it turns, and that it stops.
+    Readiness after the schema check, status, watchdog pings and stopping are reported.
     """
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(str(tmp_path / "notify"))
@@ -343,7 +343,7 @@ def test_a_database_that_is_away_is_waited_for(workers: Workers) -> None:
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
 def test_a_leader_whose_session_is_lost_leads_on(workers: Workers, engine: Engine) -> None:
     """
-    Where nobody else took the lead, a worker takes it again over a new session.
+    If no other worker has become the leader, this one acquires the lock again in a new session.
     """
     with workers.worker() as worker:
         eventually(lambda: worker.runs() >= 1)

@@ -53,7 +53,7 @@ def test_health_is_a_status_and_the_reasons(
     path: str, made: dict[str, Any], status: int, said: dict[str, Any]
 ) -> None:
     """
-    200 where it is well, 503 where not, and in JSON why not.
+    The status is 200 or 503, and the JSON has the reasons for 503.
     """
     answer = Client(pages(**made)).get(path)
 
