@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 
 
 def _config() -> Config:
-    package = Path(__file__).parents[1]
+    """
+    Configure Alembic without alembic.ini, which it would read in the locale's encoding.
+    """
+    package = Path(__file__).absolute().parents[1]
     home = package if (package / "migrations").is_dir() else package.parent
-    return Config(home / "alembic.ini", stdout=StringIO())
+    config = Config(stdout=StringIO())
+    config.set_main_option("script_location", str(home / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def newest() -> str:

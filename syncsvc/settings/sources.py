@@ -154,7 +154,7 @@ def _credential(name: str, directories: list[Path]) -> Found | None:
     for directory in directories:
         where = f" (file {_name(directory / name)})"
         try:
-            text = (directory / name).read_bytes().decode()
+            text = (directory / name).read_bytes().decode("utf-8-sig")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -171,7 +171,7 @@ def _from_toml(
     named = environ.get(CONFIG_VARIABLE)
     path = Path(named) if named else CONFIG_FILE
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         if named or not isinstance(error, FileNotFoundError | NotADirectoryError):
             problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_why(error)}")

@@ -312,7 +312,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     An installation of its own, whose package holds the migrations, none so far.
     """
     (tmp_path / "migrations" / "versions").mkdir(parents=True)
-    (tmp_path / "alembic.ini").write_bytes((ROOT / "alembic.ini").read_bytes())
     monkeypatch.setattr(migrate, "__file__", str(tmp_path / "database" / "migrate.py"))
     return tmp_path / "migrations"
 
