@@ -1,6 +1,7 @@
 # Every development command; CI uses these targets too.
 PYTHON ?= python3
-VENV := .venv
+# Another interpreter gets an environment of its own: make test PYTHON=python3.13
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 PEERS_VENV := .venv-peers
 PEERS_LOCK := tests/benchmarks/requirements-peers.lock
@@ -30,7 +31,7 @@ demo: install ## Run a sync against a simulated provider, into SQLite; needs no 
 quick: install ## Run the tests that need neither PostgreSQL nor another process, in under a minute
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(WORKERS) -m quick
 
-test: install ## Run all tests, on SQLite and on a real PostgreSQL
+test: install ## Run all tests, on SQLite and on a real PostgreSQL; PYTHON=python3.13 for another Python
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 coverage: install ## Run most tests on SQLite; fail if they cover less than 95 % of lines and branches
@@ -93,4 +94,4 @@ systemd-check: install ## Test the units on a real systemd, booted in a containe
 	deploy/systemd/check.sh || [ $$? -eq 77 ]
 
 clean: ## Remove the virtual environments, build output and caches
-	rm -rf $(VENV) $(PEERS_VENV) build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
