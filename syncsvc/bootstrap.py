@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from syncsvc.database import engine as db
+from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
@@ -27,7 +27,7 @@ def engine_from(settings: Settings) -> Engine:
     """
     Create the engine for the settings' database.
     """
-    return db.open_engine(settings.database)
+    return open_engine(settings.database)
 
 
 def require_file(settings: Settings) -> None:

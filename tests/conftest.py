@@ -27,8 +27,8 @@ from support.build import Clock, Result, Watch, api_for, needs, profile
 from support.known_inventory import live_through
 from support.quick import is_quick
 from syncsvc.cli.app import main
-from syncsvc.database import engine as db
 from syncsvc.database import migrate
+from syncsvc.database.engine import open_engine
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import metadata
@@ -124,7 +124,7 @@ def postgresql_server() -> Iterator[URL]:
         _administer(url, f"ALTER SYSTEM SET {setting} = off")  # no test survives a power cut
     _administer(url, "SELECT pg_reload_conf()")
     _administer(url, f"CREATE DATABASE {TEMPLATE}")
-    migrate.upgrade(db.open_engine(url.set(database=TEMPLATE)))
+    migrate.upgrade(open_engine(url.set(database=TEMPLATE)))
     yield url
     server.cleanup()
     shutil.rmtree(home, ignore_errors=True)
@@ -145,7 +145,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     A migrated SQLite file to copy.
     """
     path = tmp_path_factory.mktemp("template") / "syncsvc.db"
-    migrate.upgrade(db.open_engine(make_url(f"sqlite:///{path}")))
+    migrate.upgrade(open_engine(make_url(f"sqlite:///{path}")))
     return path
 
 
@@ -177,11 +177,11 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
     if kind == "sqlite":
         path = tmp_path / "syncsvc.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        opened = db.open_engine(make_url(f"sqlite:///{path}"))
+        opened = open_engine(make_url(f"sqlite:///{path}"))
         event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
         yield opened
         return
-    opened = db.open_engine(request.getfixturevalue("postgresql_database"))
+    opened = open_engine(request.getfixturevalue("postgresql_database"))
     yield opened
     with opened.begin() as connection:
         for table in sorted(set(inspect(connection).get_table_names()) - KEPT):
@@ -204,7 +204,7 @@ def _administer(url: URL, statement: str) -> None:
     """
     Execute a statement that stands outside transactions.
     """
-    with db.open_engine(url).connect() as connection:
+    with open_engine(url).connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text(statement))
 

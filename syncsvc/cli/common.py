@@ -80,10 +80,10 @@ def open_current(settings: Settings) -> Iterator[Connection]:
     Connect to a database whose schema is current.
     """
     from syncsvc import bootstrap
-    from syncsvc.database import engine, migrate
+    from syncsvc.database import migrate, transactions
 
     bootstrap.require_file(settings)
-    with engine.translated(), bootstrap.engine_from(settings).connect() as connection:
+    with transactions.translated(), bootstrap.engine_from(settings).connect() as connection:
         migrate.require_current(connection)
         connection.rollback()
         yield connection

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import text
 
 from syncsvc import bootstrap
-from syncsvc.database import engine, migrate
+from syncsvc.database import migrate, transactions
 from syncsvc.errors import SyncError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _finding(subject: str, look: Callable[[], str]) -> Finding:
     try:
-        with engine.translated():
+        with transactions.translated():
             return Finding(subject=subject, healthy=True, says=look())
     except SyncError as exc:
         return Finding(subject=subject, healthy=False, says=str(exc))

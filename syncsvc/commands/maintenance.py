@@ -10,8 +10,7 @@ import msgspec
 import typer
 
 from syncsvc import bootstrap
-from syncsvc.database import engine as db
-from syncsvc.database import migrate, monthly_view, reporting_role, retention
+from syncsvc.database import locks, migrate, monthly_view, reporting_role, retention, transactions
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +40,7 @@ def bring_up(
     if check:
         bootstrap.require_file(settings)
     engine = bootstrap.engine_from(settings)
-    with db.translated():
+    with transactions.translated():
         if reporting is not None:
             reporting_role.require(engine, reporting)
         if keep_months:
@@ -85,7 +84,7 @@ def prune(
     bootstrap.require_file(settings)
     engine = bootstrap.engine_from(settings)
     chosen = retention.superseded(settings.account, history_before, runs_before)
-    with db.translated(), engine.connect() as connection:
+    with transactions.translated(), engine.connect() as connection:
         migrate.require_current(connection)
         connection.rollback()
         rows = (
@@ -109,7 +108,7 @@ def _removed(
     """
     Remove all that was chosen or nothing, while no run of the account is under way.
     """
-    with db.only_run(connection, account):
+    with locks.run_lock(connection, account):
         connection.execution_options(publishing=True)
         with connection.begin():
             return {

@@ -15,8 +15,8 @@ import typer
 from sqlalchemy import make_url, text
 
 from syncsvc import reports
-from syncsvc.database import engine as db
 from syncsvc.database import migrate
+from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError
 from syncsvc.output import terminal
 from syncsvc.provider.client import NumberApi
@@ -54,7 +54,7 @@ def show() -> None:
     """
     console = terminal.console()
     path = Path(tempfile.mkdtemp(prefix="syncsvc-demo-")) / "syncsvc.db"
-    engine = db.open_engine(make_url(f"sqlite:///{path}"))
+    engine = open_engine(make_url(f"sqlite:///{path}"))
     migrate.upgrade(engine)
     with Sandbox(Inventory.seeded(SIZE)) as sandbox:
         console.print(f"A simulated provider with {SIZE:,} numbers listens at {sandbox.url}.\n")

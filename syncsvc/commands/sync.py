@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
 from syncsvc import bootstrap, reports
-from syncsvc.database import engine as db
-from syncsvc.database import migrate, queries
+from syncsvc.database import migrate, queries, transactions
+from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
 from syncsvc.output import terminal
@@ -84,7 +84,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     """
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
     engine = bootstrap.engine_from(settings)
-    with suppress(SyncError), db.glance(engine) as connection:
+    with suppress(SyncError), transactions.short_read(engine) as connection:
         queries.show(connection, settings.account, metrics)
     metrics.write(path)
 
@@ -111,11 +111,11 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
         yield engine
     elif dry_run:
         with tempfile.TemporaryDirectory(prefix="syncsvc-") as directory:
-            scratch = db.open_engine(make_url(f"sqlite:///{directory}/dry-run.db"))
+            scratch = open_engine(make_url(f"sqlite:///{directory}/dry-run.db"))
             migrate.upgrade(scratch)
             yield scratch
     else:
-        with db.translated():
+        with transactions.translated():
             migrate.upgrade(engine)
         yield engine
 
@@ -125,7 +125,7 @@ def _is_empty_file(engine: Engine) -> bool:
         return False
     if not Path(engine.url.database or "").exists():
         return True
-    with db.translated(), engine.connect() as connection:
+    with transactions.translated(), engine.connect() as connection:
         return migrate.is_empty(connection)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from syncsvc.database import engine
+from syncsvc.database import transactions
 from syncsvc.payloads.records import Address, Number
 from syncsvc.schema.tables import addresses, numbers
 
@@ -143,4 +143,4 @@ def copy_into(
             for row in rows:
                 copy.write_row(row)
     except driver.Error as exc:  # SQLAlchemy knows nothing of COPY
-        raise engine.translation(exc) from exc
+        raise transactions.translation(exc) from exc

@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
-from syncsvc.database import engine, migrate, monthly_view, runs
+from syncsvc.database import locks, migrate, monthly_view, runs, transactions
 from syncsvc.errors import SyncError
 from syncsvc.provider.confirm_absence import look_for
 from syncsvc.provider.thread_pool import Fetchers
@@ -54,10 +54,10 @@ def run_once(job: Job) -> Summary:
     """
     began_at = time.monotonic()
     progress = Progress(began_at=began_at, ends_at=began_at + job.deadline.total_seconds())
-    with engine.translated(), job.engine.connect() as connection:
+    with transactions.translated(), job.engine.connect() as connection:
         migrate.require_current(connection)
         connection.rollback()
-        with engine.only_run(connection, job.account):
+        with locks.run_lock(connection, job.account):
             _begin(job, connection, progress)
             summary = _recorded_run(job, connection, progress)
     if summary.state in {RunState.SUCCEEDED, RunState.WITHHELD}:
@@ -127,7 +127,7 @@ def _publish(
     """
     Work out what is different and write it, in one transaction.
     """
-    with engine.publishing(connection, progress.seconds_left) as transaction:
+    with transactions.publishing(connection, progress.seconds_left) as transaction:
         run = progress.run or runs.begin(connection, job.account, job.trigger)
         if _repeats(connection, run, stage, verdict):
             found = publish.found_as_it_was(connection)
@@ -261,13 +261,14 @@ def _record_failure(
     if run is None:
         return None
     try:
-        engine.abandon(connection)  # it still holds the lock, until the failure is on record
+        transactions.abandon(connection)  # it still holds the lock, until the failure is on record
         with job.engine.begin() as fresh:
             runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
             row = runs.published(fresh, run)
     except DBAPIError as again:
         context = _run_context(job, progress)
-        log.error("sync.failure_not_recorded", **context, error=str(engine.translation(again)))  # noqa: TRY400 - it is no bug
+        error = str(transactions.translation(again))
+        log.error("sync.failure_not_recorded", **context, error=error)  # noqa: TRY400 - it is no bug
         return None
     return _published_after_all(job, progress, row) if row else None
 
@@ -291,7 +292,7 @@ def failure_text(exc: BaseException) -> str:
         case SyncError():
             return str(exc)
         case DBAPIError():
-            return str(engine.translation(exc))
+            return str(transactions.translation(exc))
         case Exception():
             return f"Unexpected {type(exc).__name__}; the log has its traceback."
         case _:

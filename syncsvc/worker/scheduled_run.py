@@ -13,9 +13,8 @@ import msgspec
 import structlog
 
 from syncsvc import bootstrap
-from syncsvc.database import engine as db
-from syncsvc.database import migrate, queries
-from syncsvc.database.leader_lock import Lead
+from syncsvc.database import migrate, queries, transactions
+from syncsvc.database.locks import LeaderLock
 from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
 from syncsvc.sync import run as sync
 from syncsvc.vocabulary import RunState
@@ -99,7 +98,7 @@ class ScheduledRuns:
         Create the engine and the leader lock; nothing is connected yet.
         """
         self._engine = bootstrap.engine_from(self.settings)
-        self._lead = Lead(self._engine, self.settings.account)
+        self._lead = LeaderLock(self._engine, self.settings.account)
 
     def attempt(self, trigger: Trigger) -> RunOutcome:
         """
@@ -146,7 +145,7 @@ class ScheduledRuns:
         self._api.close()
         self._api = bootstrap.api_from(fresh, meter=self._metrics)
         if moved:
-            self._lead.let_go()
+            self._lead.release()
             self._open_database()
         log.info("worker.credentials_reloaded")
 
@@ -162,7 +161,7 @@ class ScheduledRuns:
         """
         problems: list[str] = []
         try:
-            with db.glance(self._engine) as connection:
+            with transactions.short_read(self._engine) as connection:
                 migrate.require_current(connection)
                 trouble = queries.last_trouble(connection, self.settings.account)
             trouble = trouble or self._unrecorded_error
@@ -177,16 +176,16 @@ class ScheduledRuns:
         """
         Release the leader lock and close the connections.
         """
-        self._lead.let_go()
+        self._lead.release()
         self._api.close()
 
     def _run_if_leader(self, trigger: Trigger) -> RunOutcome:
         bootstrap.require_file(self.settings)
-        with db.translated():
+        with transactions.translated():
             with self._engine.connect() as connection:
                 migrate.require_current(connection)
             self._call_on_ready()
-            is_leader = self._lead.hold()
+            is_leader = self._lead.acquire()
         self._change_role("leader" if is_leader else "standby")
         if not is_leader:
             self.last_result = (
@@ -226,7 +225,7 @@ class ScheduledRuns:
         idle = outcome in {RunOutcome.STANDBY, RunOutcome.SKIPPED}
         if idle and time.monotonic() < self._gauges_at + GAUGES_AGE:
             return
-        with suppress(SyncError), db.glance(self._engine) as connection:
+        with suppress(SyncError), transactions.short_read(self._engine) as connection:
             queries.show(connection, self.settings.account, self._metrics)
             self._gauges_at = time.monotonic()
 

@@ -11,8 +11,7 @@ import msgspec
 from markupsafe import Markup
 
 from syncsvc import reports
-from syncsvc.database import engine as db
-from syncsvc.database import queries, runs
+from syncsvc.database import queries, runs, transactions
 from syncsvc.errors import SyncError
 from syncsvc.output import templating, terminal
 from syncsvc.vocabulary import RunState
@@ -86,7 +85,7 @@ class StatusPage:
         """
         found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
         try:
-            with db.glance(self._engine()) as connection:
+            with transactions.short_read(self._engine()) as connection:
                 for account in queries.accounts(connection):
                     standing = queries.standing(connection, account)
                     last_runs = reports.last_runs(connection, account, RUNS_SHOWN)

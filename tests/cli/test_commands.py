@@ -15,8 +15,8 @@ from sqlalchemy import make_url, select
 from support.build import Result
 from syncsvc import __version__
 from syncsvc.cli.app import app
-from syncsvc.database import engine as db
-from syncsvc.database import migrate, runs
+from syncsvc.database import locks, migrate, runs
+from syncsvc.database.engine import open_engine
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import numbers, sync_runs
 from syncsvc.vocabulary import Trigger
@@ -283,9 +283,9 @@ def test_the_second_run_of_an_account_is_told_who_holds_the_lock(
     While one run holds the lock, the next one ends with 4 and names the holder.
     """
     cli("sync")
-    engine = db.open_engine(make_url("sqlite:///syncsvc.db"))
+    engine = open_engine(make_url("sqlite:///syncsvc.db"))
 
-    with engine.connect() as connection, db.only_run(connection, "default"):
+    with engine.connect() as connection, locks.run_lock(connection, "default"):
         with connection.begin():
             runs.begin(connection, "default", Trigger.MANUAL)
         result = cli("sync")
@@ -502,7 +502,7 @@ def test_an_interrupted_sync_stops_at_once_and_is_recorded(
     process.communicate(timeout=25)
 
     assert process.returncode == 130
-    engine = db.open_engine(make_url(process_environment["SYNCSVC_DATABASE_URL"]))
+    engine = open_engine(make_url(process_environment["SYNCSVC_DATABASE_URL"]))
     assert _states(engine) == [("failed", "Interrupted.")]
 
 
@@ -544,7 +544,7 @@ def _pages_asked_for(provider: Sandbox) -> int:
 
 
 def _count(url: URL) -> int:
-    with db.open_engine(url).connect() as connection:
+    with open_engine(url).connect() as connection:
         assert migrate.newest() == migrate.current(connection)
         return len(connection.execute(select(numbers.c.uuid)).all())
 

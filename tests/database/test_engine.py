@@ -18,8 +18,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, Operationa
 from structlog.testing import capture_logs
 
 import syncsvc
-from syncsvc.database import engine as db
-from syncsvc.database import runs
+from syncsvc.database import locks, runs, transactions
+from syncsvc.database.engine import open_engine
 from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
 from syncsvc.schema.tables import addresses, sync_runs
 from syncsvc.vocabulary import Trigger
@@ -32,11 +32,13 @@ SECRET = "hunter2-never-show-this"
 HOLDER = """
 import sys
 from sqlalchemy import make_url
-from syncsvc.database import engine as db, runs
+from syncsvc.database import runs
+from syncsvc.database.engine import open_engine
+from syncsvc.database.locks import run_lock
 from syncsvc.vocabulary import Trigger
 
-with db.open_engine(make_url(sys.argv[1])).connect() as connection:
-    with db.only_run(connection, "default"):
+with open_engine(make_url(sys.argv[1])).connect() as connection:
+    with run_lock(connection, "default"):
         runs.begin(connection, "default", Trigger.MANUAL)
         connection.commit()
         print("held", flush=True)
@@ -91,7 +93,7 @@ def hold(engine: Engine, account: str = "default") -> None:
     """
     Take the lock for a moment.
     """
-    with engine.connect() as connection, db.only_run(connection, account):
+    with engine.connect() as connection, locks.run_lock(connection, account):
         pass
 
 
@@ -155,7 +157,7 @@ def test_a_run_that_has_just_begun_is_not_named(engine: Engine) -> None:
     """
     with (
         engine.connect() as connection,
-        db.only_run(connection, "default"),
+        locks.run_lock(connection, "default"),
         pytest.raises(RunInProgress, match=r"run of account 'default' has just started\."),
     ):
         hold(engine)
@@ -171,7 +173,7 @@ def test_a_run_that_does_not_say_where_it_is_is_still_named(engine: Engine) -> N
 
     with (
         engine.connect() as connection,
-        db.only_run(connection, "default"),
+        locks.run_lock(connection, "default"),
         pytest.raises(RunInProgress, match=r"run 1 on an unknown host, process unknown, since"),
     ):
         hold(engine)
@@ -184,7 +186,7 @@ def test_other_accounts_are_not_disturbed(engine: Engine, other: str) -> None:
     """
     begin(engine, other)
 
-    with engine.connect() as connection, db.only_run(connection, "default"):
+    with engine.connect() as connection, locks.run_lock(connection, "default"):
         hold(engine, other)
         with pytest.raises(RunInProgress, match="just started"):
             hold(engine)
@@ -199,7 +201,7 @@ def test_the_lock_is_free_after_release(engine: Engine) -> None:
     with (
         pytest.raises(ZeroDivisionError),
         engine.connect() as connection,
-        db.only_run(connection, "default"),
+        locks.run_lock(connection, "default"),
     ):
         raise ZeroDivisionError
     hold(engine)
@@ -209,7 +211,7 @@ def test_the_lock_outlives_transactions(engine: Engine) -> None:
     """
     A run may commit and roll back as often as it likes, and still holds the lock.
     """
-    with engine.connect() as connection, db.only_run(connection, "default"):
+    with engine.connect() as connection, locks.run_lock(connection, "default"):
         runs.begin(connection, "default", Trigger.MANUAL)
         connection.commit()
         connection.execute(text("SELECT 1"))
@@ -225,7 +227,7 @@ def test_a_transaction_left_open_does_not_keep_the_lock(engine: Engine) -> None:
     """
 
     def break_off() -> None:
-        with engine.connect() as connection, db.only_run(connection, "default"):
+        with engine.connect() as connection, locks.run_lock(connection, "default"):
             runs.begin(connection, "default", Trigger.MANUAL)
             connection.execute(text("SELECT nonsense FROM nowhere"))
 
@@ -242,7 +244,7 @@ def test_a_lost_session_is_logged_and_holds_no_lock(engine: Engine) -> None:
     Where the server ended the session, the lock went with it, and its release is no failure.
     """
     with capture_logs() as logs, engine.connect() as connection:
-        with db.only_run(connection, "default"):
+        with locks.run_lock(connection, "default"):
             process = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             with engine.connect() as other:
                 other.execute(text("SELECT pg_terminate_backend(:id, 5000)"), {"id": process})
@@ -257,7 +259,7 @@ def test_a_transaction_that_ends_in_time_takes_effect(engine: Engine) -> None:
     """
     What is published in time is there for everybody.
     """
-    with engine.connect() as connection, db.publishing(connection, until(60)):
+    with engine.connect() as connection, transactions.publishing(connection, until(60)):
         runs.begin(connection, "default", Trigger.MANUAL)
 
     assert count(engine) == 1
@@ -270,7 +272,7 @@ def test_a_transaction_that_ends_too_late_does_not_take_effect(engine: Engine) -
     left = [60.0]
 
     def publish() -> None:
-        with engine.connect() as connection, db.publishing(connection, lambda: left[0]):
+        with engine.connect() as connection, transactions.publishing(connection, lambda: left[0]):
             runs.begin(connection, "default", Trigger.MANUAL)
             left[0] = 0.0
 
@@ -289,7 +291,7 @@ def test_a_transaction_that_begins_too_late_does_not_take_effect(
     """
 
     def publish() -> None:
-        with engine.connect() as connection, db.publishing(connection, lambda: left):
+        with engine.connect() as connection, transactions.publishing(connection, lambda: left):
             runs.begin(connection, "default", Trigger.MANUAL)
 
     with pytest.raises(DeadlineExceeded):
@@ -305,7 +307,7 @@ def test_a_statement_that_outlives_the_deadline_is_ended(engine: Engine) -> None
     began = time.monotonic()
 
     def publish() -> None:
-        with engine.connect() as connection, db.publishing(connection, until(0.2)):
+        with engine.connect() as connection, transactions.publishing(connection, until(0.2)):
             runs.begin(connection, "default", Trigger.MANUAL)
             connection.execute(text(ENDLESS[engine.dialect.name]))
 
@@ -323,7 +325,7 @@ def test_the_deadline_ends_with_the_transaction(engine: Engine) -> None:
     """
     with engine.connect() as connection:
         deadline = until(0.05)
-        with pytest.raises(DeadlineExceeded), db.publishing(connection, deadline):
+        with pytest.raises(DeadlineExceeded), transactions.publishing(connection, deadline):
             connection.execute(text(ENDLESS[engine.dialect.name]))
 
         connection.execute(text(LONG[engine.dialect.name]))
@@ -337,7 +339,7 @@ def test_a_failure_in_time_stays_what_it_is(engine: Engine) -> None:
     """
 
     def publish() -> None:
-        with engine.connect() as connection, db.publishing(connection, until(60)):
+        with engine.connect() as connection, transactions.publishing(connection, until(60)):
             runs.begin(connection, "default", Trigger.MANUAL)
             connection.execute(sync_runs.insert().values(id=1, trigger="manual"))
 
@@ -360,7 +362,7 @@ def test_postgresql_is_given_the_time_that_is_left(
     """
     times = iter([left, 60.0])
 
-    with engine.connect() as connection, db.publishing(connection, lambda: next(times)):
+    with engine.connect() as connection, transactions.publishing(connection, lambda: next(times)):
         given = connection.execute(
             text("SELECT setting || unit FROM pg_settings WHERE name = 'statement_timeout'")
         ).scalar_one()
@@ -374,7 +376,7 @@ def test_sqlite_takes_the_write_lock_at_the_beginning(engine: Engine) -> None:
     Who publishes is sure to be the only writer from the start; readers go on reading.
     """
     begin(engine)
-    with engine.connect() as connection, db.publishing(connection, until(60)):
+    with engine.connect() as connection, transactions.publishing(connection, until(60)):
         with engine.connect() as other:
             other.exec_driver_sql("PRAGMA busy_timeout = 0")
             with pytest.raises(OperationalError, match="locked"):
@@ -440,7 +442,7 @@ def test_a_failure_keeps_the_drivers_words(engine: Engine) -> None:
     """
     with (
         pytest.raises(DatabaseUnavailable) as caught,
-        db.translated(),
+        transactions.translated(),
         engine.connect() as connection,
     ):
         connection.execute(text("SELECT nonsense\nFROM nowhere"))
@@ -466,7 +468,7 @@ def test_a_failure_shows_no_values(engine: Engine, changed: dict[str, object]) -
 
     with (
         pytest.raises(DatabaseUnavailable) as caught,
-        db.translated(),
+        transactions.translated(),
         engine.begin() as connection,
     ):
         connection.execute(sync_runs.insert().values(values))
@@ -485,7 +487,7 @@ def test_a_failure_of_many_rows_shows_no_values(engine: Engine) -> None:
         connection.execute(statement, [{"name": SECRET}] * 3)
 
     assert SECRET not in str(caught.value)
-    assert SECRET not in str(db.translation(caught.value))
+    assert SECRET not in str(transactions.translation(caught.value))
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])
@@ -495,9 +497,9 @@ def test_a_failure_to_connect_shows_no_password(engine: Engine, changed: dict[st
     A database that can't be reached is told without the password.
     """
     url = engine.url.set(password=SECRET)
-    wrong = db.open_engine(url.set(**changed))  # type: ignore[arg-type] # a part of a URL
+    wrong = open_engine(url.set(**changed))  # type: ignore[arg-type] # a part of a URL
 
-    with pytest.raises(DatabaseUnavailable) as caught, db.translated():
+    with pytest.raises(DatabaseUnavailable) as caught, transactions.translated():
         wrong.connect()
 
     assert "connection" in str(caught.value)
@@ -508,15 +510,15 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     """
     A directory in the place of the file is a failure like any other.
     """
-    with pytest.raises(DatabaseUnavailable, match="unable to open"), db.translated():
-        db.open_engine(make_url(f"sqlite:///{tmp_path}")).connect()
+    with pytest.raises(DatabaseUnavailable, match="unable to open"), transactions.translated():
+        open_engine(make_url(f"sqlite:///{tmp_path}")).connect()
 
 
 def test_a_misuse_of_sqlalchemy_is_no_failure_of_the_database() -> None:
     """
     What never reached the driver is a bug, and keeps its name.
     """
-    with pytest.raises(ArgumentError), db.translated():
+    with pytest.raises(ArgumentError), transactions.translated():
         raise ArgumentError("no such\noption")
 
 
@@ -524,7 +526,7 @@ def test_other_failures_pass_untouched() -> None:
     """
     What is no matter of the database keeps its name.
     """
-    with pytest.raises(ZeroDivisionError), db.translated():
+    with pytest.raises(ZeroDivisionError), transactions.translated():
         raise ZeroDivisionError
 
 
@@ -532,7 +534,7 @@ def test_nothing_is_opened_before_its_use(tmp_path: Path) -> None:
     """
     An engine alone makes no file.
     """
-    db.open_engine(make_url(f"sqlite:///{tmp_path}/new.db"))
+    open_engine(make_url(f"sqlite:///{tmp_path}/new.db"))
 
     assert [*tmp_path.iterdir()] == []
 
@@ -542,7 +544,7 @@ def test_a_refused_row_leaves_the_connection_usable(engine: Engine) -> None:
     After a failure and its rollback, work goes on.
     """
     with engine.connect() as connection:
-        with pytest.raises(DatabaseUnavailable), db.translated():
+        with pytest.raises(DatabaseUnavailable), transactions.translated():
             connection.execute(addresses.insert().values(account="default", id=1))
         connection.rollback()
 

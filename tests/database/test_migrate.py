@@ -22,8 +22,8 @@ from sqlalchemy import URL, Engine, insert, inspect, select, text
 
 import syncsvc
 from support import described_schema
-from syncsvc.database import engine as db
 from syncsvc.database import migrate
+from syncsvc.database.engine import open_engine
 from syncsvc.errors import SchemaNotCurrent
 from syncsvc.schema import views
 from syncsvc.schema.tables import addresses, metadata
@@ -35,8 +35,8 @@ ROOT = Path(syncsvc.__file__).parent.parent
 MIGRATION_LOCK = 0x73796E63
 UPGRADE = (
     "import sys; from sqlalchemy import make_url; "
-    "from syncsvc.database import engine as db, migrate; "
-    "migrate.upgrade(db.open_engine(make_url(sys.argv[1])))"
+    "from syncsvc.database import migrate; from syncsvc.database.engine import open_engine; "
+    "migrate.upgrade(open_engine(make_url(sys.argv[1])))"
 )
 
 
@@ -45,7 +45,7 @@ def empty(empty_url: URL) -> Engine:
     """
     A database without tables, of each kind.
     """
-    return db.open_engine(empty_url)
+    return open_engine(empty_url)
 
 
 def built(engine: Engine) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from support.build import number_row, rows_of
-from syncsvc.database import engine as db
-from syncsvc.database import migrate, monthly_view, runs
+from syncsvc.database import locks, migrate, monthly_view, runs
+from syncsvc.database.engine import open_engine
 from syncsvc.database.monthly_view import inventory_by_month_kept
 from syncsvc.output import inventory_page
 from syncsvc.schema import tables, views
@@ -45,7 +45,7 @@ def engine(empty_url: URL) -> Engine:
     """
     A migrated database of its own, since what is kept is not emptied with the tables.
     """
-    opened = db.open_engine(empty_url)
+    opened = open_engine(empty_url)
     migrate.upgrade(opened)
     return opened
 
@@ -163,8 +163,8 @@ def test_a_run_has_published_and_given_its_lock_back_before(
 
     def look(*of: object) -> None:
         if of[2] == monthly_view.RENEW:
-            with db.open_engine(engine.url).connect() as other:
-                free = text(f"SELECT pg_try_advisory_lock({db.lock_key('default')})")
+            with open_engine(engine.url).connect() as other:
+                free = text(f"SELECT pg_try_advisory_lock({locks.lock_key('default')})")
                 numbers = text("SELECT count(*) FROM numbers")
                 seen.append((other.execute(free).scalar(), other.execute(numbers).scalar()))
 
@@ -281,7 +281,7 @@ def test_who_may_read_the_view_may_read_the_months(
         migrated("--keep-months")
 
     for role in roles:
-        with db.open_engine(engine.url.set(username=role)).connect() as connection:
+        with open_engine(engine.url.set(username=role)).connect() as connection:
             assert connection.execute(text("TABLE inventory_by_month_kept")).all() == []
             connection.rollback()
             with pytest.raises(DBAPIError, match="denied"):
@@ -297,7 +297,7 @@ def test_a_user_who_may_not_read_them_is_answered_by_the_view(
     migrated("--keep-months")
     watch.see(number_row(1))
 
-    with db.open_engine(engine.url.set(username=roles[0])).connect() as connection:
+    with open_engine(engine.url.set(username=roles[0])).connect() as connection:
         assert monthly_view.as_of(connection) is None
 
 
@@ -314,7 +314,7 @@ def test_a_change_of_the_view_makes_the_months_anew(
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW inventory_by_month AS {CHANGED}")
 
     assert kept(engine) == of_view(engine) != []
-    with db.open_engine(engine.url.set(username=roles[0])).connect() as connection:
+    with open_engine(engine.url.set(username=roles[0])).connect() as connection:
         assert connection.execute(text("TABLE inventory_by_month_kept")).all()
 
 

@@ -13,8 +13,8 @@ from sqlalchemy import URL, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from support.build import address, number_row
-from syncsvc.database import engine as db
 from syncsvc.database import migrate
+from syncsvc.database.engine import open_engine
 from syncsvc.schema import tables, views
 from syncsvc.schema.tables import metadata
 
@@ -91,7 +91,7 @@ def database(empty_url: URL) -> URL:
     """
     A migrated database of its own, since roles and grants are not emptied with the tables.
     """
-    migrate.upgrade(db.open_engine(empty_url))
+    migrate.upgrade(open_engine(empty_url))
     return empty_url
 
 
@@ -100,7 +100,7 @@ def owner(database: URL) -> Engine:
     """
     The user that owns the tables.
     """
-    return db.open_engine(database)
+    return open_engine(database)
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def as_role(database: URL, role: str) -> Engine:
     """
     The database as the role sees it.
     """
-    return db.open_engine(database.set(username=role))
+    return open_engine(database.set(username=role))
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def test_a_role_that_is_not_there_is_named(cli: Callable[..., Result], empty_url
 
     assert result.code == 2
     assert 'CREATE ROLE "no""body" LOGIN;' in result.err
-    with db.open_engine(empty_url).connect() as connection:
+    with open_engine(empty_url).connect() as connection:
         assert migrate.is_empty(connection)
 
 

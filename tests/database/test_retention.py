@@ -15,8 +15,7 @@ from sqlalchemy import insert, or_, select
 
 from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of
 from support.histories import after, pasts, write
-from syncsvc.database import engine as db
-from syncsvc.database import retention
+from syncsvc.database import locks, retention
 from syncsvc.database.runs import now
 from syncsvc.schema import views
 from syncsvc.schema.tables import number_history, sync_rejects, sync_runs
@@ -243,7 +242,7 @@ def test_nothing_is_pruned_while_a_run_is_under_way(
     """
     The account's lock is held by one at a time; a dry run needs none.
     """
-    with engine.connect() as connection, db.only_run(connection, "default"):
+    with engine.connect() as connection, locks.run_lock(connection, "default"):
         pruned = prune("--keep-history", "7y")
         planned = prune("--keep-history", "7y", "--dry-run")
 

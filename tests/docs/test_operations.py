@@ -16,8 +16,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from support.build import number_row, rows_of
 from syncsvc import __version__
-from syncsvc.database import engine as db
 from syncsvc.database import migrate
+from syncsvc.database.engine import open_engine
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import numbers
 from syncsvc.settings.settings import Settings, load_settings
@@ -76,14 +76,14 @@ def test_the_roles_can_do_their_work(inventory: URL, sandbox: Sandbox, api: Numb
     The owner migrates and syncs, and the reader sees all that it wrote and can write nothing.
     """
     owner, reader, _worker_role = (inventory.set(username=role) for role in ROLES)
-    engine = db.open_engine(owner)
+    engine = open_engine(owner)
     sandbox.inventory = Inventory.seeded(5)
     _execute(owner, GRANT)
     migrate.upgrade(engine)
 
     run_once(Job(engine=engine, api=api, account="a", concurrency=1, deadline=timedelta(minutes=5)))
 
-    with db.open_engine(reader).connect() as connection:
+    with open_engine(reader).connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5
         assert connection.execute(text(EVIDENCE)).all() == []
     with pytest.raises(ProgrammingError, match="permission denied"):
@@ -95,9 +95,9 @@ def test_a_worker_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox, api: Num
     The second role syncs with what the page grants it, and can't change the schema.
     """
     owner, _reader, worker = (inventory.set(username=role) for role in ROLES)
-    engine = db.open_engine(worker)
+    engine = open_engine(worker)
     sandbox.inventory = Inventory.seeded(5)
-    migrate.upgrade(db.open_engine(owner))
+    migrate.upgrade(open_engine(owner))
     _execute(owner, MAINTAIN)
 
     run_once(Job(engine=engine, api=api, account="a", concurrency=1, deadline=timedelta(minutes=5)))
@@ -112,7 +112,7 @@ def test_the_schema_can_be_taken_back(empty_url: URL, tmp_path: Path) -> None:
     """
     The command for a roll-back leaves the schema of the version before, from which one can upgrade.
     """
-    engine = db.open_engine(empty_url)
+    engine = open_engine(empty_url)
     migrate.upgrade(engine)
 
     _call(_python("downgrade"), tmp_path, empty_url.render_as_string(hide_password=False))
@@ -132,7 +132,7 @@ def test_a_sqlite_file_can_be_copied(watch: Watch, engine: Engine, tmp_path: Pat
         reader.execute(text("SELECT * FROM numbers"))
         _call(_python("VACUUM"), tmp_path)
 
-    backup = db.open_engine(engine.url.set(database=str(tmp_path / "backup.db")))
+    backup = open_engine(engine.url.set(database=str(tmp_path / "backup.db")))
     assert rows_of(engine, numbers) == rows_of(backup, numbers)
 
 
@@ -198,7 +198,7 @@ def _execute(url: URL, statements: str) -> None:
     """
     Execute statements one by one, as psql does.
     """
-    with db.open_engine(url).connect() as connection:
+    with open_engine(url).connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         for statement in statements.rstrip(";\n").split(";\n"):
             connection.execute(text(statement))

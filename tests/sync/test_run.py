@@ -25,7 +25,8 @@ from support.build import (
     rows_of,
     uuid_at,
 )
-from syncsvc.database import engine as db
+from syncsvc.database import locks
+from syncsvc.database.engine import open_engine
 from syncsvc.errors import RunInProgress, SchemaNotCurrent
 from syncsvc.reconcile.cancellation_evidence import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
@@ -461,7 +462,7 @@ def test_only_one_run_of_an_account_at_a_time(watch: Watch, engine: Engine) -> N
     """
     with (
         engine.connect() as connection,
-        db.only_run(connection, "default"),
+        locks.run_lock(connection, "default"),
         pytest.raises(RunInProgress),
     ):
         watch.see(number_row())
@@ -491,7 +492,7 @@ def test_another_account_is_not_kept_waiting(watch: Watch, engine: Engine) -> No
     """
     The lock of one account does not stop another one.
     """
-    with engine.connect() as connection, db.only_run(connection, "other"):
+    with engine.connect() as connection, locks.run_lock(connection, "other"):
         summary = watch.see(number_row())
 
     assert summary.state == "succeeded"
@@ -622,7 +623,7 @@ def test_a_database_without_the_schema_is_refused(watch: Watch, empty_url: URL) 
     No run starts on a database that needs a migration.
     """
     with pytest.raises(SchemaNotCurrent):
-        watch.see(number_row(), engine=db.open_engine(empty_url))
+        watch.see(number_row(), engine=open_engine(empty_url))
 
 
 def test_a_reader_never_sees_half_a_run(watch: Watch, engine: Engine) -> None:

@@ -16,8 +16,7 @@ from sqlalchemy import select, text
 
 from support.build import number_row, published, rows_of
 from support.processes import PATIENCE, Workers, eventually, free_port
-from syncsvc.database import engine as db
-from syncsvc.database import migrate
+from syncsvc.database import locks, migrate
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import sync_runs
 
@@ -429,7 +428,7 @@ def test_somebody_elses_run_is_left_alone(workers: Workers, engine: Engine) -> N
     While `syncsvc sync` holds the run's lock, the worker waits for its next turn.
     """
     with engine.connect() as connection, workers.worker() as worker:
-        with db.only_run(connection, "default"):
+        with locks.run_lock(connection, "default"):
             eventually(lambda: "worker.other_run_in_progress" in worker.log())
             assert 0.0 == worker.runs() == worker.runs("failed")
 
@@ -497,7 +496,7 @@ def test_a_table_that_is_locked_takes_no_liveness(workers: Workers, engine: Engi
     """
     While somebody holds a table, looks at it end, the worker is alive, and it stops when told.
     """
-    short = "import syncsvc.database.engine; syncsvc.database.engine.GLANCE = 200"
+    short = "import syncsvc.database.transactions as t; t.SHORT_READ_TIMEOUT = 200"
     with workers.worker(schedule="1h", patch=short) as worker:
         eventually(lambda: worker.runs() >= 1)
         with engine.connect() as other:

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from support.build import NEW_YEAR, number_row
 from support.processes import free_port
-from syncsvc.database import engine as db
+from syncsvc.database.engine import open_engine
 from syncsvc.metrics import Metrics
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.worker.scheduled_run import Readiness
@@ -153,7 +153,7 @@ def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
     """
     The page is there without its database, and says what to do.
     """
-    missing = db.open_engine(make_url(f"sqlite:///{tmp_path}/none/syncsvc.db"))
+    missing = open_engine(make_url(f"sqlite:///{tmp_path}/none/syncsvc.db"))
 
     page = page_of(missing)
 

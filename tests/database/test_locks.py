@@ -13,8 +13,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from support.build import Watch, number_row
-from syncsvc.database import engine as db
-from syncsvc.database.leader_lock import Lead
+from syncsvc.database import locks
+from syncsvc.database.locks import LeaderLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,74 +24,76 @@ if TYPE_CHECKING:
 HOLD = """
 import sys, time
 from sqlalchemy import make_url
-from syncsvc.database import engine as db
-from syncsvc.database.leader_lock import Lead
-lead = Lead(db.open_engine(make_url(sys.argv[1])), "default")
-print(lead.hold(), flush=True)
+from syncsvc.database.engine import open_engine
+from syncsvc.database.locks import LeaderLock
+lead = LeaderLock(open_engine(make_url(sys.argv[1])), "default")
+print(lead.acquire(), flush=True)
 time.sleep(60)
 """
 
 
 @pytest.fixture
-def leads(engine: Engine) -> Iterator[tuple[Lead, Lead]]:
+def leads(engine: Engine) -> Iterator[tuple[LeaderLock, LeaderLock]]:
     """
     The claims of two workers to one account.
     """
-    first, second = Lead(engine, "default"), Lead(engine, "default")
+    first, second = LeaderLock(engine, "default"), LeaderLock(engine, "default")
     yield first, second
-    first.let_go()
-    second.let_go()
+    first.release()
+    second.release()
 
 
-def test_one_leads_and_the_other_does_not(leads: tuple[Lead, Lead]) -> None:
+def test_one_leads_and_the_other_does_not(leads: tuple[LeaderLock, LeaderLock]) -> None:
     """
     The first to ask leads, as often as it asks; the second does not.
     """
     first, second = leads
 
-    assert [lead.hold() for lead in (first, second, first, second)] == [True, False, True, False]
+    assert [lead.acquire() for lead in (first, second, first, second)] == [True, False, True, False]
 
 
-def test_who_lets_go_is_followed(leads: tuple[Lead, Lead]) -> None:
+def test_who_lets_go_is_followed(leads: tuple[LeaderLock, LeaderLock]) -> None:
     """
     The lead is free again once its holder has let go, and letting go twice is harmless.
     """
     first, second = leads
-    first.hold()
-    first.let_go()
-    first.let_go()
+    first.acquire()
+    first.release()
+    first.release()
 
-    assert (second.hold(), first.hold()) == (True, False)
+    assert (second.acquire(), first.acquire()) == (True, False)
 
 
-def test_accounts_have_leads_of_their_own(engine: Engine, leads: tuple[Lead, Lead]) -> None:
+def test_accounts_have_leads_of_their_own(
+    engine: Engine, leads: tuple[LeaderLock, LeaderLock]
+) -> None:
     """
     Who leads one account leaves the others free.
     """
-    other = Lead(engine, "other")
+    other = LeaderLock(engine, "other")
 
-    assert (leads[0].hold(), other.hold()) == (True, True)
-    other.let_go()
+    assert (leads[0].acquire(), other.acquire()) == (True, True)
+    other.release()
 
 
-def test_a_run_needs_no_lead(watch: Watch, leads: tuple[Lead, Lead]) -> None:
+def test_a_run_needs_no_lead(watch: Watch, leads: tuple[LeaderLock, LeaderLock]) -> None:
     """
     `syncsvc sync` works beside a worker that leads.
     """
-    leads[0].hold()
+    leads[0].acquire()
 
     assert watch.see(number_row()).state == "succeeded"
 
 
 @pytest.mark.parametrize("account", ["default.worker", "worker:default", "default"])
 def test_a_run_of_no_account_takes_the_lead(
-    engine: Engine, leads: tuple[Lead, Lead], account: str
+    engine: Engine, leads: tuple[LeaderLock, LeaderLock], account: str
 ) -> None:
     """
     The lock of a run is never that of a lead, whatever the accounts are called.
     """
-    with engine.connect() as connection, db.only_run(connection, account):
-        assert leads[0].hold()
+    with engine.connect() as connection, locks.run_lock(connection, account):
+        assert leads[0].acquire()
 
 
 def test_the_lead_is_free_after_its_holder_was_killed(engine: Engine) -> None:
@@ -99,28 +101,30 @@ def test_the_lead_is_free_after_its_holder_was_killed(engine: Engine) -> None:
     A process that dies leaves the lead behind.
     """
     url = engine.url.render_as_string(hide_password=False)
-    lead = Lead(engine, "default")
+    lead = LeaderLock(engine, "default")
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, url], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "True\n"
-        assert not lead.hold()
+        assert not lead.acquire()
         holder.kill()
         holder.wait()
 
-    while not lead.hold():  # PostgreSQL notices in its own time
+    while not lead.acquire():  # PostgreSQL notices in its own time
         pass
-    lead.let_go()
+    lead.release()
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
-def test_a_lost_session_is_a_lost_lead(engine: Engine, leads: tuple[Lead, Lead]) -> None:
+def test_a_lost_session_is_a_lost_lead(
+    engine: Engine, leads: tuple[LeaderLock, LeaderLock]
+) -> None:
     """
     A leader whose session has ended notices when it is asked, and may lead again.
     """
     first, second = leads
-    first.hold()
+    first.acquire()
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -128,9 +132,9 @@ def test_a_lost_session_is_a_lost_lead(engine: Engine, leads: tuple[Lead, Lead])
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
-    while not second.hold():
+    while not second.acquire():
         pass
 
     with capture_logs() as logs:
-        assert not first.hold()
+        assert not first.acquire()
     assert [line["event"] for line in logs] == ["worker.session_lost"]

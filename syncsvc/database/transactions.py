@@ -1,0 +1,116 @@
+"""
+Publish in one transaction, read within seconds, and translate the driver's errors.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import psycopg
+    from sqlalchemy import Connection, Engine, RootTransaction
+
+STEPS_BETWEEN_CHECKS = 100_000  # SQLite steps between looks at the clock and for Ctrl-C: some ms
+SHORT_READ_TIMEOUT = 5_000  # ms
+LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
+
+
+@contextmanager
+def publishing(
+    connection: Connection, seconds_left: Callable[[], float]
+) -> Iterator[RootTransaction]:
+    """
+    Open a transaction that commits before the deadline, or not at all.
+
+    Raises:
+        DeadlineExceeded: The deadline passed before the commit.
+    """
+    connection.execution_options(publishing=True)
+    try:
+        with connection.begin() as transaction, _interruptible(connection, seconds_left):
+            yield transaction
+            if seconds_left() <= 0:
+                raise DeadlineExceeded.during("publishing")
+    except DBAPIError as exc:
+        if seconds_left() <= 0:
+            raise DeadlineExceeded.during("publishing") from exc
+        raise
+
+
+@contextmanager
+def _interruptible(connection: Connection, seconds_left: Callable[[], float]) -> Iterator[None]:
+    """
+    Let the database cancel a statement that runs past the deadline.
+    """
+    if connection.dialect.name == "postgresql":
+        milliseconds = min(max(math.ceil(seconds_left() * 1000), 1), LONGEST_TIMEOUT)
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: seconds_left() <= 0, STEPS_BETWEEN_CHECKS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
+
+
+def abandon(connection: Connection) -> None:
+    """
+    Roll back, even if a refused commit has left the driver's transaction open.
+
+    SQLAlchemy considers that transaction ended, but its locks would still block others.
+    """
+    connection.rollback()
+    if not connection.invalidated:
+        with suppress(connection.dialect.loaded_dbapi.Error):
+            connection.connection.rollback()
+
+
+@contextmanager
+def short_read(engine: Engine) -> Iterator[Connection]:
+    """
+    Open a connection for reads that must end within seconds, whoever locks the tables.
+
+    Raises:
+        DatabaseUnavailable: It did not answer in time.
+    """
+    with translated(), engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET statement_timeout = {SHORT_READ_TIMEOUT}")
+        yield connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """
+    Translate the driver's errors into the service's own.
+
+    Raises:
+        DatabaseUnavailable: With the driver's message.
+    """
+    try:
+        yield
+    except DBAPIError as exc:
+        raise translation(exc) from exc
+
+
+def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable:
+    """
+    Convert a driver's error, with its message in one line.
+
+    PostgreSQL's detail is left out, because it repeats the values of the row.
+    """
+    cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    told = getattr(cause, "diag", None)  # by PostgreSQL
+    primary = told.message_primary if told else None
+    words = primary or cause
+    return DatabaseUnavailable(f"The database reported an error: {' '.join(str(words).split())}")
