@@ -41,7 +41,7 @@ def require_file(settings: Settings) -> None:
         url = settings.database
         raise SchemaNotCurrent(
             f"There is no database yet ({url.database}, SYNCSVC_DATABASE_URL). "
-            "`syncsvc sync` creates it."
+            "`syncsvc sync` or `syncsvc migrate` creates it."
         )
 
 
