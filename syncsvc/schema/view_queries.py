@@ -1,9 +1,8 @@
 """
-What each view selects, for each kind of database.
+The SELECT statement of each view, for PostgreSQL and SQLite.
 
-The two differ in a few words only. Months and their ends are UTC, whatever
-zone a session is in. SQLite keeps money as the nearest double, so that sums
-there are taken over whole ten-thousandths and divided once, at the end: they
+Months begin and end in UTC, whatever the session's time zone is. SQLite stores money as the nearest
+double, so amounts are summed there as whole ten-thousandths and divided once at the end: the sums
 are as exact as those of PostgreSQL's numeric.
 """
 
@@ -32,16 +31,16 @@ ROLES = ("number_address", "emergency_number_address")
 OF_NUMBER = ("number_e164", "range_name", "country_name", "country_alpha2")
 
 
-class Words(NamedTuple):
+class SqlFragments(NamedTuple):
     """
-    How a database says what the other one says otherwise.
+    SQL fragments that differ between PostgreSQL and SQLite.
 
     Attributes:
-        now: The time, as its columns keep it.
+        now: The current time, in the format of a time column.
         month: The first day of a time's month.
-        next_month: The first day of the month after a first day.
-        exact: An amount in a unit that adds up exactly.
-        amount: Such a sum as an amount again.
+        next_month: The first day of the next month, given the first day of a month.
+        exact: An amount in a unit that sums exactly.
+        amount: Such a sum converted back to an amount.
         seconds_since: Whole seconds from a time to now.
     """
 
@@ -53,7 +52,7 @@ class Words(NamedTuple):
     seconds_since: Callable[[str], str]
 
 
-POSTGRESQL = Words(
+POSTGRESQL = SqlFragments(
     now="now()",
     month=lambda time: f"CAST(date_trunc('month', {time} AT TIME ZONE 'UTC') AS date)",
     next_month=lambda day: f"CAST({day} + interval '1 month' AS date)",
@@ -61,7 +60,7 @@ POSTGRESQL = Words(
     amount=lambda total: total,
     seconds_since=lambda time: f"CAST(floor(extract(epoch FROM now() - {time})) AS bigint)",
 )
-SQLITE = Words(
+SQLITE = SqlFragments(
     now="strftime('%Y-%m-%d %H:%M:%f000', 'now')",
     month=lambda time: f"date({time}, 'start of month')",
     next_month=lambda day: f"date({day}, '+1 month')",
@@ -71,19 +70,19 @@ SQLITE = Words(
         f"CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', {time}) AS INTEGER)"
     ),
 )
-WORDS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
+FRAGMENTS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
 
 
-def exact_sum(words: Words, amount: str) -> str:
+def exact_sum(sql: SqlFragments, amount: str) -> str:
     """
     The exact sum of amounts; unknown ones count as zero.
     """
-    return words.amount(f"coalesce(sum({words.exact(amount)}), 0)")
+    return sql.amount(f"coalesce(sum({sql.exact(amount)}), 0)")
 
 
-def live_numbers(_words: Words) -> str:
+def live_numbers(_sql: SqlFragments) -> str:
     """
-    Live numbers with both of their addresses.
+    Select live numbers with both of their addresses.
     """
     own = [f"n.{column.name}" for column in numbers.c]
     of_addresses = [
@@ -99,9 +98,9 @@ def live_numbers(_words: Words) -> str:
     return f"SELECT\n  {columns}\nFROM numbers n\n{joins}\nWHERE n.lifecycle = 'live'"
 
 
-def number_changes(_words: Words) -> str:
+def number_changes(_sql: SqlFragments) -> str:
     """
-    History with what people know a number by.
+    Select the history, with each row's number, range and country.
     """
     columns = [f"h.{column.name}" for column in number_history.c]
     columns += [f"n.{name}" for name in OF_NUMBER]
@@ -111,11 +110,11 @@ def number_changes(_words: Words) -> str:
     )
 
 
-def monthly_charges(words: Words) -> str:
+def monthly_charges(sql: SqlFragments) -> str:
     """
-    What live numbers cost a month.
+    Sum the monthly charges of live numbers by account, country and range.
     """
-    total = exact_sum(words, "monthly_charge")
+    total = exact_sum(sql, "monthly_charge")
     return f"""SELECT
   account, country_alpha2, country_name, range_name,
   count(*) AS numbers,
@@ -125,11 +124,14 @@ WHERE lifecycle = 'live'
 GROUP BY account, country_alpha2, country_name, range_name"""  # noqa: S608 - no values
 
 
-# When each number was live, by when things occurred. In the order in which we learnt of it, a
-# spell goes from the earliest of its beginnings to its cancellation, never back into the spell
-# before, and is none where it would end before it began. Where pruning took a number's beginning,
-# the oldest row that is left stands for it.
-SPELLS = """told AS (
+# The next four queries compute the periods ("spells") in which each number was live, by the times
+# at which things occurred. The history is in the order in which we learned of things, which may be
+# another one.
+
+# Number a number's spells in the order of the history: a spell includes its own cancellation, so
+# the cancellations up to a row are counted without the row itself. The charge of the row before is
+# needed for the difference that a row makes.
+HISTORY_WITH_SPELLS = """told AS (
   SELECT
     account, uuid, event, lifecycle, occurred_at, provisioned_at, valid_from, monthly_charge,
     row_number() OVER in_order AS place,
@@ -142,8 +144,13 @@ SPELLS = """told AS (
   WINDOW in_order AS (
     PARTITION BY uuid, account ORDER BY valid_from, id ROWS UNBOUNDED PRECEDING
   )
-),
-bounds AS (
+)"""
+
+# A spell begins at the earliest time that any of its rows reports: a provisioned timestamp may
+# arrive in a later row. A `changed` row begins nothing, except as the oldest row of a number whose
+# beginning was pruned. Then the number has been live since it was provisioned, or at least since
+# that row.
+SPELL_BOUNDS = """bounds AS (
   SELECT
     account, uuid, spell,
     min(CASE
@@ -156,16 +163,22 @@ bounds AS (
     min(CASE WHEN event = 'cancelled' THEN occurred_at END) AS ended
   FROM told
   GROUP BY account, uuid, spell
-),
-ordered AS (
+)"""
+
+# The provider's timestamps can overlap: a number that was reinstated may have a provisioned
+# timestamp from before its cancellation. The latest end of the spells before is where a spell may
+# begin at the earliest, so that no number counts twice in a month.
+SPELL_PREDECESSORS = """ordered AS (
   SELECT
     account, uuid, began, ended,
     max(ended) OVER (
       PARTITION BY account, uuid ORDER BY spell ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     ) AS ended_before
   FROM bounds
-),
-spells AS (
+)"""
+
+# Clip each spell to that, and drop those that are empty then or end before they begin.
+CLIPPED_SPELLS = """spells AS (
   SELECT
     account, uuid, ended,
     CASE WHEN ended_before > began THEN ended_before ELSE began END AS began
@@ -174,16 +187,22 @@ spells AS (
     AND (ended IS NULL OR (ended > began AND ended > coalesce(ended_before, began)))
 )"""
 
-# So many numbers and so much charge more, or fewer, from a moment on.
-MOVES = """billed AS (
+SPELLS = f"{HISTORY_WITH_SPELLS},\n{SPELL_BOUNDS},\n{SPELL_PREDECESSORS},\n{CLIPPED_SPELLS}"
+
+# Apply each change of a charge to the spells that it affects. A change from before a spell counts
+# from the spell's beginning, so that all changes up to a moment add up to the charge of then.
+BILLED_SPELLS = """billed AS (
   SELECT
     c.account, c.uuid, s.ended, c.more,
     CASE WHEN c.since > s.began THEN c.since ELSE s.began END AS began
   FROM spells s
   JOIN charges c ON c.account = s.account AND c.uuid = s.uuid
   WHERE s.ended IS NULL OR c.since IS NULL OR c.since < s.ended
-),
-moves AS (
+)"""
+
+# Split spells and charges into additions and subtractions at single moments. Their running sum is
+# the inventory at any time, without a join of every month with every number.
+SINGLE_MOVES = """moves AS (
   SELECT account, uuid, began AS moment, 1 AS numbers, 0 AS charge FROM spells
   UNION ALL
   SELECT account, uuid, ended, -1, 0 FROM spells WHERE ended IS NOT NULL
@@ -193,28 +212,32 @@ moves AS (
   SELECT account, uuid, ended, 0, -more FROM billed WHERE ended IS NOT NULL
 )"""
 
+MOVES = f"{BILLED_SPELLS},\n{SINGLE_MOVES}"
 
-def inventory_by_month(words: Words) -> str:
+
+def inventory_by_month(sql: SqlFragments) -> str:
     """
-    What was live at each month's end: the sum of all moves up to it.
+    Select what was live at each month's end: the sum of all moves up to then.
     """
+    # `months` sums the moves of each month. `calendar` adds the months in which nothing moved:
+    # they have rows too, with the inventory of the month before.
     return f"""WITH RECURSIVE {SPELLS},
-{_charges(words)},
+{_charges(sql)},
 {MOVES},
 months AS (
   SELECT
-    {words.month("m.moment")} AS month, m.account, n.country_alpha2,
+    {sql.month("m.moment")} AS month, m.account, n.country_alpha2,
     sum(m.numbers) AS numbers, sum(m.charge) AS charge
   FROM moves m
   JOIN numbers n ON n.account = m.account AND n.uuid = m.uuid
-  WHERE m.moment <= {words.now}
+  WHERE m.moment <= {sql.now}
   GROUP BY 1, 2, 3
 ),
 calendar AS (
   SELECT min(month) AS month, account, country_alpha2 FROM months GROUP BY account, country_alpha2
   UNION ALL
-  SELECT {words.next_month("month")}, account, country_alpha2 FROM calendar
-  WHERE month < {words.month(words.now)}
+  SELECT {sql.next_month("month")}, account, country_alpha2 FROM calendar
+  WHERE month < {sql.month(sql.now)}
 ),
 moved AS (
   SELECT month, account, country_alpha2, numbers, charge FROM months
@@ -224,20 +247,22 @@ moved AS (
 SELECT
   month, account, country_alpha2,
   CAST(sum(sum(numbers)) OVER so_far AS bigint) AS numbers,
-  {words.amount("sum(sum(charge)) OVER so_far")} AS monthly_charge
+  {sql.amount("sum(sum(charge)) OVER so_far")} AS monthly_charge
 FROM moved
 GROUP BY month, account, country_alpha2
 WINDOW so_far AS (PARTITION BY account, country_alpha2 ORDER BY month)"""  # noqa: S608 - no values
 
 
-def _charges(words: Words) -> str:
+def _charges(sql: SqlFragments) -> str:
     """
-    Each change of a number's charge by when we knew it; the first row's holds since ever.
+    Select each change of a number's charge, by the time at which we learned of it.
 
-    Where the first row has none, the first one known holds until that row.
+    The first row's charge applies from the beginning (`since` is NULL): a number that we first saw
+    today had a charge before, too. If the first row has no charge, the first known one applies
+    until then, so it is added from the beginning and subtracted when the number was first seen.
     """
-    charge = words.exact("coalesce(monthly_charge, 0)")
-    before = words.exact("coalesce(charge_before, 0)")
+    charge = sql.exact("coalesce(monthly_charge, 0)")
+    before = sql.exact("coalesce(charge_before, 0)")
     return f"""charges AS (
   SELECT
     account, uuid, CASE WHEN place > 1 THEN valid_from END AS since, {charge} - {before} AS more
@@ -250,16 +275,16 @@ def _charges(words: Words) -> str:
 )"""  # noqa: S608 - no values
 
 
-def churn_by_month(words: Words) -> str:
+def churn_by_month(sql: SqlFragments) -> str:
     """
-    What happened in each month.
+    Count the events of each month.
     """
     counted = ",\n  ".join(
         f"count(CASE WHEN h.event = '{event}' THEN 1 END) AS {event}"
         for event in ("added", "provisioned", "reinstated", "cancelled")
     )
     return f"""SELECT
-  {words.month("h.occurred_at")} AS month, h.account, n.country_alpha2,
+  {sql.month("h.occurred_at")} AS month, h.account, n.country_alpha2,
   {counted}
 FROM number_history h
 JOIN numbers n ON n.account = h.account AND n.uuid = h.uuid
@@ -267,25 +292,25 @@ WHERE h.event <> 'changed'
 GROUP BY 1, 2, 3"""  # noqa: S608 - no values
 
 
-def numbers_without_emergency_address(_words: Words) -> str:
+def numbers_without_emergency_address(_sql: SqlFragments) -> str:
     """
-    Live numbers that emergency services could not place.
+    Select live numbers without an address for the emergency services.
     """
     return "SELECT * FROM live_numbers WHERE emergency_number_address_id IS NULL"
 
 
-def numbers_without_proof_of_address(_words: Words) -> str:
+def numbers_without_proof_of_address(_sql: SqlFragments) -> str:
     """
-    Live numbers without an address of their own.
+    Select live numbers without an address.
     """
     return "SELECT * FROM live_numbers WHERE number_address_id IS NULL"
 
 
-def sync_status(words: Words) -> str:
+def sync_status(sql: SqlFragments) -> str:
     """
-    How each account stands, the ones that only ever failed too.
+    Select the state of each account, even if all of its runs failed.
     """
-    seconds = words.seconds_since("p.finished_at")
+    seconds = sql.seconds_since("p.finished_at")
     return f"""SELECT
   a.account,
   r.id AS last_run_id,

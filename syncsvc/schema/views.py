@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from syncsvc.schema import view_queries
 from syncsvc.schema.columns import Money, UtcDateTime, account_column
 from syncsvc.schema.tables import TRACKED_COLUMNS, addresses, number_history, numbers, sync_runs
-from syncsvc.schema.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES, WORDS
+from syncsvc.schema.view_queries import ADDRESS_FIELDS, FRAGMENTS, OF_NUMBER, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def statements(dialect: str) -> list[str]:
         dialect: `postgresql` or `sqlite`.
     """
     made = [
-        f"CREATE VIEW {view.name} AS\n{getattr(view_queries, view.name)(WORDS[dialect])}"
+        f"CREATE VIEW {view.name} AS\n{getattr(view_queries, view.name)(FRAGMENTS[dialect])}"
         for view in view_metadata.tables.values()
     ]
     return [*made, as_of(), *comments()] if dialect == "postgresql" else made
