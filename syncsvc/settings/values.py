@@ -254,6 +254,34 @@ def _check_database(text: str) -> None:
         raise ValueError("names a database or driver that is not supported")
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
+    else:
+        _check_separators(text)
+
+
+def _check_separators(text: str) -> None:
+    """
+    Refuse a URL whose user name or password has a character that splits URLs.
+
+    What follows that character would be read, and shown, as the host or the database. A password
+    with / ? or # ends the part that is searched for @ too early, so that an @ is left behind it.
+    """
+    authority, rest = _split_authority(text)
+    user = authority.rpartition("@")[0]
+    if "@" in user or user.count(":") > 1 or "@" in rest or "#" in rest:
+        raise ValueError(
+            "has @ : / ? or # in a user name, password or option; "
+            "write them there as %40 %3A %2F %3F %23"
+        )
+
+
+def _split_authority(text: str) -> tuple[str, str]:
+    """
+    Split a URL, without its scheme, into user, host and port, and all that follows them.
+    """
+    address = text.partition("://")[2]
+    end = re.search(r"[/?#]|$", address)
+    at = end.start() if end else len(address)
+    return address[:at], address[at:]
 
 
 def _check_sqlite(url: URL) -> None:

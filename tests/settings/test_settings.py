@@ -529,6 +529,13 @@ def test_an_address_holds_no_credentials(url: str) -> None:
         ("sqlite+pysqlite:////var/lib/a.db", "sqlite+pysqlite:////var/lib/a.db"),
         ("postgresql://h/db", "postgresql+psycopg://h/db"),
         ("postgresql+psycopg://u:p@h:1/db?sslmode=require", None),
+        ("postgresql+psycopg://u:p%40%3A%2F%3F%23@h:1/db", None),
+        ("postgresql+psycopg://u:p@[::1]:5432/db", None),
+        ("postgresql+psycopg://u@/db?host=%2Fvar%2Frun%2Fpostgresql", None),
+        (
+            "postgresql+psycopg:///db?host=h1:1&host=h2:2",
+            "postgresql+psycopg:///db?host=h1%3A1&host=h2%3A2",
+        ),
     ],
 )
 def test_a_supported_database_is_taken(text: str, rendered: str | None) -> None:
@@ -555,6 +562,17 @@ def test_a_supported_database_is_taken(text: str, rendered: str | None) -> None:
         (f"sqlite://{SECRET}.db", "three slashes"),
         (f"postgresql://u:{SECRET}@h:port/db", "not a database URL"),
         (f"postgresql://u:{SECRET}@h/db\n", "unprintable"),
+        (f"postgresql://u:first@{SECRET}@h/db", "%40"),
+        (f"postgresql://u:first@@{SECRET}@h/db", "%40"),
+        (f"postgresql://u:first:{SECRET}@h/db", "%3A"),
+        (f"postgresql://u:first/{SECRET}@h/db", "%2F"),
+        (f"postgresql://u:a@b/{SECRET}@h/db", "%2F"),
+        (f"postgresql://u:first?{SECRET}@h/db", "%3F"),
+        (f"postgresql://u:first#{SECRET}@h/db", "%23"),
+        (f"postgresql://u:{SECRET}#@h/db", "%23"),
+        (f"postgresql://u:{SECRET}@h/db#x", "%23"),
+        (f"postgresql://me@tenant:{SECRET}@h/db", "%40"),
+        (f"postgresql://h:5432/db?password=a@{SECRET}", "%40"),
         (SECRET, "not a database URL"),
     ],
 )
