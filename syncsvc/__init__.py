@@ -1,5 +1,5 @@
 """
-Keep a telephone-number inventory true in a SQL database.
+Mirror a carrier's telephone-number inventory into a SQL database.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.cli import check, maintenance, query, sandbox, sync, worker
-from syncsvc.cli.common import FAILED, INTERRUPTED, LOCKED, MISUSED
+from syncsvc.cli import check, help_texts, maintenance, query, sandbox, sync, worker
+from syncsvc.cli.common import FAILED, INTERRUPTED, LOCKED, MISUSED, use_utf8
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -34,7 +34,6 @@ EXIT_CODES: dict[type[SyncError], int] = {
 
 app = typer.Typer(
     name="syncsvc",
-    help="Keep a telephone-number inventory, as its carrier sees it, true in a SQL database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -46,6 +45,7 @@ def main() -> None:
     """
     Run a command and end with its exit code.
     """
+    use_utf8()
     try:
         app()
     except SyncError as exc:
@@ -64,7 +64,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help=help_texts.APP)
 def common(
     context: typer.Context,
     config: Annotated[
@@ -85,28 +85,25 @@ def common(
     ] = False,
 ) -> None:
     """
-    Keep a telephone-number inventory, as its carrier sees it, true in a SQL database.
-
-    Settings are read from SYNCSVC_* variables, credential files and a TOML file; see the README.
-
-    Example: [bold]syncsvc demo[/bold]
+    Read the options that all commands have.
     """
     context.obj = {"config": config, "log_level": log_level, "log_format": log_format}
 
 
-app.command()(sync.sync)
-app.command()(worker.run)
-app.command()(maintenance.migrate)
-app.command()(maintenance.prune)
-app.command()(check.check)
-app.command()(query.runs)
-app.command()(query.history)
+app.command(help=help_texts.SYNC)(sync.sync)
+app.command(help=help_texts.RUN)(worker.run)
+app.command(help=help_texts.MIGRATE)(maintenance.migrate)
+app.command(help=help_texts.PRUNE)(maintenance.prune)
+app.command(help=help_texts.CHECK)(check.check)
+app.command(help=help_texts.RUNS)(query.runs)
+app.command(help=help_texts.HISTORY)(query.history)
 app.command(
+    help=help_texts.REPORT,
     context_settings={
         "allow_extra_args": True,  # a report's own parameters
         "ignore_unknown_options": True,
         "help_option_names": [],  # with a name, --help is that report's
-    }
+    },
 )(query.report)
-app.command()(sandbox.sandbox)
-app.command()(sandbox.demo)
+app.command(help=help_texts.SANDBOX)(sandbox.sandbox)
+app.command(help=help_texts.DEMO)(sandbox.demo)

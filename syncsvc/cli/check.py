@@ -15,9 +15,7 @@ def check(
     database_url: DatabaseFlag = None,
 ) -> None:
     """
-    Look at settings, database, schema, credentials and one listing page.
-
-    Example: [bold]syncsvc check[/bold]
+    Check everything that a run needs.
     """
     from syncsvc.commands import check as doctor
 

@@ -4,8 +4,10 @@ What the commands have in common: flags, exit codes, settings, signals.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +31,15 @@ DatabaseFlag = Annotated[
     typer.Option("--database-url", help="Instead of SYNCSVC_DATABASE_URL.", show_default=False),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def use_utf8() -> None:
+    """
+    Write UTF-8 to stdout and stderr, whatever the locale and PYTHONIOENCODING are.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a closed one is None
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object) -> Settings:

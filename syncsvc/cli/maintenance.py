@@ -41,8 +41,6 @@ def migrate(
 ) -> None:
     """
     Bring the database to the newest schema.
-
-    Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]
     """
     from syncsvc.commands import maintenance
     from syncsvc.database import migrate as schema
@@ -84,12 +82,7 @@ def prune(
     database_url: DatabaseFlag = None,
 ) -> None:
     """
-    Remove what was kept for long enough.
-
-    A number's newest row is never removed, and what was known at any time that is kept stays as
-    it is, as do the last runs of the account.
-
-    Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]
+    Delete history and runs that are past their retention time.
     """
     from syncsvc.commands import maintenance
 

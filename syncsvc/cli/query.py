@@ -27,8 +27,6 @@ def runs(
 ) -> None:
     """
     List the last runs, newest first.
-
-    Example: [bold]syncsvc runs --limit 5[/bold]
     """
     from syncsvc.commands import query
 
@@ -46,8 +44,6 @@ def history(
 ) -> None:
     """
     Show the timeline of one number.
-
-    Example: [bold]syncsvc history +441245123456[/bold]
     """
     from syncsvc.commands import query
 
@@ -79,11 +75,7 @@ def report(
     ] = False,
 ) -> None:
     """
-    Answer a named question, or list those there are.
-
-    A report's own parameters follow its name; `syncsvc report NAME --help` tells them.
-
-    Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]
+    Print a report, or list the reports.
     """
     from syncsvc.commands import query
     from syncsvc.output.csv_json import Format

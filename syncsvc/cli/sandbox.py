@@ -28,11 +28,6 @@ def sandbox(
 ) -> None:
     """
     Serve a simulated provider on loopback, until interrupted.
-
-    POST /sandbox/change?changes=5 changes its inventory, POST /sandbox/faults takes a JSON list
-    of faults, GET /sandbox tells how it stands.
-
-    Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]
     """
     from syncsvc.commands import sandbox as shown
 
@@ -48,11 +43,7 @@ def sandbox(
 
 def demo() -> None:
     """
-    Show the main job with nothing configured.
-
-    A simulated provider is synced into SQLite several times while it changes.
-
-    Example: [bold]syncsvc demo[/bold]
+    Sync a simulated provider into SQLite several times while it changes.
     """
     from syncsvc.commands import sandbox as shown
     from syncsvc.logs import set_up_logging

@@ -46,10 +46,6 @@ def sync(
 ) -> None:
     """
     Do one full run now.
-
-    An empty SQLite file is given its tables first; a server's database needs `syncsvc migrate`.
-
-    Example: [bold]syncsvc sync --dry-run[/bold]
     """
     from syncsvc.commands import sync as oneshot
 

@@ -21,10 +21,6 @@ def run(
 ) -> None:
     """
     Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
-
-    Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
-
-    Example: [bold]syncsvc run[/bold]
     """
     from syncsvc.worker import service
 
