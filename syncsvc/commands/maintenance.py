@@ -48,6 +48,7 @@ def bring_up(
         if not check:
             migrate.upgrade(engine)
         with engine.begin() as connection:
+            migrate.require_known(connection)
             found = migrate.current(connection)
             if keep_months:
                 monthly_view.keep(connection)

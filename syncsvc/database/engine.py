@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, NullPool, create_engine, event
 
+from syncsvc.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -23,11 +25,27 @@ CONNECTING = {  # to PostgreSQL, unless its URL says otherwise
 }
 
 
+# How times and bytes are read and written, and what psycopg can parse. No statement is
+# compiled (jit): that takes longer than a run's statements gain by it.
+SESSION_SETTINGS = """
+SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+SET TIME ZONE 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';
+SET bytea_output = 'hex'; SET extra_float_digits = 1; SET standard_conforming_strings = on;
+SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
+SET jit = off; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;
+SET tcp_keepalives_count = 3; SET tcp_user_timeout = 60000"""
+# A run waits for a slow provider with its session idle, and has a deadline of its own.
+# PostgreSQL 14 and 17 added these two time-outs.
+NEWER_TIMEOUTS = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('transaction_timeout', 'idle_session_timeout') AND setting <> '0'"""
+
+
 def open_engine(url: URL) -> Engine:
     """
-    An engine that opens a connection for each use, and closes it after.
+    Create an engine that opens a connection for each use and closes it afterwards.
 
-    Nothing is opened yet. Values never stand in its error messages.
+    Nothing is opened yet. Its error messages never contain values.
     """
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -36,31 +54,44 @@ def open_engine(url: URL) -> Engine:
         return engine
     given = {key: value for key, value in CONNECTING.items() if key not in url.query}
     engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=given)
-    event.listen(engine, "connect", _prepare_postgresql)
+    event.listen(
+        engine, "connect", _prepare_postgresql, insert=True
+    )  # before SQLAlchemy asks anything
     return engine
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     """
-    Have times come as UTC; a start-up option would not get past every pooler.
+    Make the session independent of what the server, database or role sets.
 
-    A session whose machine has vanished ends within a minute, and with it its locks. No
-    statement is compiled: that takes longer than a run's statements gain by it.
+    Start-up options would do the same, but not every pooler passes them on. A session
+    whose machine has vanished ends within a minute, and its locks with it.
+
+    Raises:
+        ConfigurationError: The database's encoding is not UTF8.
     """
+    _require_utf8(connection)
     connection.autocommit = True
     cursor = connection.cursor()
-    cursor.execute(
-        "SET TIME ZONE 'UTC'; SET jit = off; SET tcp_keepalives_idle = 30; "
-        "SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
-        "SET tcp_user_timeout = 60000"
-    )
+    cursor.execute(SESSION_SETTINGS)
+    cursor.execute(NEWER_TIMEOUTS)
     cursor.close()
     connection.autocommit = False
 
 
+def _require_utf8(connection: DBAPIConnection) -> None:
+    info = connection.info
+    encoding = info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise ConfigurationError(
+            f"The encoding of the database {info.dbname} (SYNCSVC_DATABASE_URL) is {encoding}; "
+            "syncsvc needs UTF8. Create a database with ENCODING 'UTF8' TEMPLATE template0."
+        )
+
+
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     """
-    Leave transactions to SQLAlchemy, and readers undisturbed by the writer.
+    Leave transactions to SQLAlchemy, and let readers read while one writes.
     """
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -71,7 +102,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     """
-    A transaction that will publish takes SQLite's write lock at its start.
+    Begin a transaction; one that will publish takes SQLite's write lock at once.
     """
     publishing = connection.get_execution_options().get("publishing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if publishing else "BEGIN")

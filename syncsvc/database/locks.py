@@ -8,6 +8,7 @@ system's file lock beside a SQLite file. A lock row would outlive a crash.
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,11 @@ from urllib.parse import quote
 
 import structlog
 from filelock import FileLock, Timeout
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from syncsvc.database.transactions import abandon, translation
-from syncsvc.errors import RunInProgress
+from syncsvc.errors import ConfigurationError, DatabaseUnavailable, RunInProgress
 from syncsvc.schema.tables import sync_runs
 from syncsvc.vocabulary import RunState
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 log = structlog.get_logger(__name__)
+
+SCHEMA_OF_TABLES = """
+SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('sync_runs')"""
 
 
 @contextmanager
@@ -44,25 +48,50 @@ def run_lock(connection: Connection, account: str) -> Iterator[None]:
         yield
 
 
-def lock_key(name: str) -> int:
+def lock_key(connection: Connection, name: str) -> int:
     """
     Return the key of an advisory lock on PostgreSQL.
+
+    Such locks are the whole database's, so the schema of the tables is part of the key.
     """
-    digest = hashlib.blake2b(f"syncsvc:{name}".encode(), digest_size=8).digest()
+    schema = connection.execute(text(SCHEMA_OF_TABLES)).scalar()
+    scope = f"syncsvc:{schema}\n{name}".encode()  # neither has a newline in it
+    digest = hashlib.blake2b(scope, digest_size=8).digest()
     return int.from_bytes(digest, signed=True)
 
 
 def lock_path(engine: Engine, name: str) -> Path:
     """
-    Return the lock file beside a SQLite file.
+    Return the lock file beside a SQLite file, the same under every name of the file.
+
+    Raises:
+        ConfigurationError: The file has hard links, which SQLite can't keep apart either.
     """
-    database = Path(engine.url.database or "")
+    database = Path(engine.url.database or "").resolve()
+    if database.is_file() and database.stat().st_nlink > 1:
+        raise ConfigurationError(
+            f"The database {database} (SYNCSVC_DATABASE_URL) has more than one hard link; SQLite "
+            "corrupts a file that is used under two of them. Remove the others, or use symlinks."
+        )
     return database.with_name(f"{database.name}.{quote(name, safe='')}")
+
+
+def _lock_file(engine: Engine, name: str) -> FileLock:
+    """
+    Return a lock file of the database's owner, so that a run by root does not lock him out.
+    """
+    path = lock_path(engine, name)
+    database = Path(engine.url.database or "")
+    is_root = os.geteuid() == 0
+    if is_root and engine.dialect.name == "sqlite" and database.is_file() and not path.exists():
+        path.touch()
+        os.chown(path, database.stat().st_uid, database.stat().st_gid)
+    return FileLock(path, timeout=0)
 
 
 @contextmanager
 def _advisory_lock(connection: Connection, account: str) -> Iterator[None]:
-    key = lock_key(account)
+    key = lock_key(connection, account)
     got = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
     connection.commit()
     if not got:
@@ -87,11 +116,32 @@ def _release(connection: Connection, key: int) -> None:
 
 @contextmanager
 def _file_lock(connection: Connection, account: str) -> Iterator[None]:
+    lock = _lock_file(connection.engine, f"{account}.lock")
+    if not _acquired(lock):
+        raise RunInProgress(_holder(connection, account))
     try:
-        with FileLock(lock_path(connection.engine, f"{account}.lock"), timeout=0):
-            yield
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(lock: FileLock) -> bool:
+    """
+    Acquire a file lock; return whether nobody else holds it.
+
+    Raises:
+        DatabaseUnavailable: The lock file can't be opened.
+    """
+    try:
+        lock.acquire()
     except Timeout:
-        raise RunInProgress(_holder(connection, account)) from None
+        return False
+    except PermissionError as exc:
+        raise DatabaseUnavailable(
+            f"The lock file {exc.filename} can't be opened by this user: {exc.strerror}. "
+            "Give it to the user that runs syncsvc (chown), or remove it while nothing runs."
+        ) from None
+    return True
 
 
 def _holder(connection: Connection, account: str) -> str:
@@ -128,7 +178,7 @@ class LeaderLock:
         self._engine = engine
         self._account = account
         self._connection: Connection | None = None
-        self._file = FileLock(lock_path(engine, f"{account}.worker"), timeout=0)
+        self._file = _lock_file(engine, f"{account}.worker")
 
     def acquire(self) -> bool:
         """
@@ -152,10 +202,7 @@ class LeaderLock:
             self._connection = None
 
     def _acquire_file(self) -> bool:
-        if not self._file.is_locked:
-            with suppress(Timeout):
-                self._file.acquire()
-        return self._file.is_locked
+        return self._file.is_locked or _acquired(self._file)
 
     def _still_held(self) -> bool:
         if self._connection is None:
@@ -169,10 +216,10 @@ class LeaderLock:
         return True
 
     def _acquire_session(self) -> bool:
-        key = lock_key(f"worker\n{self._account}")  # no account's name has a newline
         with ExitStack() as stack:
             connection = stack.enter_context(self._engine.connect())
             connection.execution_options(isolation_level="AUTOCOMMIT")
+            key = lock_key(connection, f"worker\n{self._account}")
             got = bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
             if got:
                 self._connection = connection

@@ -1,7 +1,7 @@
 """
-Bring the schema up to date, and tell whether it is.
+Upgrade the schema, and check that it is current.
 
-The migrations stand at the top of the source tree and inside the wheel.
+The migrations are at the top of the source tree and inside the wheel.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import inspect
 
+from syncsvc import __version__
 from syncsvc.database import monthly_view
 from syncsvc.errors import SchemaNotCurrent
 
@@ -40,7 +42,7 @@ def _config() -> Config:
 
 def newest() -> str:
     """
-    The revision that this version of the service needs.
+    Return the revision that this version of the service needs.
     """
     head = ScriptDirectory.from_config(_config()).get_current_head()
     if head is None:
@@ -52,14 +54,14 @@ def newest() -> str:
 
 def current(connection: Connection) -> str | None:
     """
-    The revision that the database is at; None where it was never migrated.
+    Return the database's revision; None if it was never migrated.
     """
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def is_empty(connection: Connection) -> bool:
     """
-    Whether the database holds no table at all.
+    Return whether the database has no table at all.
     """
     return not inspect(connection).get_table_names()
 
@@ -67,9 +69,13 @@ def is_empty(connection: Connection) -> bool:
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """
     Bring the database to a revision, in one transaction.
+
+    Raises:
+        SchemaNotCurrent: A newer version has migrated it.
     """
     config = _config()
     with engine.begin() as connection, _room_for_changes(connection):
+        require_known(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
@@ -86,7 +92,7 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 def _room_for_changes(connection: Connection) -> AbstractContextManager[None]:
     """
-    Where there is something to change, have nothing stand in the way.
+    Drop the materialised view while there is something to change beneath it.
     """
     is_there = current(connection) == newest()
     return nullcontext() if is_there else monthly_view.put_aside(connection)
@@ -94,7 +100,7 @@ def _room_for_changes(connection: Connection) -> AbstractContextManager[None]:
 
 def ddl(url: URL) -> str:
     """
-    The statements that build the newest schema, without carrying them out.
+    Return the statements that build the newest schema, without executing them.
     """
     config = _config()
     config.output_buffer = buffer = StringIO()
@@ -103,18 +109,42 @@ def ddl(url: URL) -> str:
     return buffer.getvalue()
 
 
-def require_current(connection: Connection) -> None:
+def require_known(connection: Connection) -> None:
     """
-    Refuse a database whose schema is not the newest.
+    Refuse a database whose schema this version does not know: a newer one made it.
 
     Raises:
-        SchemaNotCurrent: With the command to run.
+        SchemaNotCurrent: It says which version to run.
+    """
+    found = current(connection)
+    if found is not None and not _is_known(found):
+        raise SchemaNotCurrent(
+            f"The database's schema ({found}) is newer than this version of syncsvc, "
+            f"{__version__}, which needs {newest()}. Run the newer version that made it."
+        )
+
+
+def _is_known(revision: str) -> bool:
+    try:
+        return ScriptDirectory.from_config(_config()).get_revision(revision) is not None
+    except CommandError:
+        return False
+
+
+def require_current(connection: Connection) -> None:
+    """
+    Refuse a database whose schema is not the newest that this version knows.
+
+    Raises:
+        SchemaNotCurrent: It says which command to run.
     """
     found, needed = current(connection), newest()
-    if found != needed:
-        problem = (
-            f"The database's schema is at {found}, this version needs {needed}."
-            if found
-            else "The database has no syncsvc tables yet."
-        )
-        raise SchemaNotCurrent(f"{problem} Run `syncsvc migrate` with the same settings.")
+    if found == needed:
+        return
+    require_known(connection)
+    problem = (
+        f"The database's schema is at {found}, this version needs {needed}."
+        if found
+        else "The database has no syncsvc tables yet."
+    )
+    raise SchemaNotCurrent(f"{problem} Run `syncsvc migrate` with the same settings.")

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import Engine, bindparam, make_url, select, text
+from sqlalchemy import URL, Engine, bindparam, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, OperationalError
 from structlog.testing import capture_logs
 
 import syncsvc
 from syncsvc.database import locks, runs, transactions
 from syncsvc.database.engine import open_engine
-from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded, RunInProgress
+from syncsvc.errors import ConfigurationError, DatabaseUnavailable, DeadlineExceeded, RunInProgress
 from syncsvc.schema.tables import addresses, sync_runs
 from syncsvc.vocabulary import Trigger
 
@@ -549,3 +549,81 @@ def test_a_refused_row_leaves_the_connection_usable(engine: Engine) -> None:
         connection.rollback()
 
         assert connection.execute(select(addresses)).all() == []
+
+
+SERVER_SETTINGS = {
+    "datestyle": "'German, DMY'",
+    "intervalstyle": "'sql_standard'",
+    "bytea_output": "'escape'",
+    "extra_float_digits": "-10",
+    "default_transaction_isolation": "'serializable'",
+    "timezone": "'Asia/Kolkata'",
+    "statement_timeout": "'200ms'",
+    "lock_timeout": "'200ms'",
+    "idle_session_timeout": "'1s'",
+    "idle_in_transaction_session_timeout": "'1s'",
+}
+
+
+@pytest.fixture
+def _odd_server(engine: Engine) -> Iterator[None]:
+    """
+    A database whose own settings are none that a run would choose.
+    """
+    name = engine.url.database
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        for setting, value in SERVER_SETTINGS.items():
+            connection.exec_driver_sql(f"ALTER DATABASE {name} SET {setting} = {value}")
+        yield
+        connection.exec_driver_sql(f"ALTER DATABASE {name} RESET ALL")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.usefixtures("_odd_server")
+def test_no_setting_of_the_server_reaches_a_session(engine: Engine) -> None:
+    """
+    Times are read as they were written, and no time-out of the server ends a waiting run.
+    """
+    with engine.connect() as connection:
+        shown = {
+            name: connection.exec_driver_sql(f"SHOW {name}").scalar_one()
+            for name in SERVER_SETTINGS
+        }
+        connection.rollback()
+        time.sleep(1.2)  # longer than both idle time-outs
+        now = connection.exec_driver_sql("SELECT now()").scalar_one()
+
+    assert now.tzinfo is not None
+    assert shown == {
+        "datestyle": "ISO, YMD",
+        "intervalstyle": "postgres",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        "default_transaction_isolation": "read committed",
+        "timezone": "UTC",
+        **dict.fromkeys([name for name in SERVER_SETTINGS if name.endswith("_timeout")], "0"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("encoding", "locale"), [("SQL_ASCII", "C"), ("LATIN1", "C"), ("EUC_JP", "C")]
+)
+def test_an_encoding_that_loses_text_is_refused_by_name(
+    postgresql_server: URL, encoding: str, locale: str
+) -> None:
+    """
+    Only UTF8 keeps every text that the provider sends, so that anything else is refused.
+    """
+    name = f"encoded_{encoding.lower()}"
+    with open_engine(postgresql_server).connect() as admin:
+        admin.execution_options(isolation_level="AUTOCOMMIT")
+        admin.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE '{locale}' "
+            f"LC_CTYPE '{locale}' TEMPLATE template0"
+        )
+        try:
+            with pytest.raises(ConfigurationError, match=f"{encoding}; syncsvc needs UTF8"):
+                open_engine(postgresql_server.set(database=name)).connect()
+        finally:
+            admin.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")

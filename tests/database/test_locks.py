@@ -4,20 +4,25 @@ Which of several workers leads.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from filelock import FileLock
+from sqlalchemy import make_url, text
 from structlog.testing import capture_logs
 
 from support.build import Watch, number_row
 from syncsvc.database import locks
+from syncsvc.database.engine import open_engine
 from syncsvc.database.locks import LeaderLock
+from syncsvc.errors import ConfigurationError, DatabaseUnavailable, RunInProgress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -138,3 +143,92 @@ def test_a_lost_session_is_a_lost_lead(
     with capture_logs() as logs:
         assert not first.acquire()
     assert [line["event"] for line in logs] == ["worker.session_lost"]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_two_schemas_of_one_database_have_locks_of_their_own(engine: Engine) -> None:
+    """
+    Two installations in two schemas of one database never wait for each other.
+    """
+    with engine.connect() as first, engine.connect() as second:
+        second.exec_driver_sql("CREATE SCHEMA staging")
+        second.exec_driver_sql("CREATE TABLE staging.sync_runs (id bigint)")
+        second.exec_driver_sql("SET search_path = staging")
+
+        assert locks.lock_key(first, "default") != locks.lock_key(second, "default")
+        second.rollback()
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_one_file_under_two_names_has_one_lock(engine: Engine, tmp_path: Path) -> None:
+    """
+    A symlink and a relative path lead to the lock of the file that they name.
+    """
+    (tmp_path / "link.db").symlink_to(tmp_path / "syncsvc.db")
+    link = open_engine(make_url(f"sqlite:///{tmp_path}/link.db"))
+    odd = open_engine(make_url(f"sqlite:///{tmp_path}/../{tmp_path.name}/syncsvc.db"))
+
+    for other in (link, odd):
+        with (
+            engine.connect() as one,
+            other.connect() as two,
+            locks.run_lock(one, "default"),
+            pytest.raises(RunInProgress),
+            locks.run_lock(two, "default"),
+        ):
+            raise AssertionError("both hold it")
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_file_with_hard_links_is_refused(engine: Engine, tmp_path: Path) -> None:
+    """
+    SQLite can't tell that two hard links are one file, so that no run uses one of them.
+    """
+    (tmp_path / "other.db").hardlink_to(tmp_path / "syncsvc.db")
+
+    with (
+        engine.connect() as connection,
+        pytest.raises(ConfigurationError, match="hard link"),
+        locks.run_lock(connection, "default"),
+    ):
+        raise AssertionError("it was locked")
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_lock_file_belongs_to_the_owner_of_the_database(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A run by root leaves a lock file that the service's own user can open.
+    """
+    given: list[tuple[Path, int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, user, group: given.append((path, user, group)))
+    owner = (tmp_path / "syncsvc.db").stat()
+
+    with engine.connect() as connection, locks.run_lock(connection, "default"):
+        pass
+
+    assert given == [(tmp_path / "syncsvc.db.default.lock", owner.st_uid, owner.st_gid)]
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_lock_file_that_can_not_be_opened_is_named(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whose lock file is in the way, and what to do, is one sentence each.
+    """
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/data/syncsvc.db.default.lock")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with (
+        engine.connect() as connection,
+        pytest.raises(DatabaseUnavailable, match=r"lock file /data/.*chown"),
+        locks.run_lock(connection, "default"),
+    ):
+        raise AssertionError("it was locked")
+    with pytest.raises(DatabaseUnavailable, match="chown"):
+        LeaderLock(engine, "default").acquire()

@@ -39,6 +39,8 @@ UPGRADE = (
     "migrate.upgrade(open_engine(make_url(sys.argv[1])))"
 )
 
+NEWER = r"\(9999\) is newer than this version"
+
 
 @pytest.fixture
 def empty(empty_url: URL) -> Engine:
@@ -286,13 +288,13 @@ def test_a_database_of_another_version_is_refused(engine: Engine) -> None:
     Both revisions are named, and the command to run.
     """
     with engine.connect() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = 'other'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
 
         with pytest.raises(SchemaNotCurrent) as caught:
             migrate.require_current(connection)
 
         connection.rollback()
-    for word in ("at other", f"needs {migrate.newest()}", "Run `syncsvc migrate`"):
+    for word in ("at 0001", f"needs {migrate.newest()}", "Run `syncsvc migrate`"):
         assert word in str(caught.value)
 
 
@@ -338,3 +340,22 @@ def test_the_migrations_inside_the_package_come_first(
     (versions / "packed.py").write_text("revision = 'packed'\ndown_revision = None\n")
 
     assert migrate.newest() == "packed"
+
+
+def test_a_newer_schema_is_told_as_that(engine: Engine) -> None:
+    """
+    No command changes a schema that a newer version has made, and each says so.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    try:
+        with pytest.raises(SchemaNotCurrent, match=NEWER):
+            migrate.upgrade(engine)
+        with engine.connect() as connection:
+            with pytest.raises(SchemaNotCurrent, match=NEWER):
+                migrate.require_current(connection)
+            assert migrate.current(connection) == "9999"
+    finally:
+        with engine.begin() as connection:
+            known = {"known": migrate.newest()}
+            connection.execute(text("UPDATE alembic_version SET version_num = :known"), known)

@@ -164,7 +164,7 @@ def test_a_run_has_published_and_given_its_lock_back_before(
     def look(*of: object) -> None:
         if of[2] == monthly_view.RENEW:
             with open_engine(engine.url).connect() as other:
-                free = text(f"SELECT pg_try_advisory_lock({locks.lock_key('default')})")
+                free = text(f"SELECT pg_try_advisory_lock({locks.lock_key(other, 'default')})")
                 numbers = text("SELECT count(*) FROM numbers")
                 seen.append((other.execute(free).scalar(), other.execute(numbers).scalar()))
 
