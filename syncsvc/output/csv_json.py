@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from syncsvc.reports import Column, Row
 
 NUMERIC = (Kind.NUMBER, Kind.AMOUNT, Kind.DAYS)
-FORMULA = re.compile(r"[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 - spreadsheets take the wide ones, too
+FORMULA_CHARACTERS = "=+\\-@＝＋－＠"  # noqa: RUF001 - spreadsheets take the wide ones, too
+FORMULA = re.compile(rf"\s*[{FORMULA_CHARACTERS}]|[\t\r\n\0]")
+# A spreadsheet that splits at another separator than the comma sees more cells than we wrote, and
+# takes our quotes for text: each cell that it may see must be harmless.
+FORMULA_AFTER_SEPARATOR = re.compile(
+    rf"""([,;|\t\r\n\v\f\0\x85\u2028\u2029][\s"',;|\0]*)(?<!')(?=[{FORMULA_CHARACTERS}])"""
+)
 HARMLESS = re.compile(r"\+\d+")  # an E.164 number: as a formula it is that number
 
 
@@ -57,7 +63,7 @@ def csv_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
 
 def _field(value: object) -> str:
     """
-    A value, exactly; a text that a spreadsheet would run is made one that it shows.
+    Write a value exactly, but put an apostrophe before what a spreadsheet would run as a formula.
     """
     if value is None:
         return ""
@@ -65,9 +71,17 @@ def _field(value: object) -> str:
         return f"{value:f}"
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, str) and FORMULA.match(value) and not HARMLESS.fullmatch(value):
-        return f"'{value}"
-    return str(value)
+    if isinstance(value, bool | int | float | date):
+        return str(value)
+    return _harmless(str(value))
+
+
+def _harmless(text: str) -> str:
+    if HARMLESS.fullmatch(text):
+        return text
+    begins = len(text) - len(text.lstrip("\t\r\n\0 "))  # one apostrophe before all of that
+    quoted = text[:begins] + FORMULA_AFTER_SEPARATOR.sub(r"\1'", text[begins:])
+    return f"'{quoted}" if FORMULA.match(text) else quoted
 
 
 def json_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
