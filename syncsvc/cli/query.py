@@ -79,6 +79,7 @@ def report(
     """
     from syncsvc.commands import query
     from syncsvc.output.csv_json import Format
+    from syncsvc.output.output_file import require_writable
 
     words = [*filter(None, [name]), *context.args]
     if help_wanted:
@@ -87,6 +88,9 @@ def report(
     if not words and html is None:
         query.list_reports(Format(output_format), output)
         return
+    for file, option in ((html, "--html"), (output, "--output")):
+        if file is not None:
+            require_writable(file, option)
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with open_current(settings) as connection:
         if html is not None:
