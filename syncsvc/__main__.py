@@ -1,10 +1,45 @@
 """
-`python -m syncsvc` is `syncsvc`.
+The process: `syncsvc`, or `python -m syncsvc`.
 """
 
 from __future__ import annotations
 
-from syncsvc.cli.app import main
+import os
+import sys
+
+from syncsvc.cli.signals import INTERRUPTED, ending_signals
+
+
+def main() -> None:
+    """
+    Handle signals first, then import and run the command.
+    """
+    try:
+        ending_signals.install()
+        _keep_standard_descriptors()
+        from syncsvc.cli import app  # noqa: PLC0415 - after the handlers, as it takes a while
+
+        app.main()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _keep_standard_descriptors() -> None:
+    """
+    Fill in closed standard streams, so that no database or socket becomes stdout.
+
+    A closed stdout stays one that can't be written, and is reported as such.
+    """
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
 
 if __name__ == "__main__":
     main()

@@ -15,17 +15,15 @@ from prometheus_client import (
     Gauge,
     Histogram,
     disable_created_metrics,
-    write_to_textfile,
+    generate_latest,
 )
 
 from syncsvc import __version__
-from syncsvc.errors import ConfigurationError
 from syncsvc.vocabulary import Event, Lifecycle, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
 RUN_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -194,17 +192,11 @@ class Metrics:
         """
         self._standby.labels(self._account).set(standby)
 
-    def write(self, path: Path) -> None:
+    def text(self) -> str:
         """
-        Write all metrics to a file, atomically, for node_exporter's textfile collector.
-
-        Raises:
-            ConfigurationError: The file can't be written.
+        Return all metrics in Prometheus' text format.
         """
-        try:
-            write_to_textfile(str(path), self.registry)
-        except OSError as exc:
-            raise ConfigurationError(f"--metrics-file: {path}: {exc.strerror}.") from None
+        return generate_latest(self.registry).decode()
 
     def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
         return Gauge(f"syncsvc_{name}", description, ["account", *labels], registry=self.registry)

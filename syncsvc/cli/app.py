@@ -15,7 +15,8 @@ import typer
 
 from syncsvc import __version__
 from syncsvc.cli import check, help_texts, maintenance, query, sandbox, sync, worker
-from syncsvc.cli.common import FAILED, INTERRUPTED, LOCKED, MISUSED, use_utf8
+from syncsvc.cli.common import FAILED, LOCKED, MISUSED, use_utf8
+from syncsvc.cli.signals import INTERRUPTED
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -56,6 +57,12 @@ def main() -> None:
         sys.exit(EXIT_CODES.get(type(exc), FAILED))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as exc:  # of stdout; what opens files and sockets names them
+        from syncsvc.output.output_file import give_up_stdout
+
+        give_up_stdout()
+        typer.echo(f"syncsvc: The result can't be written: {exc.strerror or exc}.", err=True)
+        sys.exit(FAILED)
 
 
 def _print_version(wanted: bool) -> None:

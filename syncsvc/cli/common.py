@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from syncsvc.cli.signals import ending_signals
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from syncsvc.settings.settings import Settings
 
-FAILED, MISUSED, WITHHELD, LOCKED, INTERRUPTED = 1, 2, 3, 4, 130
+FAILED, MISUSED, WITHHELD, LOCKED = 1, 2, 3, 4
 
 
 AccountFlag = Annotated[
@@ -69,6 +71,7 @@ def interrupts() -> Iterator[list[int]]:
     A signal may reach SQLite in the middle of a statement, which then ends as
     a failure of the database.
     """
+    ending_signals.leave_to_command()
     seen: list[int] = []
 
     def interrupt(number: int, _frame: object) -> None:

@@ -12,7 +12,6 @@ import typer
 
 from syncsvc.cli.common import (
     FAILED,
-    INTERRUPTED,
     WITHHELD,
     AccountFlag,
     DatabaseFlag,
@@ -20,6 +19,7 @@ from syncsvc.cli.common import (
     interrupts,
     settings_of,
 )
+from syncsvc.cli.signals import INTERRUPTED
 
 
 def sync(

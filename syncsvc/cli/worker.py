@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from syncsvc.cli.common import INTERRUPTED, AccountFlag, DatabaseFlag, settings_of
+from syncsvc.cli.common import AccountFlag, DatabaseFlag, settings_of
+from syncsvc.cli.signals import INTERRUPTED, ending_signals
 
 if TYPE_CHECKING:
     from syncsvc.settings.settings import Settings
@@ -27,5 +28,6 @@ def run(
     def read_settings() -> Settings:
         return settings_of(context, account=account, database_url=database_url)
 
+    ending_signals.leave_to_command()
     interrupted = service.run_worker(read_settings)
     raise typer.Exit(INTERRUPTED if interrupted else 0)

@@ -11,6 +11,7 @@ import typer
 
 from syncsvc import bootstrap
 from syncsvc.database import locks, migrate, monthly_view, reporting_role, retention, transactions
+from syncsvc.output import output_file
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,13 +56,20 @@ def bring_up(
             if reporting is not None:
                 reporting_role.grant(connection, reporting, addresses=addresses)
     needed = migrate.newest()
+    with output_file.printing():
+        _print_schema(found, needed, reporting, addresses=addresses, keep_months=keep_months)
+    return found == needed
+
+
+def _print_schema(
+    found: str | None, needed: str, reporting: str | None, *, addresses: bool, keep_months: bool
+) -> None:
     typer.echo(f"The schema is at {found or 'no revision'}, the newest is {needed}.")
     if reporting is not None:
         left_out = "" if addresses else ", but for street addresses"
         typer.echo(f"The role {reporting!r} may read the tables and views{left_out}.")
     if keep_months:
-        typer.echo(f"{monthly_view.NAME} keeps the months; each run renews it.")
-    return found == needed
+        typer.echo(f"{monthly_view.NAME} is a materialised view; each run refreshes it.")
 
 
 def prune(
@@ -93,14 +101,15 @@ def prune(
             if dry_run
             else _removed(connection, settings.account, chosen)
         )
-    if as_json:
-        report = {"account": settings.account, "dry_run": dry_run, **rows}
-        typer.echo(msgspec.json.format(msgspec.json.encode(report)))
-        return
-    verb = "would be" if dry_run else "were"
-    for table, removed in rows.items():
-        before = runs_before if table == "sync_runs" else history_before
-        typer.echo(f"{table}: {removed} rows from before {before:%Y-%m-%d %H:%M} {verb} removed.")
+    with output_file.printing():
+        if as_json:
+            report = {"account": settings.account, "dry_run": dry_run, **rows}
+            typer.echo(msgspec.json.format(msgspec.json.encode(report)))
+            return
+        verb = "would be" if dry_run else "were"
+        for table, removed in rows.items():
+            cut = runs_before if table == "sync_runs" else history_before
+            typer.echo(f"{table}: {removed} rows from before {cut:%Y-%m-%d %H:%M} {verb} removed.")
 
 
 def _removed(

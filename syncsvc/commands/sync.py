@@ -20,7 +20,7 @@ from syncsvc.database import migrate, queries, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
-from syncsvc.output import terminal
+from syncsvc.output import output_file, terminal
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job, Summary
 
@@ -58,6 +58,8 @@ def sync(settings: Settings, wanted: Wanted) -> Summary:
     settings.require_credentials()
     if wanted.dry_run and wanted.metrics_file:
         raise ConfigurationError("--metrics-file: a dry run has no metrics; leave one of them out.")
+    if wanted.metrics_file is not None:
+        output_file.require_writable(wanted.metrics_file, "--metrics-file")
     metrics = Metrics(settings.account)
     changes: list[Any] = []
     with ExitStack() as stack:
@@ -72,21 +74,24 @@ def sync(settings: Settings, wanted: Wanted) -> Summary:
             summary = run_once(_dry(job, changes) if wanted.dry_run else job)
         except DatabaseUnavailable as exc:
             summary = Summary(account=settings.account, state="failed", error=str(exc))
-    _print(summary, changes, as_json=wanted.as_json)
+    with output_file.printing():
+        _print(summary, changes, as_json=wanted.as_json)
     if wanted.metrics_file is not None:
-        _write_metrics(settings, metrics, summary, wanted.metrics_file)
+        with output_file.after_the_work("--metrics-file"):
+            _write_metrics(settings, metrics, summary, wanted.metrics_file)
     return summary
 
 
 def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path: Path) -> None:
     """
-    Write what the run and the tables tell; a database that is away tells nothing.
+    Write the metrics of the run and, if the database can be read, of the tables.
     """
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
     engine = bootstrap.engine_from(settings)
     with suppress(SyncError), transactions.short_read(engine) as connection:
         queries.show(connection, settings.account, metrics)
-    metrics.write(path)
+    with output_file.open_output(path) as stream:
+        stream.write(metrics.text())
 
 
 def _dry(job: Job, changes: list[Any]) -> Job:

@@ -38,20 +38,29 @@ UNBOUNDED = 10_000  # characters
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
 
 
+class _Console(Console):
+    """
+    A console that raises BrokenPipeError; rich's own would end the process with 1.
+    """
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704 - called while the exception is handled
+
+
 def console() -> Console:
     """
-    Where results go: stdout.
+    Return the console for results: stdout.
     """
-    return Console(highlight=False)
+    return _Console(highlight=False)
 
 
 def wide_console(stream: TextIO | None = None) -> Console:
     """
-    Where tables of any width go: stdout or a file; only a terminal folds them.
+    Return a console for tables of any width: only a terminal folds them.
     """
-    to = Console(highlight=False, file=stream)
+    to = _Console(highlight=False, file=stream)
     folds = to.is_terminal or "COLUMNS" in os.environ
-    return to if folds else Console(highlight=False, file=stream, width=UNBOUNDED)
+    return to if folds else _Console(highlight=False, file=stream, width=UNBOUNDED)
 
 
 def outcome(summary: Summary) -> str:

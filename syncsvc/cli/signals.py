@@ -1,0 +1,64 @@
+"""
+SIGTERM and SIGINT: both end any command, from its first moment and also as process 1.
+
+The kernel ignores a signal without a handler for process 1, such as that of a container. This
+module is imported before everything else, and imports little.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+GRACE = 5  # seconds that a command has to end after a signal
+INTERRUPTED = 130
+
+
+class EndingSignals:
+    """
+    Handlers that interrupt the main thread, and a watchdog in case it is deep in a C library.
+
+    SQLite, for example, waits half a minute for a lock without letting Python's handlers run.
+    """
+
+    def __init__(self) -> None:
+        self._watched = False
+
+    def install(self) -> None:
+        """
+        Raise a KeyboardInterrupt at the first signal, and end the process soon after.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._interrupt)
+        self._watched = True
+        self._start_watchdog()
+
+    def leave_to_command(self) -> None:
+        """
+        Never end the process by force, because the command has to record how its run ended.
+        """
+        self._watched = False
+
+    @staticmethod
+    def _interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def _start_watchdog(self) -> None:
+        import threading
+
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
+
+    def _watch(self, reading: int) -> None:
+        import time
+
+        while os.read(reading, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
+            continue
+        if self._watched:
+            time.sleep(GRACE)
+            os._exit(INTERRUPTED)
+
+
+ending_signals = EndingSignals()
