@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 STEPS_BETWEEN_CHECKS = 100_000  # SQLite steps between looks at the clock and for Ctrl-C: some ms
 SHORT_READ_TIMEOUT = 5_000  # ms
+READ_ONLY_ERROR = "attempt to write a readonly database"  # by SQLite
+READ_ONLY = (
+    "This user can't write the SQLite file (SYNCSVC_DATABASE_URL) or its directory. "
+    "Run syncsvc as their owner, or change their permissions."
+)
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
 
@@ -112,5 +117,5 @@ def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable:
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     told = getattr(cause, "diag", None)  # by PostgreSQL
     primary = told.message_primary if told else None
-    words = primary or cause
+    words = READ_ONLY if READ_ONLY_ERROR in str(cause) else primary or cause
     return DatabaseUnavailable(f"The database reported an error: {' '.join(str(words).split())}")

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Text, and_, cast, func, or_, select
 
 from syncsvc.errors import UnknownNumber
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from collections.abc import Iterator
+
+    from sqlalchemy import ColumnElement, Connection, Select
 
 Row = dict[str, Any]
 
@@ -49,31 +51,63 @@ def changes_of_run(connection: Connection, run_id: int, limit: int) -> list[Row]
 
 def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]:
     """
-    The numbers of an account that a uuid or an E.164 number names, as they are now.
+    Find the numbers of an account by a uuid, or by an E.164 number they have or had.
 
-    The plus sign and separators of an E.164 number may be left out.
+    Any spelling of the same digits will do: with a plus sign, 00 or neither, and with
+    separators. Only if nothing has exactly this text or these digits behind a plus sign are
+    all spellings and earlier numbers compared, which reads the whole account.
 
     Raises:
         UnknownNumber: There is none.
     """
-    digits = "+" + "".join(filter(str.isdigit, wanted))
-    query = (
-        select(numbers)
-        .where(
-            numbers.c.account == account,
-            or_(
-                numbers.c.uuid == wanted.strip().lower(),
-                numbers.c.number_e164.in_([wanted.strip(), digits]),
-            ),
-        )
-        .order_by(numbers.c.first_seen_at, numbers.c.uuid)
+    digits = _digits(wanted)
+    exact = or_(
+        numbers.c.uuid == wanted.strip().lower(),
+        numbers.c.number_e164.in_([wanted.strip(), f"+{digits}", digits]),
     )
-    found = _rows(connection, query)
+    found = _numbers_where(connection, account, exact)
+    if not found and digits:
+        uuids = [*_spelled_otherwise(connection, account, digits)]
+        found = _numbers_where(connection, account, numbers.c.uuid.in_(uuids))
     if not found:
         raise UnknownNumber(
             f"No number {wanted!r} in account {account!r}. Give it like +441245123456, or its uuid."
         )
     return found
+
+
+def _numbers_where(
+    connection: Connection, account: str, condition: ColumnElement[bool]
+) -> list[Row]:
+    query = (
+        select(numbers)
+        .where(numbers.c.account == account, condition)
+        .order_by(numbers.c.first_seen_at, numbers.c.uuid)
+    )
+    return _rows(connection, query)
+
+
+def _spelled_otherwise(connection: Connection, account: str, digits: str) -> Iterator[str]:
+    """
+    The uuids of numbers that have these digits in another spelling, or had them before.
+    """
+    now = select(numbers.c.uuid, numbers.c.number_e164).where(numbers.c.account == account)
+    for uuid, text in connection.execute(now):
+        if _digits(text) == digits:
+            yield uuid
+    renumbered = cast(history.changes, Text).like('%"number_e164"%')
+    before = select(history.uuid, history.changes).where(history.account == account, renumbered)
+    for uuid, changes in connection.execute(before):
+        if _digits(str(changes.get("number_e164", {}).get("old"))) == digits:
+            yield uuid
+
+
+def _digits(text: str) -> str:
+    """
+    The digits of a number behind its plus sign or 00.
+    """
+    found = "".join(character for character in text if character in "0123456789")
+    return found.removeprefix("00")
 
 
 def timeline(connection: Connection, account: str, uuid: str) -> list[Row]:
