@@ -2,8 +2,8 @@
 Walk over the whole listing once, and say what that proves.
 
 The API has no cursor and no snapshot, so the end of a listing and its
-wholeness have to be inferred: from `num_results`, `paginates`, the length of
-pages and what stands past the end. `Walk` stops by itself at each of these.
+wholeness have to be inferred: from `num_results`, the length of pages and what
+is past the end. `Walk` stops by itself at each of these.
 """
 
 from __future__ import annotations
@@ -62,9 +62,8 @@ class Walk:
         self._fetchers = fetchers
         self._seconds_left = seconds_left
         self._ahead: deque[tuple[int, Future[Page | None]]] = deque()
-        self._known_pages = 1  # pages that exist, by what the first one said
+        self._known_pages = 1  # pages to ask for, by what the first one said
         self._page_length = 0  # what the provider sends on a full page
-        self._first_page_was_not_the_last = False
         self._said_first: int | None = None
         self._said_last: int | None = None
         self._said_alike = True  # on every page so far
@@ -128,24 +127,19 @@ class Walk:
         if self.pages == 1:
             self._page_length = len(page.rows)
             if _counts_listing(page):
-                self._known_pages = -(-(page.num_results or 0) // self._page_length)
+                # A last page that is full is followed by one that has to be empty.
+                self._known_pages = (page.num_results or 0) // self._page_length + 1
 
     def _ends_with(self, page: Page) -> bool:
         """
         Whether a page is the last one, without asking for the next.
 
-        Where `num_results` is the page's own count it says nothing about the
-        rest, and `paginates`, which may be derived from it, is believed only
-        once a second page has shown that it means something.
+        A full page never is, whatever `num_results` and `paginates` say: both may be capped, and
+        then the rest would be taken for absent. What the page after it has decides.
         """
-        if _counts_listing(page):
-            return self.rows >= (page.num_results or 0)
-        if self.pages == 1:
-            self._first_page_was_not_the_last = page.paginates is False
+        if len(page.rows) >= self._page_length:
             return False
-        if len(page.rows) < self._page_length:
-            return True
-        return page.paginates is False and not self._first_page_was_not_the_last
+        return not _counts_listing(page) or self.rows >= (page.num_results or 0)
 
     def _wait_for(self, index: int) -> Page | None:
         self._look_ahead(index)

@@ -122,13 +122,46 @@ def test_every_end_of_a_listing_is_found(
 
 def test_a_known_total_saves_the_request_past_the_end(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    Where the total says so, nothing is asked for after the last page.
+    If the last page is not full and the total agrees, nothing is asked for after it.
     """
-    sandbox.reset(Inventory.seeded(12), Behaviour(max_per_page=4))
+    sandbox.reset(Inventory.seeded(11), Behaviour(max_per_page=4))
 
     walk_over(api.page, concurrency=4)
 
     assert sorted(request.query["page"] for request in sandbox.requests) == ["1", "2", "3"]
+
+
+def test_a_full_last_page_is_followed_by_one_that_has_to_be_empty(
+    sandbox: Sandbox, api: NumberApi
+) -> None:
+    """
+    After a full page the total alone is not believed; exactly one more page is asked for.
+    """
+    sandbox.reset(Inventory.seeded(12), Behaviour(max_per_page=4))
+
+    walk, read = walk_over(api.page, concurrency=4)
+
+    assert sorted(request.query["page"] for request in sandbox.requests) == ["1", "2", "3", "4"]
+    assert proved(walk, read)
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("paginates", [True, False, None])
+@pytest.mark.parametrize("pages", [("ab", "cd", "e"), ("ab", "cd", "ef")])
+def test_a_capped_total_neither_ends_the_walk_nor_proves_it(
+    pages: tuple[str, ...], paginates: bool | None, concurrency: int
+) -> None:
+    """
+    A host that counts to 4 and no further is read to its end, and the result is not complete.
+    """
+
+    def fetch(index: int) -> Page:
+        return page_of([*pages[index - 1]] if index <= 3 else [], 4, paginates=paginates)
+
+    walk, read = walk_over(fetch, concurrency)
+
+    assert read == [*"".join(pages)]
+    assert not proved(walk, read)
 
 
 def test_the_length_of_a_page_is_what_was_sent(sandbox: Sandbox, api: NumberApi) -> None:
@@ -222,7 +255,7 @@ def test_pages_after_the_first_are_fetched_side_by_side() -> None:
             together.wait(5)
         with lock:
             in_flight -= 1
-        return page_of([str(index)], 7)
+        return page_of([str(index)] if index <= 7 else [], 7)
 
     walk, read = walk_over(fetch, concurrency=3)
 
@@ -243,7 +276,7 @@ def test_pages_come_in_their_order() -> None:
             assert third_is_there.wait(5)
         if index == 3:
             third_is_there.set()
-        return page_of([str(index)], 3)
+        return page_of([str(index)] if index <= 3 else [], 3)
 
     _walk, read = walk_over(fetch, concurrency=2)
 
@@ -326,7 +359,7 @@ def test_faults_cost_retries_but_no_second_walk(sandbox: Sandbox, api: NumberApi
     walk, read = walk_over(api.page, concurrency=2)
 
     assert proved(walk, read)
-    assert len(sandbox.requests) == 6
+    assert len(sandbox.requests) == 7  # 3 pages, 3 retries, and the empty page after a full one
 
 
 def test_a_walk_that_is_left_early_asks_for_no_more() -> None:
