@@ -148,13 +148,17 @@ class NumberApi:
 
     def _get(self, path: str, params: Mapping[str, str | int]) -> Answer:
         """
-        Ask with the token in use, and once more with a new one after a 401.
+        Ask with the token in use, and again with a new one after a 401.
+
+        If the new one came by a refresh and is refused as well, one is bought.
         """
         token = self._tokens.current()
         answer = self._send(path, params, token)
-        if answer.status == UNAUTHORIZED:
-            renewed = self._tokens.renewed(token)
-            answer = self._send(path, params, renewed) if renewed else answer
+        if answer.status == UNAUTHORIZED and (renewed := self._tokens.renewed(token)):
+            answer = self._send(path, params, renewed)
+            if answer.status == UNAUTHORIZED and self._tokens.came_by_refresh(renewed):
+                bought = self._tokens.renewed(renewed)
+                answer = self._send(path, params, bought) if bought else answer
         return answer
 
     def _send(self, path: str, params: Mapping[str, str | int], token: str) -> Answer:

@@ -6,6 +6,7 @@ A token stays in memory and is sent to the provider alone.
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -25,7 +26,8 @@ log = structlog.get_logger(__name__)
 
 ACCESS_TOKEN = "/api/oauth2/access-token"  # noqa: S105 - a path
 REFRESH_TOKEN = "/api/oauth2/refresh-token"  # noqa: S105 - a path
-RENEW_BEFORE = 60.0  # seconds before a token expires
+RENEW_BEFORE = 60.0  # seconds before a token expires, but no more than half of its lifetime
+SHORTEST_USE = 1.0  # seconds, so that no lifetime makes every request buy a token
 LIFETIME = 3600.0  # seconds, where the provider does not say
 VISIBLE = re.compile(r"[!-~]+")
 
@@ -43,6 +45,11 @@ class Tokens(Protocol):
     def renewed(self, stale: str) -> str | None:
         """
         Another token after the provider refused `stale`; None where there is none.
+        """
+
+    def came_by_refresh(self, token: str) -> bool:
+        """
+        Return whether a token came from a refresh, so that buying one may still help.
         """
 
 
@@ -66,6 +73,12 @@ class FixedToken:
         """
         return None
 
+    def came_by_refresh(self, token: str) -> bool:  # noqa: ARG002 - as `Tokens` has it
+        """
+        Return False: nothing is refreshed.
+        """
+        return False
+
 
 class _Grant(msgspec.Struct, frozen=True):
     access_token: str
@@ -74,9 +87,10 @@ class _Grant(msgspec.Struct, frozen=True):
 
     def seconds(self) -> float:
         try:
-            return float(self.expires_in or LIFETIME)
+            lifetime = float(self.expires_in or LIFETIME)
         except ValueError:
             return LIFETIME
+        return lifetime if math.isfinite(lifetime) else LIFETIME
 
 
 class ClientCredentials:
@@ -99,6 +113,8 @@ class ClientCredentials:
         self._lock = threading.Lock()
         self._grant: _Grant | None = None
         self._renew_at = 0.0
+        self._refreshed: str | None = None  # the token in use, if a refresh gave it
+        self._refresh_leads_nowhere = False
 
     def current(self) -> str:
         """
@@ -115,29 +131,54 @@ class ClientCredentials:
         """
         with self._lock:
             if self._grant is None or self._grant.access_token == stale:
+                if stale == self._refreshed:
+                    self._give_up_refreshing()
                 self._grant = self._renew()
             return self._grant.access_token
 
+    def came_by_refresh(self, token: str) -> bool:
+        """
+        Return whether a token came from a refresh, so that buying one may still help.
+        """
+        with self._lock:
+            return token == self._refreshed
+
     def _renew(self) -> _Grant:
-        grant = self._refresh() or self._ask(
+        grant = self._refresh()
+        self._refreshed = grant.access_token if grant else None
+        grant = grant or self._ask(
             ACCESS_TOKEN, {"grant_type": "client_credentials", **self._client}
         )
-        self._renew_at = self._clock() + max(grant.seconds() - RENEW_BEFORE, 1.0)
+        lifetime = grant.seconds()
+        margin = min(RENEW_BEFORE, lifetime / 2)
+        self._renew_at = self._clock() + max(lifetime - margin, SHORTEST_USE)
         return grant
 
     def _refresh(self) -> _Grant | None:
         """
-        Use the refresh token; None where there is none, or it is no longer taken.
+        Use the refresh token; None if there is none, or if it leads to no other token.
         """
-        if self._grant is None or self._grant.refresh_token is None:
+        old = self._grant
+        if old is None or old.refresh_token is None or self._refresh_leads_nowhere:
             return None
-        form = {"grant_type": "refresh_token", "refresh_token": self._grant.refresh_token}
+        form = {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
         self._grant = None  # a refresh token that failed once is not tried again
         try:
-            return self._ask(REFRESH_TOKEN, {**form, **self._client})
+            grant = self._ask(REFRESH_TOKEN, {**form, **self._client})
         except ProviderRefused:
             log.info("token.refresh_refused")
             return None
+        if grant.access_token == old.access_token:
+            self._give_up_refreshing()
+            return None
+        return grant
+
+    def _give_up_refreshing(self) -> None:
+        """
+        Buy every token from now on: one that was refreshed is no better than the one before.
+        """
+        log.warning("token.refresh_useless")
+        self._refresh_leads_nowhere = True
 
     def _ask(self, path: str, form: Mapping[str, str]) -> _Grant:
         answer = self._exchange.send("POST", path, headers={"Accept": "*/*"}, data=form)

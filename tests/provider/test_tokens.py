@@ -184,7 +184,9 @@ def test_a_provider_without_refresh_tokens_is_asked_again(
         (None, 3540.0),
         ("soon", 3540.0),
         (0, 3540.0),
-        (30, 1.0),
+        (30, 15.0),
+        (1, 1.0),
+        ("nan", 3540.0),
         (-5, 1.0),
     ],
 )
@@ -196,7 +198,7 @@ def test_the_lifetime_is_read_as_sent(
     seconds: float,
 ) -> None:
     """
-    A lifetime may be a number or text, an hour where it is not said, and is never used up at once.
+    A lifetime may be a number or text, an hour if it is not said; half of a short one is used.
     """
     sandbox.inject(granting(expires_in=expires_in))
     tokens.current()
@@ -347,3 +349,36 @@ def test_an_answer_without_a_token_is_unavailable(
         tokens.current()
 
     assert caught.value.reason == "no_token"
+
+
+def test_a_refresh_that_leads_nowhere_is_remembered(
+    tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
+) -> None:
+    """
+    Once a refreshed token is refused, tokens are bought for good, also when they expire.
+    """
+    refreshed = tokens.renewed(tokens.current())
+    assert refreshed is not None
+    assert tokens.came_by_refresh(refreshed)
+
+    fresh = tokens.renewed(refreshed)
+    clock.time += 3600
+    tokens.current()
+
+    assert fresh not in (None, refreshed)
+    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN, ACCESS_TOKEN]
+
+
+def test_a_refresh_that_gives_the_same_token_leads_nowhere(
+    tokens: ClientCredentials, sandbox: Sandbox
+) -> None:
+    """
+    A refresh that answers with the refused token itself is followed by a purchase.
+    """
+    sandbox.inject(granting(refresh_token="r"), granting(refresh_token="r"))
+    stale = tokens.current()
+
+    fresh = tokens.renewed(stale)
+
+    assert fresh not in (None, stale)
+    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
