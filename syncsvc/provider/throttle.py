@@ -35,7 +35,9 @@ LONGEST_HOLD = 300.0  # seconds
 TICK = 1e-3  # seconds
 SLOW = 2.0  # times as long as usual, and
 SLOWER_BY = 0.1  # seconds more: answers are getting slow
+LONGEST_RESET = 60.0  # seconds: a header alone, perhaps in other units, stops no run
 EPOCH = 10**8  # an X-RateLimit-Reset beyond is a date, not a number of seconds
+EPOCH_IN_PARTS = 10**11  # and beyond that it is in milliseconds or smaller parts
 
 
 class Pace:
@@ -65,6 +67,8 @@ class Pace:
         self._held_until = -math.inf
         self._remaining = math.inf  # requests that are allowed until the provider counts anew,
         self._reset_at = -math.inf  # which is then
+        self._first_after_reset = math.inf  # when the first request after such a wait began
+        self._allowance_is_meaningless = False
         self._usual = math.inf  # seconds for an answer, when all is well
         self._recent = 0.0  # seconds for an answer, lately
 
@@ -108,6 +112,8 @@ class Pace:
         """
         now = self._clock()
         if now >= self._reset_at:
+            if self._remaining < 1:
+                self._first_after_reset = now
             self._remaining = math.inf
         self._remaining -= 1
         self._first_at = min(self._first_at, now)
@@ -130,7 +136,7 @@ class Pace:
         """
         with self._turns:
             now = self._clock()
-            self._note_allowance(answer, now)
+            self._note_allowance(answer, now, began_at)
             if answer.status == TOO_MANY_REQUESTS:
                 self._slow_down(now, began_at, answer.retry_after)
             elif answer.status == OK:
@@ -178,17 +184,35 @@ class Pace:
         self._slowed_at = now
         self.window = max(self.window / 2, 1.0)
 
-    def _note_allowance(self, answer: Answer, now: float) -> None:
+    def _note_allowance(self, answer: Answer, now: float, began_at: float) -> None:
         """
-        Keep to what the provider says is left; a date is told by its size.
+        Keep to what the provider says is left, unless it says nothing.
+
+        A negative number means no limit to some hosts. One that is nothing again, straight after
+        its reset, counts no requests: what was granted then shows it.
         """
         remaining = _number(answer.headers.get("X-RateLimit-Remaining"))
+        limit = _number(answer.headers.get("X-RateLimit-Limit"))
         reset = _number(answer.headers.get("X-RateLimit-Reset"))
         if remaining is None or reset is None:
             return
-        seconds = reset - time.time() if reset > EPOCH else reset
+        if answer.status == OK and remaining < 1 and began_at == self._first_after_reset:
+            self._allowance_is_meaningless = True
+        if remaining < 0 or (limit is not None and limit <= 0) or self._allowance_is_meaningless:
+            return
         self._remaining = remaining - (self.in_flight - 1)
-        self._reset_at = now + min(max(seconds, 0.0), LONGEST_HOLD)
+        self._reset_at = now + min(max(_seconds_until(reset), 0.0), LONGEST_RESET)
+
+
+def _seconds_until(reset: float) -> float:
+    """
+    Seconds from now, of a number of them or of a date, which is told by its size.
+    """
+    if reset <= EPOCH:
+        return reset
+    while reset > EPOCH_IN_PARTS:
+        reset /= 1000
+    return reset - time.time()
 
 
 def _number(text: str | None) -> float | None:

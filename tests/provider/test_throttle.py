@@ -205,6 +205,71 @@ def test_an_allowance_that_is_none_is_ignored(sent: str) -> None:
     assert pace.delay() == 0
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X_RateLimit_Remaining": "-1", "X_RateLimit_Reset": "60"},
+        {"X_RateLimit_Remaining": "0", "X_RateLimit_Limit": "0", "X_RateLimit_Reset": "60"},
+        {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "-1"},
+        {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": "1000000000000"},
+    ],
+)
+def test_an_allowance_that_says_nothing_holds_nothing_up(headers: dict[str, Any]) -> None:
+    """
+    A negative number, a limit of none and a reset in the past are no reason to wait.
+    """
+    pace = Pace(4, Time())
+    at = pace.begin()
+
+    pace.note(answer(**headers), at)
+
+    assert pace.delay() == 0
+
+
+@pytest.mark.parametrize("unit", [10**3, 10**6, 10**9])
+def test_a_reset_may_be_a_date_in_smaller_units(unit: int) -> None:
+    """
+    Milliseconds, microseconds and nanoseconds since 1970 are told by their size.
+    """
+    pace = Pace(4, Time())
+    at = pace.begin()
+
+    reset = f"{(time.time() + 20) * unit:.0f}"
+    pace.note(answer(X_RateLimit_Remaining="0", X_RateLimit_Reset=reset), at)
+
+    assert pace.delay() == pytest.approx(20, abs=2)
+
+
+@pytest.mark.parametrize("reset", ["61", "60000", "99999999", "4000000000", "4000000000000"])
+def test_a_reset_is_waited_for_a_minute_at_most(reset: str) -> None:
+    """
+    However far ahead a header puts the reset, a request is tried after 60 s.
+    """
+    pace = Pace(4, Time())
+    at = pace.begin()
+
+    pace.note(answer(X_RateLimit_Remaining="0", X_RateLimit_Reset=reset), at)
+
+    assert pace.delay() == 60
+
+
+def test_an_allowance_that_is_always_used_up_is_waited_for_once() -> None:
+    """
+    A host that says 0 to requests that it grants, straight after the reset too, is not believed.
+    """
+    clock = Time()
+    pace = Pace(4, clock)
+    delays = []
+    for _ in range(4):
+        at = pace.begin()
+        pace.note(answer(X_RateLimit_Remaining="0", X_RateLimit_Reset="30"), at)
+        pace.in_flight -= 1
+        delays.append(pace.delay())
+        clock.now += delays[-1]
+
+    assert delays == [30, 0, 0, 0]
+
+
 def test_nobody_waits_after_the_end() -> None:
     """
     A thread that waits for its turn is let go when the client is closed.
