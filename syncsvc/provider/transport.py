@@ -27,8 +27,9 @@ import httpx
 import msgspec
 
 from syncsvc import __version__
-from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.errors import ProviderUnavailable
 from syncsvc.metrics import NoMeter
+from syncsvc.provider.response_body import read_body
 
 if TYPE_CHECKING:
     import ssl
@@ -38,9 +39,8 @@ if TYPE_CHECKING:
 
 ALWAYS = {"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"}
 PASSING = frozenset({408, 425, 429})  # refusals that a later attempt may not meet
-RETRY_AFTER_LIMIT = 300.0  # seconds
+RETRY_AFTER_LIMIT = 60.0  # seconds: a header alone, perhaps in other units, stops no run
 READ_AT_ONCE = 256 * 2**10  # bytes: httpcore would ask for a quarter of a usual page
-BODY_LIMIT = 64 * 2**20  # bytes
 ENDS_AT: ContextVar[float] = ContextVar("ends_at")  # on the monotonic clock, for this thread
 
 
@@ -155,7 +155,7 @@ class Exchange:
         )
         try:
             with closing(self._transport.handle_request(request)) as response:
-                return Answer(response.status_code, response.headers, _body(response, path))
+                return Answer(response.status_code, response.headers, read_body(response, path))
         except httpx.TimeoutException:
             detail = (
                 f"The provider sent no complete response within {self._timeout:g} s "
@@ -183,7 +183,7 @@ def endpoint(path: str, params: Mapping[str, str | int] | None) -> str:
 
 def _retry_after(value: str | None) -> float | None:
     """
-    Seconds to wait, from a number of them or an HTTP date; 5 minutes at most.
+    Seconds to wait, from a number of them or an HTTP date; a minute at most.
     """
     if value is None:
         return None
@@ -201,24 +201,6 @@ def _seconds_until(date: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError):
         return math.nan
-
-
-def _body(response: httpx.Response, path: str) -> bytes:
-    if len(response.headers.get_list("Content-Encoding", split_commas=True)) > 1:
-        # One step of unpacking is bounded by what was received, two are not.
-        raise ProviderRefused(
-            f"The response body is compressed more than once ({path}). "
-            "Ask the provider what it sends."
-        )
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise ProviderRefused(
-                f"The response body is larger than {BODY_LIMIT // 2**20} MiB ({path}). "
-                "Lower SYNCSVC_PAGE_SIZE, or ask the provider what it sends."
-            )
-    return bytes(body)
 
 
 def _proxy_for(url: str) -> str | None:
@@ -278,7 +260,7 @@ def _addresses(host: str, port: int) -> list[str]:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:  # the latter of a name that is no host's
         raise httpcore.ConnectError(exc) from exc
     return [str(address[0]) for *_, address in found]
 
