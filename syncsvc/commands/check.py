@@ -13,6 +13,7 @@ from sqlalchemy import text
 from syncsvc import bootstrap
 from syncsvc.database import migrate, transactions
 from syncsvc.errors import SyncError
+from syncsvc.provider import http_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +39,11 @@ def examine(settings: Settings) -> Iterator[Finding]:
     Examine settings, database, schema, credentials and one listing page.
 
     What can't be looked at because of what was found before is left out.
+
+    Raises:
+        ConfigurationError: The environment's proxies or certificates can't be used.
     """
+    http_environment.require_usable()
     yield _finding("settings", lambda: _settings(settings))
     database = _finding("database", lambda: _database(settings))
     yield database

@@ -20,7 +20,6 @@ from contextvars import ContextVar
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
@@ -29,6 +28,7 @@ import msgspec
 from syncsvc import __version__
 from syncsvc.errors import ProviderUnavailable
 from syncsvc.metrics import NoMeter
+from syncsvc.provider import http_environment
 from syncsvc.provider.response_body import read_body
 
 if TYPE_CHECKING:
@@ -87,6 +87,9 @@ class Exchange:
         timeout: Seconds for one exchange.
         connections: How many may be open at once.
         meter: Told of every request.
+
+    Raises:
+        ConfigurationError: What the environment says of proxies or certificates can't be used.
     """
 
     def __init__(
@@ -97,7 +100,11 @@ class Exchange:
         self.connections = connections
         self.meter = meter or NoMeter()
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._transport = _BoundedTransport(limits=limits, proxy=_proxy_for(base_url))
+        self._transport = _BoundedTransport(
+            limits=limits,
+            proxy=http_environment.proxy_for(base_url),
+            verify=http_environment.tls_context(),
+        )
         self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
 
     def close(self) -> None:
@@ -201,17 +208,6 @@ def _seconds_until(date: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, OverflowError):
         return math.nan
-
-
-def _proxy_for(url: str) -> str | None:
-    """
-    The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY).
-    """
-    target = httpx.URL(url)
-    if proxy_bypass(target.host):
-        return None
-    proxy = getproxies().get(target.scheme)
-    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
 
 
 class _BoundedTransport(httpx.HTTPTransport):
