@@ -274,7 +274,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     The clock that runs go by, at New Year 2026 until it is set.
     """
     by_hand = Clock()
-    monkeypatch.setattr("syncsvc.database.runs.now", by_hand)
+    monkeypatch.setattr("syncsvc.clock.now", by_hand)
     return by_hand
 
 

@@ -99,11 +99,12 @@ def prune(
 
 
 def _back_from_now(flag: str, length: str | None) -> datetime | None:
-    from syncsvc.database import retention, runs
+    from syncsvc import clock
+    from syncsvc.database import retention
 
     if length is None:
         return None
     try:
-        return retention.back_from(runs.now(), length)
+        return retention.back_from(clock.now(), length)
     except ValueError as exc:
         raise typer.BadParameter(f"{flag}: {length!r} {exc}. Write it like 90d or 7y.") from None

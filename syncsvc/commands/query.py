@@ -11,7 +11,8 @@ import msgspec
 import typer
 from sqlalchemy import exists, select
 
-from syncsvc.database import monthly_view, runs
+from syncsvc import clock
+from syncsvc.database import monthly_view
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import csv_json, output_file, terminal
 from syncsvc.output.csv_json import Format
@@ -125,7 +126,7 @@ def answer(
         ReportUsageError: There is no such report, or it does not take that.
     """
     report, parameters = _named(words)
-    arguments = read_arguments(report, parameters, settings.account, runs.now())
+    arguments = read_arguments(report, parameters, settings.account, clock.now())
     _read_only(connection)
     if report.by_month_end:
         arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
@@ -148,7 +149,7 @@ def write_page(
     if words:
         raise ReportUsageError(f"--html writes one page with all reports; leave {words[0]!r} out.")
     _read_only(connection)
-    made = inventory_page.render(connection, settings.account, settings.currency, runs.now())
+    made = inventory_page.render(connection, settings.account, settings.currency, clock.now())
     with output_file.open_output(html) as stream:
         stream.write(made)
 

@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import case, delete, func, insert, select, update
 
-from syncsvc import __version__
+from syncsvc import __version__, clock
 from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.vocabulary import RunState, Trigger
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Connection
 
 
@@ -34,13 +36,6 @@ class Run(msgspec.Struct, frozen=True):
     started_at: datetime
 
 
-def now() -> datetime:
-    """
-    The time by this machine's clock; the one place where it is read.
-    """
-    return datetime.now(tz=UTC)  # noqa: TID251 - here and nowhere else
-
-
 def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
     """
     Note that a run has begun; it starts later than the one before, whatever the clock does.
@@ -48,7 +43,7 @@ def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
     last = connection.execute(
         select(func.max(sync_runs.c.started_at)).where(sync_runs.c.account == account)
     ).scalar_one()
-    started_at = now() if last is None else max(now(), last + timedelta(microseconds=1))
+    started_at = clock.now() if last is None else max(clock.now(), last + timedelta(microseconds=1))
     row = {
         "account": account,
         "trigger": trigger,
@@ -68,7 +63,9 @@ def mark_crashed(connection: Connection, account: str) -> int:
     left = (sync_runs.c.account == account, sync_runs.c.state == RunState.RUNNING)
     crashed = {
         "state": RunState.CRASHED,
-        "finished_at": case((sync_runs.c.started_at > now(), sync_runs.c.started_at), else_=now()),
+        "finished_at": case(
+            (sync_runs.c.started_at > clock.now(), sync_runs.c.started_at), else_=clock.now()
+        ),
         "error": "Its process ended, or lost the database, before it could say how it went.",
     }
     return connection.execute(update(sync_runs).where(*left).values(crashed)).rowcount
@@ -113,7 +110,7 @@ def forget_rejects(connection: Connection, run: Run, older_than: timedelta) -> N
 
 def _end(connection: Connection, run: Run, values: dict[str, Any]) -> None:
     under_way = (sync_runs.c.id == run.id, sync_runs.c.state == RunState.RUNNING)
-    finished_at = max(now(), run.started_at)
+    finished_at = max(clock.now(), run.started_at)
     connection.execute(
         update(sync_runs).where(*under_way).values(**values, finished_at=finished_at)
     )

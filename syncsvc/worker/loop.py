@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from syncsvc.database import runs
+from syncsvc import clock
 from syncsvc.vocabulary import Trigger
 from syncsvc.worker import schedule
 from syncsvc.worker.scheduled_run import RunOutcome
@@ -70,7 +70,7 @@ class Worker:
         self._failures = 0
         settings = scheduled_runs.settings
         self._trigger = schedule.trigger_for(settings.schedule, settings.interval)
-        self._interval = schedule.longest_wait(self._trigger, runs.now())
+        self._interval = schedule.longest_wait(self._trigger, clock.now())
         self._scheduler = BackgroundScheduler(timezone=UTC)
 
     def run(self) -> None:
@@ -99,7 +99,7 @@ class Worker:
             deadline = self._scheduled_runs.settings.run_deadline.total_seconds()
             return time.monotonic() < busy_since + deadline + OVERDUE_AFTER
         due = self.next_run
-        return due is not None and runs.now() < due + timedelta(seconds=OVERDUE_AFTER)
+        return due is not None and clock.now() < due + timedelta(seconds=OVERDUE_AFTER)
 
     @property
     def next_run(self) -> datetime | None:
@@ -141,8 +141,10 @@ class Worker:
         Run now if the system clock jumped forward past the next run, or far back from it.
         """
         due = self.next_run
-        if due is not None and due > runs.now() + self._interval + timedelta(seconds=OVERDUE_AFTER):
-            self._scheduler.modify_job(JOB, next_run_time=runs.now())
+        if due is not None and due > clock.now() + self._interval + timedelta(
+            seconds=OVERDUE_AFTER
+        ):
+            self._scheduler.modify_job(JOB, next_run_time=clock.now())
         self._scheduler.wakeup()
 
     def _attempt(self, trigger: Trigger) -> None:
@@ -174,7 +176,7 @@ class Worker:
         Bring the next run forward, with a delay that doubles with each failure.
         """
         wait = FIRST_RETRY * 2 ** min(self._failures - 1, 30) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
-        at = runs.now() + timedelta(seconds=min(wait, self._interval.total_seconds()))
+        at = clock.now() + timedelta(seconds=min(wait, self._interval.total_seconds()))
         due = self.next_run
         if due is not None and at < due:
             self._scheduler.modify_job(JOB, next_run_time=at)

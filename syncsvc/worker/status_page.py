@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from markupsafe import Markup
 
-from syncsvc import reports
-from syncsvc.database import queries, runs, transactions
+from syncsvc import clock, reports
+from syncsvc.database import queries, transactions
 from syncsvc.errors import SyncError
 from syncsvc.output import templating, terminal
 from syncsvc.vocabulary import RunState
@@ -95,7 +95,7 @@ class StatusPage:
             found["problem"] = str(exc)
         return self._template.render(
             **found,
-            now=runs.now(),
+            now=clock.now(),
             worker=self._worker_state(),
         )
 

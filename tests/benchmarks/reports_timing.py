@@ -20,7 +20,8 @@ import msgspec
 import psycopg
 from sqlalchemy import event
 
-from syncsvc.database import monthly_view, runs
+from syncsvc import clock
+from syncsvc.database import monthly_view
 from syncsvc.output import inventory_page
 from syncsvc.reports import REPORTS, find_numbers, read_arguments, timeline
 
@@ -112,7 +113,7 @@ def questions() -> Iterator[Question]:
     """
     Every report as it is, those of one day or as of a day, and that of one number.
     """
-    then = f"{runs.now() - timedelta(days=LONG_AGO):%Y-%m-%d}"
+    then = f"{clock.now() - timedelta(days=LONG_AGO):%Y-%m-%d}"
     for name, report in REPORTS.items():
         yield _of_report(name)
         if "at" in report.takes:
@@ -138,7 +139,7 @@ def _of_report(name: str, *words: str) -> Question:
 
 def _rows(name: str, words: tuple[str, ...], connection: Connection) -> int:
     report = REPORTS[name]
-    arguments = read_arguments(report, words, ACCOUNT, runs.now())
+    arguments = read_arguments(report, words, ACCOUNT, clock.now())
     if report.by_month_end:
         arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
     return sum(1 for _ in report.rows(connection, arguments))
@@ -152,7 +153,7 @@ def _history(connection: Connection) -> int:
 
 
 def _page(connection: Connection) -> int:
-    return len(inventory_page.render(connection, ACCOUNT, None, runs.now())) and 1
+    return len(inventory_page.render(connection, ACCOUNT, None, clock.now())) and 1
 
 
 def _refresh(connection: Connection) -> int:

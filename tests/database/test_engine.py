@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 
 import syncsvc
 from support.build import Watch, number_row
+from syncsvc import clock
 from syncsvc.database import locks, runs, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.database.transactions import translated
@@ -467,7 +468,7 @@ def test_a_failure_shows_no_values(engine: Engine, changed: dict[str, object]) -
     """
     begin(engine)
     row = {"account": SECRET, "trigger": "manual", "state": "failed", "service_version": SECRET}
-    values = {**row, "started_at": runs.now(), **changed}
+    values = {**row, "started_at": clock.now(), **changed}
 
     with (
         pytest.raises(DatabaseUnavailable) as caught,

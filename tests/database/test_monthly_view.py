@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from structlog.testing import capture_logs
 
 from support.build import number_row, rows_of
-from syncsvc.database import locks, migrate, monthly_view, runs
+from syncsvc import clock
+from syncsvc.database import locks, migrate, monthly_view
 from syncsvc.database.engine import open_engine
 from syncsvc.database.monthly_view import inventory_by_month_kept
 from syncsvc.output import inventory_page
@@ -259,7 +260,7 @@ def test_reports_tell_of_when_the_months_are(
     assert "As of" not in worked_out.err
     assert f"As of {renewed_at(engine):%Y-%m-%d %H:%M:%S} UTC" in as_kept.err
     with engine.connect() as connection:
-        page = inventory_page.render(connection, "default", None, runs.now())
+        page = inventory_page.render(connection, "default", None, clock.now())
     assert "Month ends are those kept on" in page
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import insert, or_, select
 
 from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of
 from support.histories import after, pasts, write
+from syncsvc.clock import now
 from syncsvc.database import locks, retention
-from syncsvc.database.runs import now
 from syncsvc.schema import views
 from syncsvc.schema.tables import number_history, sync_rejects, sync_runs
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, insert, select, update
 
 from syncsvc import __version__
+from syncsvc import clock as clock_module
 from syncsvc.database import runs
 from syncsvc.schema.tables import sync_runs
 from syncsvc.vocabulary import RunState, Trigger
@@ -47,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     This machine's clock, to be set by the test.
     """
     clock = Clock()
-    monkeypatch.setattr(runs, "now", clock)
+    monkeypatch.setattr("syncsvc.clock.now", clock)
     return clock
 
 
@@ -73,10 +74,10 @@ def test_the_clock_is_read_in_utc() -> None:
     """
     A run's time is this machine's, aware and in UTC.
     """
-    before = datetime.fromtimestamp(datetime.timestamp(runs.now()), tz=UTC)
+    before = datetime.fromtimestamp(datetime.timestamp(clock_module.now()), tz=UTC)
 
-    assert UTC is runs.now().tzinfo
-    assert before <= runs.now() + TICK
+    assert UTC is clock_module.now().tzinfo
+    assert before <= clock_module.now() + TICK
 
 
 def test_a_run_is_noted_when_it_begins(connection: Connection, clock: Clock) -> None:

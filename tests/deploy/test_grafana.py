@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from support.build import number_row
-from syncsvc.database import runs
+from syncsvc import clock
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -106,7 +106,7 @@ def _as_grafana_sends_it(query: str) -> str:
     """
     Put in what Grafana's PostgreSQL source makes of its macros and of several accounts.
     """
-    now = runs.now()
+    now = clock.now()
     since, until = f"'{now - YEARS:%Y-%m-%dT%H:%M:%SZ}'", f"'{now + YEARS:%Y-%m-%dT%H:%M:%SZ}'"
     query = query.replace("$account", "'default','other'")
     query = re.sub(r"\$__timeFilter\((.+?)\)", rf"\1 BETWEEN {since} AND {until}", query)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, Table, insert, inspect, select, text
 
 from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of, uuid_at
 from support.histories import Told, pasts, write
-from syncsvc.database.runs import now
+from syncsvc.clock import now
 from syncsvc.schema import views
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 

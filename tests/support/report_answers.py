@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.build import rows_of
 from support.histories import Told, months
-from syncsvc.database.runs import now
+from syncsvc.clock import now
 from syncsvc.iso_countries import alpha2
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 
