@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 def engine_from(settings: Settings) -> Engine:
     """
     Create the engine for the settings' database.
+
+    Raises:
+        ConfigurationError: It is a SQLite file in a directory that does not exist.
     """
+    require_directory(settings)
     return open_engine(settings.database)
 
 
@@ -61,8 +65,16 @@ def require_directory(settings: Settings) -> None:
         ConfigurationError: It does not exist.
     """
     url = settings.database
-    directory = Path(url.database or "").absolute().parent
-    if url.get_backend_name() == "sqlite" and not directory.is_dir():
+    if url.get_backend_name() != "sqlite":
+        return
+    try:
+        directory = Path(url.database or "").absolute().parent
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"SYNCSVC_DATABASE_URL: {url.database} is relative to the current directory, which "
+            "was removed. Change to another directory, or name the file with its whole path."
+        ) from None
+    if not directory.is_dir():
         raise ConfigurationError(
             f"SYNCSVC_DATABASE_URL: the directory {directory} does not exist. Create it first."
         )

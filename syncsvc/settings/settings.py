@@ -193,7 +193,7 @@ class Settings(BaseModel):
         """
         The database's URL, with its password and the driver that is used.
         """
-        return values.database(self.database_url.get_secret_value())
+        return values.openable(values.database(self.database_url.get_secret_value()))
 
     def require_credentials(self) -> None:
         """
@@ -213,7 +213,8 @@ class Settings(BaseModel):
         Return every setting as text, without the secrets; an unset one is empty.
         """
         texts = {name: _text(getattr(self, name)) for name in type(self).model_fields}
-        return texts | {"database_url": values.without_secrets(self.database)}
+        database = values.database(self.database_url.get_secret_value())
+        return texts | {"database_url": values.without_secrets(database)}
 
 
 def load_settings(

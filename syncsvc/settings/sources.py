@@ -9,6 +9,7 @@ each, so that all of them are reported together.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -84,7 +85,10 @@ def _from_flags(known: list[str], flags: Mapping[str, object]) -> dict[str, Foun
     if unknown := sorted(flags.keys() - set(known)):
         raise TypeError(f"No such setting: {', '.join(unknown)}")
     return {
-        name: Found(value=value, where=f" (--{name.replace('_', '-')})")
+        name: Found(
+            value=from_utf8(value) if isinstance(value, str) else value,
+            where=f" (--{name.replace('_', '-')})",
+        )
         for name, value in flags.items()
         if value is not None
     }
@@ -94,14 +98,30 @@ def _from_environment(
     known: list[str], environ: Mapping[str, str], problems: list[str]
 ) -> dict[str, Found]:
     """
-    The variables that are set; an empty one counts as not set.
+    Read the variables that are set; an empty one is a mistake, such as an unset shell variable.
     """
     settings = {variable(name): name for name in known}
-    written = {key: text for key, text in environ.items() if key.startswith(PREFIX) and text}
+    written = {key: from_utf8(text) for key, text in environ.items() if key.startswith(PREFIX)}
     for key in sorted(written.keys() - settings.keys() - {CONFIG_VARIABLE}):
         nearest = _nearest(key.upper().removeprefix(PREFIX), _unprefixed(known))
         problems.append(f"{_name(key)}: unknown setting; did you mean {PREFIX}{nearest}?")
-    return {settings[key]: Found(value=written[key]) for key in written.keys() & settings.keys()}
+    given = written.keys() & settings.keys()
+    problems += [_empty(key) for key in sorted(given) if not written[key]]
+    return {settings[key]: Found(value=written[key]) for key in given if written[key]}
+
+
+def from_utf8(text: str) -> str:
+    """
+    Decode a word of the environment or the command line as UTF-8, whatever the locale is.
+    """
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError:
+        return text
+
+
+def _empty(key: str) -> str:
+    return f"{key}: is set but empty; unset it, or give a value"
 
 
 def _unprefixed(known: list[str]) -> list[str]:
@@ -169,6 +189,8 @@ def _from_toml(
     known: list[str], environ: Mapping[str, str], problems: list[str]
 ) -> dict[str, Found]:
     named = environ.get(CONFIG_VARIABLE)
+    if named == "":
+        problems.append(_empty(CONFIG_VARIABLE))
     path = Path(named) if named else CONFIG_FILE
     try:
         document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))

@@ -9,6 +9,7 @@ another type are returned unchanged, for pydantic to refuse.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -298,6 +299,15 @@ def database(text: str) -> URL:
     """
     url = make_url(text)
     return url.set(drivername=DRIVERS[url.drivername])
+
+
+def openable(url: URL) -> URL:
+    """
+    Return a database URL whose SQLite file can be opened by this name in any locale.
+    """
+    if url.get_backend_name() == "sqlite" and url.database:
+        return url.set(database=os.fsdecode(url.database.encode()))
+    return url
 
 
 def without_secrets(url: URL) -> str:

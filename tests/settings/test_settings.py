@@ -166,14 +166,56 @@ def test_one_source_wins_over_the_next(higher: str, lower: str, places: Path) ->
     assert settings.database.database == f"{higher}.db"
 
 
-def test_an_empty_variable_counts_as_not_set(places: Path) -> None:
+def test_an_empty_variable_is_refused() -> None:
     """
-    An empty variable leaves the word to the sources below it, whatever its name.
+    A variable that is set but empty is an error, whatever its name.
     """
-    (places / "syncsvc.toml").write_text("page_size = 50")
     environ = {"SYNCSVC_PAGE_SIZE": "", "SYNCSVC_CONFIG": "", "SYNCSVC_NONSENSE": ""}
 
-    assert load_settings(environ=environ).page_size == 50
+    assert problems(environ) == [
+        "SYNCSVC_CONFIG: is set but empty; unset it, or give a value",
+        "SYNCSVC_NONSENSE: unknown setting; did you mean SYNCSVC_CONCURRENCY?",
+        "SYNCSVC_PAGE_SIZE: is set but empty; unset it, or give a value",
+    ]
+
+
+@pytest.mark.parametrize("source", ["credential", "toml"])
+def test_a_file_may_begin_with_a_byte_order_mark(source: str, places: Path) -> None:
+    """
+    Editors on Windows put one before UTF-8 text; it is not part of the value.
+    """
+    if source == "toml":
+        (places / "syncsvc.toml").write_text('api_token = "abc"', encoding="utf-8-sig")
+    else:
+        (places / "secrets" / "api_token").write_text("abc", encoding="utf-8-sig")
+
+    settings = load_settings(environ={})
+
+    assert settings.api_token is not None
+    assert settings.api_token.get_secret_value() == "abc"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_the_environment_is_utf8_in_every_locale(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Variables and flags are decoded as UTF-8, also if Python decoded them otherwise.
+    """
+
+    def encode(text: str) -> bytes:
+        return text.encode(encoding, "surrogateescape")
+
+    written = "Zürich ☎".encode().decode(encoding, "surrogateescape")
+    monkeypatch.setattr(os, "fsencode", encode)
+
+    settings = load_settings(
+        environ={"SYNCSVC_ACCOUNT": written},
+        flags={"database_url": f"sqlite:///{written}.db"},
+    )
+
+    assert settings.account == "Zürich ☎"
+    assert settings.database.database == "Zürich ☎.db"
 
 
 def test_a_flag_that_is_no_setting_is_a_mistake_of_the_caller() -> None:
