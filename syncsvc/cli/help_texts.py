@@ -41,7 +41,9 @@ the retained period keep returning the same results.
 Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]"""
 
 CHECK = """\
-Check settings, database, schema, credentials and one listing page.
+Check everything that a run needs, and rehearse one without leaving anything behind.
+
+Each line names a problem and what to do about it.
 
 Example: [bold]syncsvc check[/bold]"""
 

@@ -1,29 +1,39 @@
 """
-Look at everything that a run needs, and say of each what is wrong with it.
+`syncsvc check`: test everything that a run needs, and name what is wrong and what to do.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import text
 
 from syncsvc import bootstrap
-from syncsvc.database import migrate, transactions
-from syncsvc.errors import SyncError
-from syncsvc.provider import http_environment
+from syncsvc.database import migrate, rehearsal, runs, transactions
+from syncsvc.database.engine import is_read_only
+from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
+from syncsvc.provider.http_environment import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from syncsvc.settings.settings import Settings
+
+CLOCK_TOLERANCE = timedelta(minutes=2)
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Finding(msgspec.Struct, frozen=True):
     """
-    One line of the doctor's.
+    One line of the result.
 
     Attributes:
         says: What was found, or what is wrong and what to do.
@@ -36,22 +46,42 @@ class Finding(msgspec.Struct, frozen=True):
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """
-    Examine settings, database, schema, credentials and one listing page.
-
-    What can't be looked at because of what was found before is left out.
-
-    Raises:
-        ConfigurationError: The environment's proxies or certificates can't be used.
+    Examine settings, database and provider; what an earlier failure prevents is left out.
     """
-    http_environment.require_usable()
     yield _finding("settings", lambda: _settings(settings))
+    yield from _examine_database(settings)
+    is_reachable = False
+    for finding in _examine_provider(settings):
+        yield finding
+        is_reachable = finding.healthy
+    yield _finding("clock", lambda: _clock(settings, ask_provider=is_reachable))
+
+
+def _examine_database(settings: Settings) -> Iterator[Finding]:
+    is_postgresql = settings.database.get_backend_name() == "postgresql"
     database = _finding("database", lambda: _database(settings))
     yield database
-    if database.healthy:
-        yield _finding("schema", lambda: _schema(settings))
+    if not database.healthy:
+        return
+    if not is_postgresql:
+        yield _finding("files", lambda: _files(settings))
+    schema = _finding("schema", lambda: _schema(settings))
+    yield schema
+    if is_postgresql:
+        session = _finding("session", lambda: _session(settings))
+        yield session
+        schema = schema if session.healthy else session
+    if schema.healthy and not _is_new(settings):
+        yield _finding("triggers", lambda: _triggers(settings))
+        yield _finding("rehearsal", lambda: _rehearsal(settings))
+
+
+def _examine_provider(settings: Settings) -> Iterator[Finding]:
+    connection = _finding("connection", lambda: _connection(settings))
+    yield connection
     credentials = _finding("credentials", lambda: _credentials(settings))
     yield credentials
-    if credentials.healthy:
+    if connection.healthy and credentials.healthy:
         yield _finding("listing", lambda: _listing(settings))
 
 
@@ -59,7 +89,7 @@ def _finding(subject: str, look: Callable[[], str]) -> Finding:
     try:
         with transactions.translated():
             return Finding(subject=subject, healthy=True, says=look())
-    except SyncError as exc:
+    except (SyncError, OSError) as exc:
         return Finding(subject=subject, healthy=False, says=str(exc))
 
 
@@ -72,21 +102,102 @@ def _settings(settings: Settings) -> str:
 def _database(settings: Settings) -> str:
     bootstrap.require_directory(settings)
     if bootstrap.is_missing_file(settings):
-        return f"no file {settings.database.database} yet; the first `syncsvc sync` makes it"
+        return f"no file {settings.database.database} yet; the first `syncsvc sync` creates it"
     with bootstrap.engine_from(settings).connect() as connection:
         connection.execute(text("SELECT 1"))
         version = ".".join(map(str, connection.dialect.server_version_info or ()))
-        return f"{connection.dialect.name} {version} answers"
+        return f"{connection.dialect.name} {version} answers, in UTF-8"
+
+
+def _files(settings: Settings) -> str:
+    """
+    Check the rights on a SQLite file and on its directory, where WAL and lock files are.
+
+    Somebody else's file that only its owner writes is in order: this user reads reports.
+    """
+    path = Path(settings.database.database or "").absolute()
+    if bootstrap.is_missing_file(settings):
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"SYNCSVC_DATABASE_URL: this user can't create files in {path.parent}. "
+                "Give the directory to the user who runs syncsvc."
+            )
+        return f"the directory {path.parent} can be written"
+    if not is_read_only(path):
+        return f"{path} and its directory can be written"
+    if _is_a_readers(settings):
+        return f"{path} is another user's and read-only for this one: reports work, runs do not"
+    raise ConfigurationError(
+        f"SYNCSVC_DATABASE_URL: this user can't write {path} or its directory {path.parent}, "
+        "which a run has to. Give both to the user who runs syncsvc."
+    )
+
+
+def _is_a_readers(settings: Settings) -> bool:
+    """
+    Return whether the database is a SQLite file of somebody else's that this user only reads.
+    """
+    if settings.database.get_backend_name() != "sqlite":
+        return False
+    path = Path(settings.database.database or "")
+    return is_read_only(path) and path.stat().st_uid != os.geteuid()
+
+
+def _is_new(settings: Settings) -> bool:
+    """
+    Return whether the database is a SQLite file that has no tables yet.
+    """
+    if settings.database.get_backend_name() != "sqlite":
+        return False
+    if bootstrap.is_missing_file(settings):
+        return True
+    with bootstrap.engine_from(settings).connect() as connection:
+        return migrate.is_empty(connection)
 
 
 def _schema(settings: Settings) -> str:
-    if bootstrap.is_missing_file(settings):
-        return "none yet"
+    if _is_new(settings):
+        return "no tables yet; the first `syncsvc sync` creates them"
     with bootstrap.engine_from(settings).connect() as connection:
-        if connection.dialect.name == "sqlite" and migrate.is_empty(connection):
-            return "an empty file; the first `syncsvc sync` makes the tables"
         migrate.require_current(connection)
         return f"current, at {migrate.newest()}"
+
+
+def _session(settings: Settings) -> str:
+    rehearsal.require_own_session(bootstrap.engine_from(settings))
+    return "each connection keeps its server process between transactions"
+
+
+def _triggers(settings: Settings) -> str:
+    with bootstrap.engine_from(settings).connect() as connection:
+        rehearsal.require_triggers(connection)
+    return "those on numbers are there and enabled"
+
+
+def _rehearsal(settings: Settings) -> str:
+    if _is_a_readers(settings):
+        return "left out: this user only reads the database"
+    try:
+        rehearsal.rehearse(bootstrap.engine_from(settings), settings.account)
+    except RunInProgress as exc:
+        return f"left out. {exc}"
+    return "the lock, temporary tables and writes to every table work; all was rolled back"
+
+
+def _connection(settings: Settings) -> str:
+    """
+    Describe the way to the provider: a proxy, and whose certificates are trusted.
+    """
+    url = urlsplit(settings.api_url)
+    proxy = proxy_for(settings.api_url)
+    way = "directly" if proxy is None else f"through the proxy {proxy.url.host}:{proxy.url.port}"
+    if url.scheme == "https":
+        named = [name for name in CERTIFICATE_VARIABLES if name in os.environ]
+        stores = " and ".join(f"{name}={os.environ[name]}" for name in named)
+        return f"https {way}, certificates checked against {stores or 'those of certifi'}"
+    if proxy is None:
+        return f"plain http {way}"
+    return f"plain http {way}, which can read the token; NO_PROXY={url.hostname} avoids it"
 
 
 def _credentials(settings: Settings) -> str:
@@ -98,7 +209,7 @@ def _credentials(settings: Settings) -> str:
         bootstrap.tokens_from(settings, exchange).current()
     finally:
         exchange.close()
-    return "the provider gave a token for the client's id and secret"
+    return "the provider issued a token for the client id and secret"
 
 
 def _listing(settings: Settings) -> str:
@@ -113,3 +224,56 @@ def _listing(settings: Settings) -> str:
     size = page.num_results if page else None
     total = "an unknown number" if size is None else str(size)
     return f"{len(rows)} of {total} numbers on the first page, in {seconds:.2f} s"
+
+
+def _clock(settings: Settings, *, ask_provider: bool) -> str:
+    """
+    Compare this machine's clock with those that can be asked: the database's, the provider's.
+    """
+    others = {"the database server": _database_clock}
+    if ask_provider:
+        others["the provider"] = _provider_clock
+    agreeing = []
+    for name, ask in others.items():
+        try:
+            ahead = ask(settings)
+        except (SyncError, OSError):  # reported by a line of its own
+            continue
+        if ahead is None:
+            continue
+        if abs(ahead) > CLOCK_TOLERANCE:
+            word = "ahead of" if ahead > timedelta() else "behind"
+            raise ConfigurationError(
+                f"This machine's clock is {abs(ahead).total_seconds():,.0f} s {word} "
+                f"that of {name}. Events would get wrong times: synchronise the clocks (NTP)."
+            )
+        agreeing.append(name)
+    return f"agrees with {' and '.join(agreeing)}" if agreeing else "no other clock to compare with"
+
+
+def _database_clock(settings: Settings) -> timedelta | None:
+    if settings.database.get_backend_name() == "sqlite":
+        return None
+    with transactions.short_read(bootstrap.engine_from(settings)) as connection:
+        return runs.now() - rehearsal.server_time(connection)
+
+
+def _provider_clock(settings: Settings) -> timedelta | None:
+    """
+    Ask for the `Date` of any response; one without a token will do.
+    """
+    exchange = bootstrap.exchange_from(settings)
+    try:
+        response = exchange.send("GET", "/api/numbers", headers={})
+    finally:
+        exchange.close()
+    moment = _date(response.headers.get("Date"))
+    return None if moment is None else runs.now() - moment
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -343,9 +343,12 @@ def test_check_goes_through_all_that_a_run_needs(
     cli("sync")
     after = cli("check")
 
-    subjects = ["settings", "database", "schema", "credentials", "listing"]
+    provider_subjects = ["connection", "credentials", "listing", "clock"]
+    subjects = ["settings", "database", "files", "schema", *provider_subjects]
     assert (before.code, after.code) == (0, 0)
     assert subjects == [line.split()[1] for line in before.out.splitlines()]
+    subjects[4:4] = ["triggers", "rehearsal"]
+    assert subjects == [line.split()[1] for line in after.out.splitlines()]
     assert "200 of 450 numbers on the first page" in after.out
     assert provider.token not in before.out + after.out
 

@@ -101,3 +101,17 @@ def test_a_pooler_in_session_mode_changes_nothing(
         ]
 
     assert codes == [0, 0, 0, 0]
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_pooler_by_transaction_is_found(
+    engine: Engine, cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    """
+    Through PgBouncer in transaction mode `check` fails and says what to set.
+    """
+    with pgbouncer(engine.url, "transaction", tmp_path) as url:
+        result = cli("check", "--database-url", url)
+
+    assert result.code == 1
+    assert "Set pool_mode = session (PgBouncer)" in result.out

@@ -1,0 +1,219 @@
+"""
+`syncsvc check` finds what would fail a run, and says what to do.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import func, select, text
+
+from syncsvc.commands import check
+from syncsvc.database import runs
+from syncsvc.database.locks import run_lock
+from syncsvc.sandbox import Inventory, Sandbox
+from syncsvc.schema.tables import sync_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
+
+    from support.build import Result
+
+ROLE = "check_worker"
+
+
+@pytest.fixture
+def doctor(
+    engine: Engine, sandbox: Sandbox, cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Result]:
+    """
+    Call `syncsvc check` on a migrated database and the simulated provider.
+    """
+    sandbox.reset(Inventory.seeded(10))
+    monkeypatch.setenv("SYNCSVC_API_URL", sandbox.url)
+    monkeypatch.setenv("SYNCSVC_API_TOKEN", sandbox.token)
+    url = engine.url.render_as_string(hide_password=False)
+    monkeypatch.setenv("SYNCSVC_DATABASE_URL", url)
+    return lambda *words: cli("check", *words)
+
+
+@pytest.fixture
+def worker_url(engine: Engine, kind: str) -> Iterator[str]:
+    """
+    The database's URL for a role that may read and write every table, and nothing else.
+    """
+    if kind != "postgresql":
+        pytest.skip("a server's question")
+    execute(
+        engine,
+        f"CREATE ROLE {ROLE} LOGIN",
+        f"REVOKE ALL ON DATABASE {engine.url.database} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {engine.url.database} TO {ROLE}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {ROLE}",
+    )
+    yield engine.url.set(username=ROLE).render_as_string(hide_password=False)
+    execute(
+        engine,
+        f"DROP OWNED BY {ROLE} CASCADE",
+        f"DROP ROLE {ROLE}",
+        f"GRANT CONNECT, TEMPORARY ON DATABASE {engine.url.database} TO PUBLIC",
+    )
+
+
+def execute(engine: Engine, *statements: str) -> None:
+    """
+    Execute statements as the database's owner.
+    """
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def failures(result: Result) -> dict[str, str]:
+    """
+    The failed lines, by subject.
+    """
+    lines = [line.split(maxsplit=2) for line in result.out.splitlines()]
+    return {subject: says for mark, subject, says in lines if mark == "FAILED"}
+
+
+def test_a_rehearsal_leaves_nothing_behind(doctor: Callable[..., Result], engine: Engine) -> None:
+    """
+    On a database in order all is well, and no row is there afterwards.
+    """
+    result = doctor()
+
+    with engine.connect() as connection:
+        rows = connection.execute(select(func.count()).select_from(sync_runs)).scalar_one()
+    assert (result.code, rows, failures(result)) == (0, 0, {})
+
+
+def test_a_run_in_progress_is_no_fault(doctor: Callable[..., Result], engine: Engine) -> None:
+    """
+    While a run holds the lock, the rehearsal is left out.
+    """
+    with engine.connect() as connection, run_lock(connection, "default"):
+        result = doctor()
+
+    assert result.code == 0
+    assert "left out. Another run of account 'default'" in result.out
+
+
+def test_a_role_without_temporary_tables_is_found(
+    doctor: Callable[..., Result], worker_url: str, engine: Engine
+) -> None:
+    """
+    What the role lacks is named, and with it the check succeeds.
+    """
+    without = doctor("--database-url", worker_url)
+    execute(engine, f"GRANT TEMPORARY ON DATABASE {engine.url.database} TO {ROLE}")
+    complete = doctor("--database-url", worker_url)
+    execute(engine, f"REVOKE INSERT ON number_history FROM {ROLE}")
+    partly = doctor("--database-url", worker_url)
+
+    assert (without.code, complete.code, partly.code) == (1, 0, 1), complete.out
+    assert "Grant TEMPORARY on the database" in failures(without)["rehearsal"]
+    assert "can't write to number_history" in failures(partly)["rehearsal"]
+
+
+def test_a_database_that_only_reads_is_found(
+    doctor: Callable[..., Result], worker_url: str, engine: Engine
+) -> None:
+    """
+    A role or a server that is set to read only fails the rehearsal.
+    """
+    execute(engine, f"ALTER ROLE {ROLE} SET default_transaction_read_only = on")
+
+    assert "accepts no writes" in failures(doctor("--database-url", worker_url))["rehearsal"]
+
+
+@pytest.mark.parametrize("what", ["disabled", "replica", "dropped"])
+def test_triggers_that_do_not_fire_are_found(
+    doctor: Callable[..., Result], engine: Engine, kind: str, what: str
+) -> None:
+    """
+    Missing triggers, disabled ones, and a session in which none fires are found.
+    """
+    if kind == "sqlite" and what != "dropped":
+        pytest.skip("SQLite can't disable triggers")
+    name = engine.url.database
+    broken, mended = {
+        "disabled": (
+            "ALTER TABLE numbers DISABLE TRIGGER numbers_updated",
+            "ALTER TABLE numbers ENABLE TRIGGER numbers_updated",
+        ),
+        "replica": (
+            f"ALTER DATABASE {name} SET session_replication_role = replica",
+            f"ALTER DATABASE {name} RESET session_replication_role",
+        ),
+        "dropped": ("ALTER TRIGGER numbers_updated ON numbers RENAME TO gone", "")
+        if kind == "postgresql"
+        else ("DROP TRIGGER numbers_updated", ""),
+    }[what]
+    execute(engine, broken)
+    try:
+        result = doctor()
+    finally:
+        if what == "dropped" and kind == "postgresql":
+            mended = "ALTER TRIGGER gone ON numbers RENAME TO numbers_updated"
+        if mended:
+            execute(engine, mended)
+
+    assert result.code == 1
+    assert "numbers_updated" in failures(result)["triggers"]
+
+
+@pytest.mark.parametrize(("ahead", "word"), [(600, "ahead of"), (-600, "behind")])
+def test_a_clock_that_is_off_is_found(
+    doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, ahead: int, word: str
+) -> None:
+    """
+    This machine's clock is compared with the provider's, and with the database server's.
+    """
+    moment = datetime.now(tz=UTC) + timedelta(seconds=ahead)  # noqa: TID251 - the true time
+    monkeypatch.setattr(runs, "now", lambda: moment)
+
+    result = doctor()
+
+    assert result.code == 1
+    assert word in failures(result)["clock"]
+
+
+def test_a_proxy_for_plain_http_is_named(
+    doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The line names the proxy that sees the token, without its password.
+    """
+    monkeypatch.setenv("SYNCSVC_API_URL", "http://numbers.example")
+    monkeypatch.setenv("SYNCSVC_API_ALLOW_HTTP", "true")
+    monkeypatch.setenv("http_proxy", "http://user:geheim@127.0.0.1:9")
+
+    result = doctor()
+
+    assert "through the proxy 127.0.0.1:9, which can read the token" in result.out
+    assert "geheim" not in result.out
+
+
+def test_a_directory_without_rights_is_found(
+    doctor: Callable[..., Result],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A SQLite file of one's own that can't be written fails; somebody else's is for reading.
+    """
+    if kind != "sqlite":
+        pytest.skip("a file's question")
+    monkeypatch.setattr(check, "is_read_only", lambda _path: True)
+    own = doctor()
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    others = doctor()
+
+    assert "Give both to the user who runs syncsvc" in failures(own)["files"]
+    assert others.code == 0
+    assert "this user only reads the database" in others.out
