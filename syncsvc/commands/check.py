@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import text
 
-from syncsvc import bootstrap
-from syncsvc.database import migrate, rehearsal, runs, transactions
+from syncsvc import bootstrap, clock
+from syncsvc.database import migrate, rehearsal, transactions
 from syncsvc.database.engine import is_read_only
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
 from syncsvc.provider.http_environment import proxy_for
@@ -255,7 +255,7 @@ def _database_clock(settings: Settings) -> timedelta | None:
     if settings.database.get_backend_name() == "sqlite":
         return None
     with transactions.short_read(bootstrap.engine_from(settings)) as connection:
-        return runs.now() - rehearsal.server_time(connection)
+        return clock.now() - rehearsal.server_time(connection)
 
 
 def _provider_clock(settings: Settings) -> timedelta | None:
@@ -268,7 +268,7 @@ def _provider_clock(settings: Settings) -> timedelta | None:
     finally:
         exchange.close()
     moment = _date(response.headers.get("Date"))
-    return None if moment is None else runs.now() - moment
+    return None if moment is None else clock.now() - moment
 
 
 def _date(header: str | None) -> datetime | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import func, select, text
 
+from syncsvc import clock
 from syncsvc.commands import check
-from syncsvc.database import runs
 from syncsvc.database.locks import run_lock
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema.tables import sync_runs
@@ -175,7 +175,7 @@ def test_a_clock_that_is_off_is_found(
     This machine's clock is compared with the provider's, and with the database server's.
     """
     moment = datetime.now(tz=UTC) + timedelta(seconds=ahead)  # noqa: TID251 - the true time
-    monkeypatch.setattr(runs, "now", lambda: moment)
+    monkeypatch.setattr(clock, "now", lambda: moment)
 
     result = doctor()
 
