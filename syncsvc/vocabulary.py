@@ -47,6 +47,17 @@ class Evidence(StrEnum):
     ABSENCE = "absence"  # not in a listing that was proved complete
 
 
+class WithheldReason(StrEnum):
+    """
+    Why a cancellation was withheld.
+    """
+
+    GUARD = "guard"  # too many on weak evidence at once, or the listing is empty
+    SEARCH_FAILED = "search_failed"  # the search for the number failed or proved nothing
+    SEARCH_LIMIT = "search_limit"  # the run made as many searches as it may before
+    CONTRADICTED = "contradicted"  # a search shows the number, or others that the listing lacks
+
+
 class Trigger(StrEnum):
     """
     Why a run was started.

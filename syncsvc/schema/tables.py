@@ -35,7 +35,7 @@ from syncsvc.schema.columns import (
     run_column,
     valid_columns,
 )
-from syncsvc.vocabulary import Event, Evidence, Lifecycle, RunState, Source, Trigger
+from syncsvc.vocabulary import Event, Evidence, Lifecycle, RunState, Source, Trigger, WithheldReason
 
 __all__ = [
     "TRACKED_COLUMNS",
@@ -46,6 +46,7 @@ __all__ = [
     "numbers",
     "sync_rejects",
     "sync_runs",
+    "withheld_cancellations",
 ]
 
 EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL where none."
@@ -324,4 +325,32 @@ sync_rejects = Table(
     ForeignKeyConstraint(["run_id"], ["sync_runs.id"], ondelete="CASCADE"),
     Index(None, "run_id"),
     comment="Rows of the listing that could not be read, kept as sent.",
+)
+
+withheld_cancellations = Table(
+    "withheld_cancellations",
+    metadata,
+    account_column(),
+    Column("uuid", Text, nullable=False, comment="The number, by its uuid. It stays live."),
+    Column("number_e164", Text, nullable=False, comment="The number in E.164."),
+    Column("run_id", BigInteger, nullable=False, comment="Run that withheld it: the last one."),
+    Column(
+        "evidence",
+        Text,
+        nullable=False,
+        comment="What suggests that it was cancelled: listing, cancelled_listing or absence.",
+    ),
+    Column(
+        "reason",
+        Text,
+        nullable=False,
+        comment="Why it was withheld: guard, search_failed, search_limit or contradicted.",
+    ),
+    PrimaryKeyConstraint("account", "uuid"),
+    ForeignKeyConstraint(["run_id"], ["sync_runs.id"], ondelete="CASCADE"),
+    one_of("evidence", Evidence),
+    one_of("reason", WithheldReason),
+    Index(None, "run_id"),
+    comment="The cancellations that an account's last run withheld. Each run that publishes "
+    "replaces the account's rows.",
 )

@@ -54,6 +54,7 @@ PUBLIC = {
     "added provisioned cancelled reinstated changed unchanged address_changes rejected withheld "
     "error service_version detail",
     "sync_rejects": "id run_id account page position uuid reason payload",
+    "withheld_cancellations": "account uuid number_e164 run_id evidence reason",
 }
 WORDS = {
     ("sync_runs", "trigger"): {"manual", "startup", "schedule"},
@@ -64,6 +65,10 @@ WORDS = {
     ("number_history", "occurred_at_source"): {"provider", "observed"},
     ("number_history", "evidence"): {"listing", "cancelled_listing", "absence"},
     ("address_history", "event"): {"added", "changed"},
+    ("withheld_cancellations", "evidence"): {"listing", "cancelled_listing", "absence"},
+    ("withheld_cancellations", "reason"): {
+        *("guard", "search_failed", "search_limit", "contradicted"),
+    },
 }
 VALID: dict[str, dict[str, Any]] = {
     "sync_runs": {
@@ -109,6 +114,14 @@ VALID: dict[str, dict[str, Any]] = {
         "position": 1,
         "reason": "It is none.",
         "payload": "7",
+    },
+    "withheld_cancellations": {
+        "account": "default",
+        "uuid": UUID,
+        "number_e164": "+441245123456",
+        "run_id": 1,
+        "evidence": "absence",
+        "reason": "guard",
     },
 }
 
@@ -240,6 +253,8 @@ def test_the_database_refuses_unknown_words(
     """
     words = WORDS[table, column]
     key = {"uuid": UUID.replace("7", "0")} if table == "numbers" else {}
+    if table == "withheld_cancellations":
+        add(connection, "sync_runs", id=1)
 
     for word in words:
         with connection.begin_nested() as savepoint:
@@ -291,6 +306,7 @@ def test_a_history_row_ends_no_earlier_than_it_begins(connection: Connection, ta
         ("numbers", {"account": "other", "number_address_id": 1}),
         ("numbers", {"account": "other", "emergency_number_address_id": 1}),
         ("sync_rejects", {"run_id": 7}),
+        ("withheld_cancellations", {"run_id": 7}),
     ],
 )
 def test_rows_belong_to_rows_of_their_account(
@@ -316,15 +332,17 @@ def test_two_runs_of_an_account_do_not_start_at_once(connection: Connection) -> 
 
 def test_rejects_go_with_their_run(connection: Connection) -> None:
     """
-    Where an old run is deleted, so are its rejects; history stays.
+    If a run is deleted, so are its rejects and withheld cancellations; history stays.
     """
     add(connection, "sync_runs", id=5)
     add(connection, "sync_rejects", run_id=5)
+    add(connection, "withheld_cancellations", run_id=5)
     add(connection, "number_history", run_id=5)
 
     connection.execute(tables.sync_runs.delete())
 
     assert connection.execute(select(tables.sync_rejects)).all() == []
+    assert connection.execute(select(tables.withheld_cancellations)).all() == []
     assert [*connection.execute(select(tables.number_history.c.run_id)).scalars()] == [5]
 
 
