@@ -12,7 +12,7 @@ from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.provider.transport import Exchange
-from syncsvc.reconcile.cancellation_evidence import Guard
+from syncsvc.reconcile.guard import Guard
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:

@@ -38,12 +38,9 @@ class Run(msgspec.Struct, frozen=True):
 
 def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
     """
-    Note that a run has begun; it starts later than the one before, whatever the clock does.
+    Note that a run has begun.
     """
-    last = connection.execute(
-        select(func.max(sync_runs.c.started_at)).where(sync_runs.c.account == account)
-    ).scalar_one()
-    started_at = clock.now() if last is None else max(clock.now(), last + timedelta(microseconds=1))
+    started_at = next_start(connection, account)
     row = {
         "account": account,
         "trigger": trigger,
@@ -54,6 +51,16 @@ def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
     }
     run_id = connection.execute(insert(sync_runs).values(row).returning(sync_runs.c.id))
     return Run(id=run_id.scalar_one(), account=account, started_at=started_at)
+
+
+def next_start(connection: Connection, account: str) -> datetime:
+    """
+    Return when a run that begins now starts: later than the one before, whatever the clock does.
+    """
+    last = connection.execute(
+        select(func.max(sync_runs.c.started_at)).where(sync_runs.c.account == account)
+    ).scalar_one()
+    return clock.now() if last is None else max(clock.now(), last + timedelta(microseconds=1))
 
 
 def mark_crashed(connection: Connection, account: str) -> int:

@@ -43,7 +43,8 @@ class Number(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         uuid: Lower case, with hyphens.
-        lifecycle: `live` or `cancelled`, as the row itself says.
+        lifecycle: `cancelled` if the status says so. Whether a stamp beside another status
+            cancels the number is decided later.
         monthly_charge: With 4 places.
         provisioned_at: Aware UTC, as every time here.
         extra: Fields that this version does not know, as canonical JSON.

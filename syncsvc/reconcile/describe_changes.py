@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Text, and_, cast, not_, select, type_coerce
 
-from syncsvc.reconcile.planned import (
+from syncsvc.reconcile.temp_tables import (
+    ADDRESS_FIELDS,
+    NUMBER_FIELDS,
+    copy_into,
     planned_address_changes,
     planned_addresses,
     planned_changes,
     planned_numbers,
 )
-from syncsvc.reconcile.temp_tables import ADDRESS_FIELDS, NUMBER_FIELDS, copy_into
 from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Event, Lifecycle
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    Column,
     Table,
     and_,
     case,
-    exists,
     func,
     insert,
     literal,
@@ -24,26 +22,30 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.schema import CreateTable
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from syncsvc.reconcile.planned import (
-    CREDIBLE,
-    PLANNED,
-    credible_absences,
-    credible_cancellations,
-    planned_addresses,
-    planned_numbers,
+from syncsvc.reconcile.credible_stamps import (
+    Columns,
+    is_credible,
+    is_not_listed,
+    is_recent_cancellation,
+    last_known_cancellation,
+    says_cancelled,
 )
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
+    PLANNED,
+    create_tables,
+    credible_absences,
+    credible_cancellations,
+    planned_addresses,
+    planned_numbers,
     staged_addresses,
     staged_cancelled,
     staged_numbers,
 )
 from syncsvc.schema.columns import UtcDateTime
-from syncsvc.schema.tables import addresses, number_history, numbers
+from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Event, Evidence, Lifecycle
 
 if TYPE_CHECKING:
@@ -58,8 +60,6 @@ is_new = old.uuid.is_(None)
 was_live = old.lifecycle == Lifecycle.LIVE
 was_gone = old.lifecycle == Lifecycle.CANCELLED
 
-Columns = ReadOnlyColumnCollection[str, Column[Any]]
-
 
 def plan_all(connection: Connection, run: Run) -> None:
     """
@@ -67,8 +67,7 @@ def plan_all(connection: Connection, run: Run) -> None:
 
     The tables of the evidence are there already, where anything was missing.
     """
-    for table in (*PLANNED, *CREDIBLE):
-        connection.execute(CreateTable(table, if_not_exists=True))
+    create_tables(connection, *PLANNED, credible_cancellations, credible_absences)
     _plan_addresses(connection, run)
     _plan_listed(connection, run)
     _plan_cancelled(connection, run)
@@ -92,12 +91,12 @@ def _plan_cancelled(connection: Connection, run: Run) -> None:
     """
     uuid = staged_cancelled.c.uuid
     credible = or_(
-        is_new,
-        and_(was_gone, tells_news(run.account)),
+        and_(is_new, says_cancelled(run.started_at)),
+        and_(was_gone, is_recent_cancellation(run.account, run.started_at)),
         uuid.in_(select(credible_cancellations.c.uuid)),
     )
     _plan_sent(
-        connection, run, staged_cancelled, Evidence.CANCELLED_LISTING, not_listed(uuid), credible
+        connection, run, staged_cancelled, Evidence.CANCELLED_LISTING, is_not_listed(uuid), credible
     )
 
 
@@ -122,36 +121,6 @@ def _plan_absent(connection: Connection, run: Run) -> None:
     connection.execute(insert(planned_numbers).from_select(list(columns), query))
 
 
-def not_listed(uuid: ColumnElement[str]) -> ColumnElement[bool]:
-    """
-    Whether the listing does not hold a number, not even as a row that can't be read.
-    """
-    return not_(exists().where(staged_numbers.c.uuid == uuid))
-
-
-def tells_news(account: str) -> ColumnElement[bool]:
-    """
-    Whether an entry tells of another cancellation than one from before the number came back.
-    """
-    ended, back = number_history.alias("ended").c, number_history.alias("back").c
-    stamp = staged_cancelled.c.cancelled_at
-    came_back_later = exists().where(
-        back.account == account,
-        back.uuid == ended.uuid,
-        back.event == Event.REINSTATED,
-        back.id > ended.id,
-    )
-    old_story = exists().where(
-        ended.account == account,
-        ended.uuid == old.uuid,
-        ended.event == Event.CANCELLED,
-        ended.cancelled_at >= stamp,
-        came_back_later,
-    )
-    before = and_(old.provisioned_at.is_not(None), stamp < old.provisioned_at)
-    return or_(stamp.is_(None), and_(not_(before), not_(old_story)))
-
-
 def _plan_sent(
     connection: Connection,
     run: Run,
@@ -167,7 +136,7 @@ def _plan_sent(
         "known": not_(is_new),
         "event": _event(new),
         "evidence": literal(evidence),
-        "stamp": _stamp(new),
+        "stamp": _stamp(new, run),
         **{name: _value(new, name) for name in NUMBER_FIELDS},
     }
     same_number = and_(old.account == run.account, old.uuid == new.uuid)
@@ -233,11 +202,15 @@ def _value(new: Columns, name: str) -> ColumnElement[Any]:
     What a column of a listed number becomes.
 
     A cancelled number keeps all that was last known of it, but for what its
-    row says of the cancellation.
+    row says of the cancellation, and when it was provisioned if that was not known.
     """
     if name in {"uuid", "lifecycle"}:
         return new[name]
-    kept = func.coalesce(new[name], old[name]) if name in SET_BY_CANCELLATION else old[name]
+    kept: ColumnElement[Any] = old[name]
+    if name in SET_BY_CANCELLATION:
+        kept = func.coalesce(new[name], old[name])
+    elif name == "provisioned_at":
+        kept = func.coalesce(old.provisioned_at, new.provisioned_at)
     return case((and_(_goes(new), not_(is_new)), kept), else_=new[name])
 
 
@@ -251,8 +224,9 @@ def _differs(new: Columns) -> ColumnElement[bool]:
         and_(new[name].is_not(None), new[name].is_distinct_from(old[name]))
         for name in SET_BY_CANCELLATION
     )
+    learnt = and_(old.provisioned_at.is_(None), new.provisioned_at.is_not(None))
     goes = _goes(new)
-    return or_(is_new, and_(not_(goes), live_differs), and_(goes, or_(was_live, *said)))
+    return or_(is_new, and_(not_(goes), live_differs), and_(goes, or_(was_live, learnt, *said)))
 
 
 def _event(new: Columns) -> ColumnElement[str]:
@@ -272,32 +246,17 @@ def _event(new: Columns) -> ColumnElement[str]:
     )
 
 
-def _stamp(new: Columns) -> ColumnElement[Any]:
+def _stamp(new: Columns, run: Run) -> ColumnElement[Any]:
     """
     The provider's own time of the event; NULL where it gives none.
     """
     event = _event(new)
-    back = case((new.provisioned_at > _cancellation(), new.provisioned_at), else_=null())
+    ended_at = last_known_cancellation(run.started_at)
+    back = case((new.provisioned_at > ended_at, new.provisioned_at), else_=null())
+    ended = case((is_credible(new, run.started_at), new.cancelled_at), else_=null())
     return case(
-        (event == Event.CANCELLED, new.cancelled_at),
+        (event == Event.CANCELLED, ended),
         (event == Event.PROVISIONED, new.provisioned_at),
         (event == Event.REINSTATED, back),
         else_=null(),
     )
-
-
-def _cancellation() -> ColumnElement[Any]:
-    """
-    When a cancelled number was cancelled, as far as we know.
-    """
-    history = number_history.c
-    noted = (
-        select(func.max(history.occurred_at))
-        .where(
-            history.account == old.account,
-            history.uuid == old.uuid,
-            history.event == Event.CANCELLED,
-        )
-        .scalar_subquery()
-    )
-    return func.coalesce(old.cancelled_at, noted)

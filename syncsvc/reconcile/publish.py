@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     and_,
     case,
+    delete,
     func,
     insert,
     literal,
@@ -23,19 +24,18 @@ from sqlalchemy import (
 
 from syncsvc.reconcile.describe_changes import describe_address_changes, describe_number_changes
 from syncsvc.reconcile.first_load_indexes import quick_first_load
-from syncsvc.reconcile.planned import (
-    planned_address_changes,
-    planned_addresses,
-    planned_changes,
-    planned_numbers,
-)
 from syncsvc.reconcile.staging import OF_A_SEARCH
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     count,
+    planned_address_changes,
+    planned_addresses,
+    planned_changes,
+    planned_numbers,
     staged_numbers,
     staged_rejects,
+    withheld_numbers,
 )
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import (
@@ -45,6 +45,7 @@ from syncsvc.schema.tables import (
     number_history,
     numbers,
     sync_rejects,
+    withheld_cancellations,
 )
 from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
 
@@ -81,6 +82,22 @@ def found_as_it_was(connection: Connection) -> dict[str, int]:
     listed = count(connection, staged_numbers)
     nothing = dict.fromkeys([*map(str, Event), "address_changes", "rejected"], 0)
     return {**nothing, "listed": listed, "unchanged": listed}
+
+
+def publish_withheld(connection: Connection, run: Run, withheld: int) -> None:
+    """
+    Replace the account's rows in `withheld_cancellations` by those of this run.
+    """
+    of_account = withheld_cancellations.c.account == run.account
+    connection.execute(delete(withheld_cancellations).where(of_account))
+    if withheld:
+        row = withheld_numbers.c
+        values: dict[str, ColumnElement[Any]] = {
+            "account": literal(run.account),
+            "run_id": literal(run.id),
+            **{name: row[name] for name in row.keys()},  # noqa: SIM118 - of columns, not of a dict
+        }
+        _insert(connection, withheld_cancellations, values, withheld_numbers)
 
 
 def _publish_addresses(connection: Connection, run: Run) -> None:

@@ -26,13 +26,15 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.schema import CreateTable
 
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.reconcile.temp_tables import (
+    LISTED,
     NUMBER_FIELDS,
+    STAGED,
     copy_into,
     count,
+    create_tables,
     staged_addresses,
     staged_cancelled,
     staged_cancelled_by_uuid,
@@ -50,7 +52,6 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 2_000  # handed over to the database
 ADDRESSES_REMEMBERED = 10_000  # so that one that stands in many numbers is staged once
 UNCHANGED = ("walk", "seq", "rejected", "unchanged", "fingerprint", "uuid")
-LISTED = (staged_numbers, staged_addresses, staged_rejects)
 OF_A_SEARCH = 0  # in the place of a walk's number
 BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
 
@@ -64,19 +65,20 @@ class Stage:
 
     Attributes:
         repeats: Nothing was put aside but rows that are as they were.
+        stamped: A row has a cancelled stamp beside another status than "Cancelled".
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.repeats = True
+        self.stamped = False
         self._walk = 0
         self._seq = self._address_seq = 0
         self._known_addresses: dict[int, Address] = {}
         self._unchanged: list[tuple[Any, ...]] = []
         self._rows: defaultdict[Table, list[tuple[Any, ...]]] = defaultdict(list)
         with connection.begin():
-            for table in (*LISTED, staged_cancelled):
-                connection.execute(CreateTable(table))
+            create_tables(connection, *STAGED)
 
     def begin_walk(self) -> None:
         """
@@ -97,6 +99,8 @@ class Stage:
                 self._unchanged.append((*place, False, True, mark, row.uuid))
                 self._add_addresses(row.addresses)
             elif isinstance(row, Number):
+                if row.cancelled_at is not None and row.lifecycle == Lifecycle.LIVE:
+                    self.stamped = True
                 values = msgspec.structs.astuple(row)
                 self._rows[staged_numbers].append((*place, False, False, mark, *values[:-1]))
                 self._add_addresses(row.addresses)
@@ -132,7 +136,8 @@ class Stage:
             elif isinstance(row, Number) and not says_it_is_live(row):
                 gone = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
                 values = msgspec.structs.astuple(gone)[:-1]
-                self._rows[staged_cancelled].append((self._seq, *values))
+                strong = row.lifecycle == Lifecycle.CANCELLED
+                self._rows[staged_cancelled].append((self._seq, strong, *values))
                 for address in row.addresses:
                     values = msgspec.structs.astuple(address)
                     seq = BEFORE_ALL_WALKS + self._seq
@@ -222,7 +227,7 @@ def says_it_is_live(row: Number | Reject | Unchanged) -> bool:
 
     A host that answers with its usual listing there would else cancel what that listing misses.
     """
-    if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED:
+    if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED or row.cancelled_at:
         return False
     return bool(row.status and not row.status.isspace())
 

@@ -1,5 +1,9 @@
 """
-The temporary tables into which the listings are put, and how rows get there.
+All temporary tables of a run, in the order in which they are filled.
+
+The listings are staged, the evidence for cancellations is collected, and the
+plan is worked out in them. A temporary table belongs to the run's session: it
+is not logged, nobody else sees it, and it ends with the session.
 """
 
 from __future__ import annotations
@@ -21,9 +25,11 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.schema import CreateTable
 
 from syncsvc.database import transactions
 from syncsvc.payloads.records import Address, Number
+from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
 
 if TYPE_CHECKING:
@@ -52,7 +58,7 @@ staged_numbers = Table(
     Column("walk", Integer, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("rejected", Boolean, nullable=False),
-    Column("unchanged", Boolean, nullable=False),  # then it bears no more than the uuid
+    Column("unchanged", Boolean, nullable=False),  # then only the uuid is set
     Column("fingerprint", BigInteger),
     *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
     prefixes=["TEMPORARY"],
@@ -86,10 +92,118 @@ staged_cancelled = Table(
     "staged_cancelled",
     temporary,
     Column("seq", BigInteger, nullable=False),
+    Column("strong", Boolean, nullable=False),  # its status is Cancelled
     *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
     prefixes=["TEMPORARY"],
 )
 staged_cancelled_by_uuid = Index("ix_staged_cancelled_uuid", staged_cancelled.c.uuid)
+
+stamped_numbers = Table(
+    "stamped_numbers",  # staged rows with a cancelled stamp beside another status
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("number_e164", Text, nullable=False),
+    Column("was_live", Boolean, nullable=False),
+    Column("kind", Text, nullable=False),  # credible, early or ahead
+    prefixes=["TEMPORARY"],
+)
+
+missing_numbers = Table(
+    "missing_numbers",  # live numbers that the listing does not have
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("number_e164", Text, nullable=False),
+    Column("number", Text),
+    Column("entered", Boolean, nullable=False),  # with a recent entry in the cancelled listing
+    Column("strong", Boolean, nullable=False),  # whose status is Cancelled
+    prefixes=["TEMPORARY"],
+)
+
+searched_numbers = Table(
+    "searched_numbers",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+withheld_numbers = Table(
+    "withheld_numbers",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("number_e164", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+credible_cancellations = Table(
+    "credible_cancellations",  # of missing numbers, by the cancelled listing
+    temporary,
+    Column("uuid", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+credible_absences = Table(
+    "credible_absences",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+planned_numbers = Table(
+    "planned_numbers",
+    temporary,
+    Column("known", Boolean, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("stamp", UtcDateTime),  # the provider's time of the event, where it gives one
+    *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+
+planned_addresses = Table(
+    "planned_addresses",
+    temporary,
+    Column("known", Boolean, nullable=False),
+    *(as_staged(addresses.c[name]) for name in ADDRESS_FIELDS),
+    prefixes=["TEMPORARY"],
+)
+
+planned_changes = Table(
+    "planned_changes",
+    temporary,
+    Column("uuid", Text, nullable=False),
+    Column("changes", JsonText, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+planned_address_changes = Table(
+    "planned_address_changes",
+    temporary,
+    Column("id", addresses.c.id.type, nullable=False),
+    Column("changes", JsonText, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+LISTED = (staged_numbers, staged_addresses, staged_rejects)
+STAGED = (*LISTED, staged_cancelled)
+JUDGED = (
+    stamped_numbers,
+    searched_numbers,
+    withheld_numbers,
+    credible_cancellations,
+    credible_absences,
+)
+PLANNED = (planned_numbers, planned_addresses, planned_changes, planned_address_changes)
+
+
+def create_tables(connection: Connection, *tables: Table) -> None:
+    """
+    Create those of these temporary tables that the session does not have yet.
+    """
+    for table in tables:
+        connection.execute(CreateTable(table, if_not_exists=True))
 
 
 def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions

@@ -17,7 +17,7 @@ from syncsvc.errors import SyncError
 from syncsvc.provider.confirm_absence import look_for
 from syncsvc.provider.thread_pool import Fetchers
 from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
-from syncsvc.reconcile.cancellation_evidence import Scope, Verdict
+from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.staging import Stage
 from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
 from syncsvc.sync.run_inputs import Job, Progress, Summary
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from syncsvc.payloads.records import Number, Reject
     from syncsvc.provider.confirm_absence import Inquiry, Outcome
     from syncsvc.provider.walk import Proof
+    from syncsvc.reconcile.cancellation_evidence import Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -106,9 +107,16 @@ def _judge_missing(
     fetchers: Fetchers,
 ) -> Verdict:
     """
-    Find out which of the numbers that are not listed may be taken for cancelled.
+    Decide which of the doubtful numbers are cancelled.
     """
-    scope = Scope(account=job.account, complete=proof.complete, guard=job.guard)
+    with connection.begin():  # a dry run is not on record, and starts now
+        now = runs.next_start(connection, job.account)
+    scope = Scope(
+        account=job.account,
+        started_at=progress.run.started_at if progress.run else now,
+        complete=proof.complete,
+        guard=job.guard,
+    )
 
     def search(inquiries: Sequence[Inquiry]) -> Mapping[str, Number | Reject | Outcome]:
         return look_for(inquiries, job.api, fetchers, progress.seconds_left)
@@ -134,6 +142,7 @@ def _publish(
         else:
             plan.plan_all(connection, run)
             found = publish.publish(connection, run)
+        publish.publish_withheld(connection, run, verdict.withheld)
         fingerprint_store.save(connection, run)
         counts = _counts(progress, {**found, "withheld": verdict.withheld})
         runs.finish(connection, run, counts, {**detail, **_conflicts(connection)})
@@ -199,8 +208,15 @@ def _tell(summary: Summary, verdict: Verdict) -> None:
             "sync.cancellations_withheld",
             count=verdict.withheld,
             first=verdict.first_withheld,
+            see="withheld_cancellations",
             to_look="syncsvc sync --dry-run --allow-mass-cancel",
             to_accept="syncsvc sync --allow-mass-cancel",
+        )
+    if verdict.early_stamps:
+        log.warning(
+            "sync.early_cancelled_stamps",
+            count=verdict.early_stamps,
+            first=verdict.first_early_stamps,
         )
     log.info("sync.finished", **msgspec.structs.asdict(summary))
 

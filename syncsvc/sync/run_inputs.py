@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from syncsvc.reconcile.cancellation_evidence import Guard
+from syncsvc.reconcile.guard import Guard
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:

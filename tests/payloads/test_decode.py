@@ -196,7 +196,7 @@ def test_every_value_is_in_the_field_of_its_name() -> None:
     days = (found.provisioned_at, found.details_provisioned_at, found.cancelled_at)
     assert [day.day if day else None for day in days] == [1, 2, 3]
     assert (found.number_address_id, found.emergency_number_address_id) == (7, 8)
-    assert (found.details_status, found.lifecycle) == ("details_status", "cancelled")
+    assert (found.details_status, found.lifecycle) == ("details_status", "live")
     assert found.extra == '{"extra_field":true}'
 
 
@@ -324,14 +324,14 @@ def test_provisioned_is_read_in_both_places() -> None:
 
 def test_cancelled_is_read_in_both_places() -> None:
     """
-    A stamp of the details comes first, then one of the number; either makes it cancelled.
+    A stamp of the details comes first, then one of the number; neither decides on its own.
     """
     early, late = "2016-01-03 17:48:59", "2018-11-12 14:21:48"
     both = number(row(cancelled=early, details={"cancelled": late}))
     inner = number(row(details={"cancelled": late}))
     own = number(row(cancelled=early, details={"cancelled": ""}))
 
-    assert [found.lifecycle for found in (both, inner, own)] == ["cancelled"] * 3
+    assert [found.lifecycle for found in (both, inner, own)] == ["live"] * 3
     stamps = [found.cancelled_at for found in (both, inner, own)]
     assert [stamp and stamp.year for stamp in stamps] == [2018, 2018, 2016]
 
@@ -983,7 +983,7 @@ def numbers(draw: st.DrawFn) -> Number:
     provisioned, details_provisioned = draw(STAMPS), draw(STAMPS)
     cancelled_at = draw(STAMPS)
     status = details_status if status is None else status
-    cancelled = cancelled_at or (status or "").strip().casefold() == "cancelled"
+    cancelled = (status or "").strip().casefold() == "cancelled"
     both = draw(addresses()), draw(addresses())
     iso = draw(MAYBE_TEXT | st.sampled_from(["UK", "GB", "deu"]))
     texts = {name: draw(MAYBE_TEXT) for name in TEXT_FIELDS[:5]}

@@ -26,9 +26,9 @@ from support.build import (
     uuid_at,
 )
 from support.oracle import assert_history_replays, read_number
-from syncsvc.reconcile.cancellation_evidence import Guard
+from syncsvc.reconcile.guard import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
-from syncsvc.schema.tables import sync_rejects, sync_runs
+from syncsvc.schema.tables import sync_rejects, sync_runs, withheld_cancellations
 from syncsvc.vocabulary import Event
 
 if TYPE_CHECKING:
@@ -294,6 +294,9 @@ class Model:
         assert {event: run[event] for event in Event} == {event: written[event] for event in Event}
         assert (run["address_changes"], run["rejected"]) == (len(addresses), len(rejects))
         assert (run["state"] == "withheld") == (run["withheld"] > 0)
+        withheld = rows_of(engine, withheld_cancellations)
+        assert len(withheld) == run["withheld"]
+        assert {row["run_id"] for row in withheld} <= {run_id}
 
     def assert_the_truth_is_told(self) -> None:
         """

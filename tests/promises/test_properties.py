@@ -22,8 +22,8 @@ from support.build import (
     rows_of,
 )
 from support.oracle import Oracle, View, assert_history_replays, canonical
-from syncsvc.reconcile.cancellation_evidence import Guard
-from syncsvc.schema.tables import sync_rejects, sync_runs
+from syncsvc.reconcile.guard import Guard
+from syncsvc.schema.tables import sync_rejects, sync_runs, withheld_cancellations
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -40,6 +40,8 @@ fewer = settings(profile, max_examples=profile.max_examples // 3)
 PLACES = range(1, 7)
 STAMPS = ("2016-01-03 17:48:59", "2020-02-29 23:59:59", "2099-01-01 00:00:00")
 ENDS = ("2019-05-06 07:08:09", "2021-01-01 00:00:00")
+# Before any `provisioned`, a day and an hour after the first run, and years ahead.
+STRANGE_ENDS = ("1970-01-01 00:00:00", "2026-01-02 01:30:00", "2098-01-01 00:00:00")
 ABSENT = object()
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -50,7 +52,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "setup_charge": st.sampled_from(["0", 0, "99999999.9999", None]),
     "status": st.sampled_from(["Reserved", "Reserved", "Active", "Cancelled", "cANCELLED", None]),
     "provisioned": st.sampled_from(["", None, *STAMPS]),
-    "cancelled": st.sampled_from([None, None, None, "", *ENDS]),
+    "cancelled": st.sampled_from([None, None, None, "", *ENDS, *STRANGE_ENDS]),
     "number_address": st.sampled_from([None, None, 1, 2]),
     "label": st.sampled_from([ABSENT, ABSENT, None, 1, True, 0.5, "1", {"a": [1, "é"]}]),
     "details.status": st.sampled_from(["Reserved", "Active", "Cancelled", None]),
@@ -75,7 +77,7 @@ ENDINGS = st.one_of(
     st.fixed_dictionaries(
         {"status": st.just("Cancelled")}, optional={"cancelled": FIELDS["cancelled"]}
     ),
-    st.fixed_dictionaries({"details.cancelled": st.sampled_from(ENDS)}),
+    st.fixed_dictionaries({"details.cancelled": st.sampled_from([*ENDS, *STRANGE_ENDS])}),
 )
 RETURNS = st.fixed_dictionaries(
     {
@@ -87,9 +89,13 @@ RETURNS = st.fixed_dictionaries(
 )
 # An entry of the cancelled listing: no stamp, one from before the first run, or one between runs.
 ENTRIES = st.fixed_dictionaries(
-    {"cancelled": st.sampled_from([None, "", *ENDS, "2026-01-01 01:30:00", "2026-01-01 03:30:00"])},
+    {
+        "cancelled": st.sampled_from(
+            [None, "", *ENDS, *STRANGE_ENDS, "2026-01-01 01:30:00", "2026-01-01 03:30:00"]
+        )
+    },
     optional={
-        "status": st.sampled_from(["Cancelled", None]),
+        "status": st.sampled_from(["Cancelled", "Cancelled", None, "Active"]),
         "monthly_charge": FIELDS["monthly_charge"],
         "provisioned": FIELDS["provisioned"],
         "spoilt": FIELDS["spoilt"],
@@ -283,6 +289,12 @@ def test_the_tables_are_what_the_contract_says(
         assert {name: row[name] for name in oracle.counts} == oracle.counts
         state = "withheld" if oracle.counts["withheld"] else "succeeded"
         assert (row["state"], row["walks"]) == (state, 1)
+        assert row["detail"]["early_stamps"] == oracle.early_stamps
+        withheld = rows_of(engine, withheld_cancellations)
+        assert {each["run_id"] for each in withheld} <= {summary.run_id}
+        assert {
+            each["uuid"]: (each["evidence"], each["reason"]) for each in withheld
+        } == oracle.withheld
 
     assert tables == before or row["withheld"] < rows_of(engine, sync_runs)[-2]["withheld"]
     rejects = [(row["run_id"], row["uuid"]) for row in rows_of(engine, sync_rejects)]

@@ -22,10 +22,17 @@ from support.build import (
     rows_of,
     uuid_at,
 )
-from syncsvc.reconcile.cancellation_evidence import SEARCHES_AT_MOST, WITHHELD_NAMED, Guard
+from syncsvc.reconcile.cancellation_evidence import NUMBERS_NAMED, SEARCHES_AT_MOST
+from syncsvc.reconcile.guard import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.sandbox.inventory import contains
-from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
+from syncsvc.schema.tables import (
+    number_history,
+    numbers,
+    sync_rejects,
+    sync_runs,
+    withheld_cancellations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -568,7 +575,12 @@ def test_a_number_that_a_search_shows_unreadably_stays_as_it_was(
     summary = show(watch, [number_row(2)], entries, [number_row(1, **UNREADABLE)])
 
     assert (summary.cancelled, summary.rejected, summary.listed) == (0, 1, 1)
+    assert (summary.state, summary.withheld) == ("withheld", 1)
     assert watch.number() == before
+    evidence = "cancelled_listing" if entries else "absence"
+    (doubtful,) = rows_of(engine, withheld_cancellations)
+    assert (doubtful["evidence"], doubtful["reason"]) == (evidence, "contradicted")
+    assert doubtful["number_e164"] == "+441245000001"
     (reject,) = rows_of(engine, sync_rejects)
     assert (reject["uuid"], json.loads(reject["payload"])["monthly_charge"]) == (uuid_at(1), "x")
     assert reject["reason"].startswith("search: monthly_charge: ")
@@ -794,8 +806,9 @@ def test_the_warning_names_ten_numbers_and_both_commands(watch: Watch) -> None:
         show(watch, live(5))
 
     (warning,) = [each for each in logs if each["event"] == "sync.cancellations_withheld"]
+    assert warning["see"] == "withheld_cancellations"
     assert (warning["log_level"], warning["count"]) == ("warning", 15)
-    first = [f"+441245{place:06d}" for place in range(6, 6 + WITHHELD_NAMED)]
+    first = [f"+441245{place:06d}" for place in range(6, 6 + NUMBERS_NAMED)]
     assert warning["first"] == detail(watch)["first_withheld"] == first
     assert warning["to_look"] == "syncsvc sync --dry-run --allow-mass-cancel"
     assert warning["to_accept"] == "syncsvc sync --allow-mass-cancel"
@@ -985,3 +998,276 @@ def test_every_row_of_a_search_is_in_the_history_with_its_evidence(watch: Watch)
         uuid_at(3): "listing",
         uuid_at(4): "absence",
     }
+
+
+FAR_AHEAD = "2031-01-01 00:00:00"
+EARLY_STAMPS = ["1970-01-01 00:00:00", "2016-01-03 17:48:58", STAMP]
+
+
+def stamped(place: int, stamp: str, *, inside: bool = True, **fields: Any) -> Row:
+    """
+    A number with a cancelled stamp beside a live status, in its details or on top.
+    """
+    return number_row(place, **_stamp_fields(stamp, inside=inside), **fields)
+
+
+def _stamp_fields(stamp: str, *, inside: bool) -> Row:
+    return {"details": {"cancelled": stamp}} if inside else {"cancelled": stamp}
+
+
+def withheld(watch: Watch) -> dict[str, tuple[str, str]]:
+    """
+    The withheld cancellations by uuid: evidence and reason.
+    """
+    rows = rows_of(watch.engine, withheld_cancellations)
+    assert {row["run_id"] for row in rows} <= {watch.last_run()["id"]}
+    assert len(rows) == watch.last_run()["withheld"]
+    return {row["uuid"]: (row["evidence"], row["reason"]) for row in rows}
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("stamp", EARLY_STAMPS)
+def test_a_stamp_from_before_the_number_was_provisioned_cancels_nothing(
+    watch: Watch, engine: Engine, stamp: str, *, inside: bool
+) -> None:
+    """
+    It is left out, counted in each run that reads it and logged, on one number as on all.
+    """
+    show(watch, live(12))
+    before = published(engine)
+    rows = [stamped(place, stamp, inside=inside) for place in range(1, 13)]
+    with capture_logs() as logs:
+        summary = show(watch, rows)
+    again = watch.run()
+
+    assert published(engine) == before
+    assert (summary.state, summary.withheld, summary.unchanged) == ("succeeded", 0, 12)
+    assert (again.state, again.unchanged, detail(watch)["early_stamps"]) == ("succeeded", 12, 12)
+    (warning,) = [each for each in logs if each["event"] == "sync.early_cancelled_stamps"]
+    assert (warning["count"], warning["first"][0]) == (12, "+441245000001")
+
+
+def test_an_early_stamp_does_not_keep_a_row_from_changing(watch: Watch) -> None:
+    """
+    Whatever else such a row says is published, and a first run takes the number as live.
+    """
+    first = show(watch, [stamped(1, EARLY_STAMPS[0]), number_row(2)])
+    second = show(watch, [stamped(1, EARLY_STAMPS[0], status="Active"), number_row(2)])
+
+    assert (first.provisioned, first.cancelled, second.changed) == (2, 0, 1)
+    assert (watch.number()["lifecycle"], watch.number()["cancelled_at"]) == ("live", None)
+
+
+def test_the_last_known_provisioned_counts_if_the_row_has_none(watch: Watch) -> None:
+    """
+    A row that lost its stamp of provisioning is held against the one that was known.
+    """
+    show(watch, live(2))
+    bare: Row = {"provisioned": None, "details": {"provisioned": "", "cancelled": EARLY_STAMPS[1]}}
+    summary = show(watch, [number_row(1, **bare), number_row(2)])
+
+    assert (summary.cancelled, summary.changed, detail(watch)["early_stamps"]) == (0, 1, 1)
+    assert watch.number()["lifecycle"] == "live"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_stamp_far_ahead_cancels_when_its_time_has_come(
+    watch: Watch, clock: Clock, engine: Engine, *, inside: bool
+) -> None:
+    """
+    Until a day before, the number stays live with the stamp, whose row is read in every run.
+    """
+    show(watch, live(2))
+    rows = [stamped(1, FAR_AHEAD, inside=inside), number_row(2)]
+    planned = show(watch, rows)
+    ahead = watch.number()
+    before = published(engine)
+    same = watch.run()
+    assert published(engine) == before
+    clock.time = datetime(2030, 12, 31, tzinfo=UTC)
+    due = watch.run()
+
+    assert (planned.cancelled, planned.changed, same.unchanged) == (0, 1, 2)
+    assert (ahead["lifecycle"], ahead["cancelled_at"]) == ("live", datetime(2031, 1, 1, tzinfo=UTC))
+    assert (due.state, due.cancelled) == ("succeeded", 1)
+    assert told(last(watch)) == (
+        *("cancelled", "listing", "provider"),
+        datetime(2031, 1, 1, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(("ahead", "cancelled"), [(0, 1), (1, 0)])
+def test_a_stamp_is_credible_up_to_24_hours_ahead(
+    watch: Watch, clock: Clock, ahead: int, cancelled: int
+) -> None:
+    """
+    Exactly 24 hours after the run's start it cancels, a second later it does not.
+    """
+    show(watch, live(2))
+    start = clock.pass_by(hours=1)
+    stamp = f"{start + timedelta(hours=24, seconds=ahead):%Y-%m-%d %H:%M:%S}"
+
+    assert show(watch, [stamped(1, stamp), number_row(2)]).cancelled == cancelled
+
+
+def test_a_dry_run_judges_stamps_by_its_own_time(watch: Watch) -> None:
+    """
+    It is not on record, and plans the same.
+    """
+    show(watch, live(2))
+    rows = [stamped(1, GONE_AT), stamped(2, FAR_AHEAD)]
+    summary = show(watch, rows, dry_run=True)
+
+    assert (summary.state, summary.cancelled, summary.changed) == ("planned", 1, 1)
+
+
+@pytest.mark.parametrize("stamp", [EARLY_STAMPS[0], FAR_AHEAD])
+def test_a_stamp_beside_the_status_cancelled_is_kept_and_dates_nothing(
+    watch: Watch, clock: Clock, stamp: str
+) -> None:
+    """
+    The status cancels at the run, and the stamp is kept as sent.
+    """
+    show(watch, live(2))
+    start = clock.pass_by(hours=1)
+    rows = [stamped(1, stamp, status="Cancelled"), number_row(2)]
+    show(watch, rows)
+    clock.pass_by(hours=1)
+    again = watch.run()
+    clock.pass_by(hours=1)
+    show(watch, [number_row(1, provisioned="2026-01-01 00:30:00"), number_row(2)])
+
+    cancelled, back = watch.history()[1:]
+    assert told(cancelled) == ("cancelled", "listing", "observed", start)
+    assert f"{cancelled['cancelled_at']:%Y-%m-%d %H:%M:%S}" == stamp
+    assert again.changed == 0
+    assert told(back) == ("reinstated", "listing", "observed", clock.time)
+
+
+def test_an_entry_from_before_its_number_was_provisioned_is_no_evidence(watch: Watch) -> None:
+    """
+    Whatever its status, and whether the entry or the tables know when that was.
+    """
+    show(watch, [number_row(1), number_row(2, provisioned=""), number_row(3)])
+    entries = [
+        entry(1, cancelled="2016-01-03 17:48:58", provisioned=None),
+        entry(2, cancelled="2019-01-01 00:00:00", provisioned="2020-01-01 00:00:00"),
+    ]
+    summary = show(watch, [number_row(3)], entries, cancelled_listing="on")
+
+    assert summary.cancelled == 2
+    assert {last(watch, place)["evidence"] for place in (1, 2)} == {"absence"}
+
+
+@pytest.mark.parametrize("stamp", [STAMP, FAR_AHEAD])
+def test_an_entry_beside_another_status_needs_a_credible_stamp(watch: Watch, stamp: str) -> None:
+    """
+    Else it is no evidence, neither of a known number nor of a new one.
+    """
+    show(watch, live(2))
+    watch.sandbox.behaviour = Behaviour(num_results="absent")
+    entries = [entry(place, status="Active", cancelled=stamp) for place in (1, 9)]
+    with api_for(watch.sandbox, page_size=1) as api:
+        summary = show(watch, [number_row(2)], entries, api=api)
+
+    assert (summary.cancelled, summary.withheld, searches(watch.sandbox)) == (0, 0, [])
+    assert rows_of(watch.engine, numbers, uuid=uuid_at(9)) == []
+
+
+def test_the_guard_counts_all_weak_evidence_together(watch: Watch) -> None:
+    """
+    4 stamps in the listing, 4 in the cancelled listing and 4 absences of 40 numbers are withheld.
+    """
+    show(watch, live(40))
+    rows = [stamped(place, GONE_AT, status="Active") for place in range(1, 5)]
+    rows += live(27, first=14)
+    strong = entry(13)
+    entries = [*(entry(place, status="Active") for place in range(5, 9)), strong]
+    summary = show(watch, rows, entries)
+
+    assert (summary.state, summary.withheld, summary.cancelled) == ("withheld", 12, 1)
+    assert summary.unchanged == 31
+    assert {watch.number(place)["status"] for place in range(1, 13)} == {"Reserved"}
+    assert last(watch, 13)["evidence"] == "cancelled_listing"
+    kinds = {"listing": range(1, 5), "cancelled_listing": range(5, 9), "absence": range(9, 13)}
+    assert withheld(watch) == {
+        uuid_at(place): (kind, "guard") for kind, places in kinds.items() for place in places
+    }
+
+
+def test_eight_cancellations_on_weak_evidence_pass(watch: Watch) -> None:
+    """
+    Below the guard's limits all three kinds are believed.
+    """
+    show(watch, live(40))
+    rows = [*(stamped(place, GONE_AT) for place in (1, 2)), *live(34, first=7)]
+    summary = show(watch, rows, [entry(place, status="Active") for place in (3, 4)])
+
+    assert (summary.state, summary.cancelled, withheld(watch)) == ("succeeded", 6, {})
+
+
+def test_stamps_that_were_withheld_are_judged_again(watch: Watch) -> None:
+    """
+    They stay withheld while they are sent, are accepted by lifting the guard, or go.
+    """
+    show(watch, live(20))
+    rows = [stamped(place, GONE_AT, monthly_charge=9) for place in range(1, 21)]
+    once, twice = show(watch, rows), watch.run()
+    assert len(withheld(watch)) == 20
+    back = show(watch, live(20))
+    assert withheld(watch) == {}
+    show(watch, rows)
+    accepted = watch.run(guard=Guard(lifted=True))
+
+    assert (once.withheld, twice.withheld, back.withheld) == (20, 20, 0)
+    assert (once.unchanged, once.changed, back.unchanged) == (20, 0, 20)
+    assert (accepted.state, accepted.cancelled, accepted.withheld) == ("succeeded", 20, 0)
+    assert told(last(watch, 20)) == ("cancelled", "listing", "provider", GONE)
+
+
+def test_a_first_run_takes_numbers_that_are_cancelled_already(watch: Watch) -> None:
+    """
+    The guard withholds cancellations of live numbers; a number that was never live has none.
+    """
+    summary = show(watch, [stamped(place, GONE_AT) for place in range(1, 21)])
+
+    assert (summary.state, summary.provisioned, summary.cancelled) == ("succeeded", 20, 20)
+
+
+def test_the_reasons_for_withholding(watch: Watch) -> None:
+    """
+    A failed search, an unreadable row, a search too many, and a search that finds another number.
+    """
+    count = SEARCHES_AT_MOST + 2
+    show(watch, live(count + 1))
+    watch.sandbox.inject(Fault(kind="status", endpoint="search", status=403))
+    with api_for(watch.sandbox) as api:
+        options: Row = {"api": api, "concurrency": 1, "guard": NEVER}
+        show(watch, live(1, first=count + 1), found=[number_row(2, **UNREADABLE)], **options)
+
+    assert withheld(watch) == {
+        uuid_at(1): ("absence", "search_failed"),
+        uuid_at(2): ("absence", "contradicted"),
+        uuid_at(count - 1): ("absence", "search_limit"),
+        uuid_at(count): ("absence", "search_limit"),
+    }
+    watch.sandbox.inventory = Split(live(1, first=count + 1), (), [number_row(1)])
+    lifted = watch.run(guard=Guard(lifted=True))
+    assert (lifted.withheld, set(withheld(watch).values())) == (3, {("absence", "contradicted")})
+
+
+def test_a_run_that_publishes_nothing_leaves_the_withheld_cancellations(watch: Watch) -> None:
+    """
+    Neither a dry run nor a failed one replaces them, nor does another account's run.
+    """
+    show(watch, live(20))
+    show(watch, live(5))
+    before = rows_of(watch.engine, withheld_cancellations)
+    show(watch, live(20), dry_run=True)
+    show(watch, live(20), account="other")
+    watch.sandbox.inject(Fault(kind="status", endpoint="numbers", status=500, times=100))
+    failed = show(watch, live(20))
+
+    assert failed.state == "failed"
+    assert rows_of(watch.engine, withheld_cancellations) == before
+    assert len(before) == 15

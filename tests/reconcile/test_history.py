@@ -633,6 +633,24 @@ def test_a_cancelled_number_keeps_all_but_what_its_row_says_of_the_end(
     assert before | said == after
 
 
+def test_a_cancelled_number_takes_its_provisioned_stamp_if_none_was_known(
+    watch: Watch, clock: Clock
+) -> None:
+    """
+    A number provisioned and cancelled between two runs keeps both times, once.
+    """
+    watch.see(number_row(**NO_STAMPS))
+    clock.pass_by(hours=1)
+    gone = number_row(status="Cancelled", details={"cancelled": GONE_STAMP})
+    watch.see(gone)
+    again = watch.see(gone)
+
+    row = watch.history()[-1]
+    assert claims(row) == ("cancelled", GONE, "provider", "listing")
+    assert row["changes"]["provisioned_at"] == {"old": None, "new": "2016-01-03T17:48:59Z"}
+    assert (watch.number()["provisioned_at"], again.changed) == (PROVISIONED, 0)
+
+
 def test_an_absent_number_keeps_all_that_was_known(watch: Watch) -> None:
     """
     Absence sets `cancelled_at` to the run's time and nothing else of the number.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
 from typing import Any
@@ -135,7 +135,7 @@ def read_address(sent: Row) -> Row:
 
 def read_number(sent: Row) -> tuple[Row, dict[int, Row]]:
     """
-    A number as its row shows it, and the addresses in the row.
+    A number as its row shows it, cancelled if its status says so, and the addresses in the row.
 
     Raises:
         Unreadable: It is to be rejected.
@@ -152,7 +152,7 @@ def read_number(sent: Row) -> tuple[Row, dict[int, Row]]:
         extra["details"] = inside
     status = sent["status"] if sent.get("status") is not None else details.get("status")
     cancelled_at = moment(details.get("cancelled")) or moment(sent.get("cancelled"))
-    gone = cancelled_at is not None or (status or "").lower() == "cancelled"
+    gone = (status or "").lower() == "cancelled"
     number = {
         **{name: sent.get(name) for name in TEXTS},
         "country_alpha2": ALPHA2.get(sent.get("country_iso") or ""),
@@ -238,8 +238,10 @@ class Oracle:
         self.rejects: list[tuple[int, str | None]] = []
         self.counts: dict[str, int] = {}
         self._run_id = 0
-        self._at = self._before = datetime.min.replace(tzinfo=UTC)
+        self._at = datetime.min.replace(tzinfo=UTC)
         self._untouched: set[str] = set()  # live in this run, and as they were
+        self.withheld: dict[str, tuple[str, str]] = {}  # evidence and reason, of the last run
+        self.early_stamps = 0  # left out by the last run
         self._nameless = False  # this run has read a row without a uuid
         self._any_found = False  # a search of this run has found a number
         self._blurred: set[str] = set()  # a search of this run showed a row that can't be read
@@ -248,7 +250,7 @@ class Oracle:
         """
         Take over what one run is shown.
         """
-        self._run_id, self._before, self._at = run_id, self._at, at
+        self._run_id, self._at = run_id, at
         self._nameless = False
         self._untouched = set()
         self.counts = dict.fromkeys(
@@ -265,23 +267,78 @@ class Oracle:
         news = {
             uuid: entry | {"lifecycle": "cancelled"}
             for uuid, entry in entries.items()
-            if uuid not in present and not self._is_old_story(uuid, entry["cancelled_at"])
+            if uuid not in present
+            and not self._is_old_story(uuid, entry)
+            and (
+                entry["lifecycle"] == "cancelled"
+                or entry["cancelled_at"] is None
+                or self._credible(uuid, entry)
+            )
         }
         missing = live - present - unreadable
         absent = set() if self._nameless else missing - set(news)
         self.counts["listed"] = len(listed)
-        found = self._search(view, missing & set(news), absent, news, shown)
+        found = self._search(view, missing & set(news), absent, shown)
         listed |= found
         absent -= set(listed)
+        weak = self._judge_stamps(listed, live)
+        weak_entries = {
+            uuid
+            for uuid in (missing & set(news)) - set(found)
+            if entries[uuid]["lifecycle"] == "live"
+        }
+        doubtful = len(absent) + len(weak) + len(weak_entries)
+        too_many = not view.lifted and (
+            doubtful > view.count and doubtful * 100 > view.percent * len(live)
+        )
+        self.withheld = {}
+        if too_many:
+            self.withheld |= dict.fromkeys(weak, ("listing", "guard"))
+            self.withheld |= dict.fromkeys(weak_entries, ("cancelled_listing", "guard"))
+        for uuid in (missing & set(news) & self._blurred) - set(self.withheld):
+            self.withheld[uuid] = ("cancelled_listing", "contradicted")
         for uuid, number in listed.items():
-            self._listed(uuid, number)
+            if uuid in self.withheld:
+                self._untouched.add(uuid)
+            else:
+                self._listed(uuid, number)
         for uuid, entry in news.items():
-            if uuid not in listed and uuid not in self._blurred:
+            if uuid not in listed and uuid not in self.withheld:
                 self._listed(uuid, entry, "cancelled_listing")
         for number_id, content in (of_entries | shown).items():
             self._address(number_id, content)
         self.counts["unchanged"] = len(self._untouched - set(found))
-        self._take_from_absence(view, absent, live)
+        self._take_from_absence(view, absent, too_many=too_many)
+        self.counts["withheld"] = len(self.withheld)
+
+    def _credible(self, uuid: str, number: Row) -> datetime | None:
+        """
+        The `cancelled` stamp of a row, if it may be true.
+        """
+        stamp: datetime | None = number["cancelled_at"]
+        begun = number["provisioned_at"] or self.numbers.get(uuid, {}).get("provisioned_at")
+        if stamp is None or (begun is not None and stamp <= begun):
+            return None
+        return stamp if stamp <= self._at + timedelta(hours=24) else None
+
+    def _judge_stamps(self, listed: dict[str, Row], live: set[str]) -> set[str]:
+        """
+        Let credible stamps cancel, and leave early ones out; the live numbers so cancelled.
+        """
+        weak = set()
+        self.early_stamps = 0
+        for uuid, number in listed.items():
+            stamp = number["cancelled_at"]
+            if number["lifecycle"] == "cancelled" or stamp is None:
+                continue
+            begun = number["provisioned_at"] or self.numbers.get(uuid, {}).get("provisioned_at")
+            if self._credible(uuid, number):
+                number["lifecycle"] = "cancelled"
+                weak |= {uuid} & live
+            elif begun is not None and stamp <= begun:
+                number["cancelled_at"] = None
+                self.early_stamps += 1
+        return weak
 
     def _read(
         self, rows: list[Row], shown: dict[int, Row], *, entries: bool = False
@@ -295,7 +352,12 @@ class Oracle:
         for sent in rows:
             try:
                 number, found = read_number(sent)
-                if entries and number["lifecycle"] == "live" and (number["status"] or "").strip():
+                if (
+                    entries
+                    and number["lifecycle"] == "live"
+                    and (number["status"] or "").strip()
+                    and number["cancelled_at"] is None
+                ):
                     continue
                 numbers[sent["uuid"]] = number
                 shown |= found
@@ -306,15 +368,16 @@ class Oracle:
                 self.counts["rejected"] += 1
         return numbers
 
-    def _is_old_story(self, uuid: str, stamp: datetime | None) -> bool:
+    def _is_old_story(self, uuid: str, entry: Row) -> bool:
         """
         Whether an entry tells how an earlier life of the number ended.
         """
+        stamp = entry["cancelled_at"]
         if uuid not in self.numbers or stamp is None:
             return False
-        begun = self.numbers[uuid]["provisioned_at"]
-        if begun is not None and stamp < begun:
-            return True
+        for begun in (self.numbers[uuid]["provisioned_at"], entry["provisioned_at"]):
+            if begun is not None and stamp < begun:
+                return True
         rows = self.history[uuid]
         back = max((n for n, row in enumerate(rows) if row["event"] == "reinstated"), default=0)
         ends = [row["cancelled_at"] for row in rows[:back] if row["event"] == "cancelled"]
@@ -325,17 +388,14 @@ class Oracle:
         view: View,
         entered: set[str],
         absent: set[str],
-        news: dict[str, Row],
         shown: dict[int, Row],
     ) -> dict[str, Row]:
         """
         Search for what is missing; the numbers that are found, as they stand.
 
-        An entry stamped after the run before needs no search, and where the
-        listing is empty, none would make its absences credible.
+        If the listing is empty, no search would make its absences credible.
         """
-        stamps = {uuid: news[uuid]["cancelled_at"] for uuid in entered}
-        wanted = {uuid for uuid, stamp in stamps.items() if stamp is None or stamp <= self._before}
+        wanted = set(entered)
         if view.listed or view.lifted:
             wanted |= absent
         found: dict[str, Row] = {}
@@ -353,16 +413,15 @@ class Oracle:
         self._any_found = bool(found)
         return found
 
-    def _take_from_absence(self, view: View, absent: set[str], live: set[str]) -> None:
+    def _take_from_absence(self, view: View, absent: set[str], *, too_many: bool) -> None:
         """
         Cancel what is absent and not found, unless that is too much to be true.
         """
-        many = len(absent) > view.count and len(absent) * 100 > view.percent * len(live)
-        refused = self._any_found if view.lifted else many or not view.listed
         for uuid in absent:
-            unsure = view.finds(uuid, self.numbers[uuid]["number"]) is not None
-            if refused or unsure:
-                self.counts["withheld"] += 1
+            if too_many or not (view.listed or view.lifted):
+                self.withheld[uuid] = ("absence", "guard")
+            elif uuid in self._blurred or (view.lifted and self._any_found):
+                self.withheld[uuid] = ("absence", "contradicted")
             else:
                 self._absent(uuid)
 
@@ -375,11 +434,12 @@ class Oracle:
             self._first_seen(uuid, new, evidence)
         elif new["lifecycle"] == "cancelled":
             said = {name: new[name] for name in SAID_OF_THE_END if new[name] is not None}
+            said["provisioned_at"] = old["provisioned_at"] or new["provisioned_at"]
             event = "cancelled" if old["lifecycle"] == "live" else "changed"
-            stamp = new["cancelled_at"] if event == "cancelled" else None
+            stamp = self._credible(uuid, new) if event == "cancelled" else None
             self._becomes(uuid, old | {"lifecycle": "cancelled"} | said, event, stamp, evidence)
         elif old["lifecycle"] == "cancelled":
-            end = old["cancelled_at"] or max(
+            end = self._credible(uuid, old) or max(
                 row["occurred_at"] for row in self.history[uuid] if row["event"] == "cancelled"
             )
             stamp = new["provisioned_at"]
@@ -404,7 +464,7 @@ class Oracle:
             then = new | {"lifecycle": "live", "status": None, "cancelled_at": None}
             self._write(uuid, then, "provisioned", new["provisioned_at"], None, evidence)
             changes = differences(then, new)
-        self._write(uuid, new, "cancelled", new["cancelled_at"], changes, evidence)
+        self._write(uuid, new, "cancelled", self._credible(uuid, new), changes, evidence)
 
     def _absent(self, uuid: str) -> None:
         """
