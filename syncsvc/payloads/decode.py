@@ -1,40 +1,37 @@
 """
-Turn the provider's JSON into records, or into rejects that say why not.
+Decode the provider's JSON into records, or into rejects with the reason.
 
-Pure: bytes in, `Page` out. A row that does not fit never costs the page; a
-body that is no listing page at all raises `ProviderUnavailable`, because it
-is what proxies send when the provider is not well.
+Pure: bytes in, `Page` out. A row that can't be decoded never fails its page. A body that is no
+listing page raises `ProviderUnavailable`: proxies send such bodies when the provider is down.
 
-The provider's documentation names addresses, `status` and `provisioned` as
-fields of the number; its example has them inside `details` too. Both places
-are read, the number's own first.
+The provider's documentation names addresses, `status` and `provisioned` as fields of the number;
+its example has them inside `details` too. Both places are read, the number's own first.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from syncsvc.errors import ProviderUnavailable
 from syncsvc.iso_countries import alpha2
-from syncsvc.payloads import split_json, unknown_fields, values
+from syncsvc.payloads import php_values, split_json, unknown_fields, values
+from syncsvc.payloads.envelope import open_envelope
 from syncsvc.payloads.fingerprint import fingerprint, salt
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.payloads.shapes import (
     ADDRESS_SHAPE,
-    NULL,
     ROW_SHAPE,
-    GlancedDetails,
-    GlancedRow,
     LooseAddress,
     LooseRow,
     SentAddress,
     SentCountry,
     SentDetails,
     SentRow,
+    ShortDetails,
+    ShortRow,
 )
 from syncsvc.vocabulary import Lifecycle
 
@@ -45,18 +42,13 @@ if TYPE_CHECKING:
 
     from syncsvc.payloads.fingerprint import Known
 
+E164_LENGTH = 64  # characters; an index has to hold the number
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-class _Envelope(msgspec.Struct):
-    numbers: list[msgspec.Raw]
-    num_results: msgspec.Raw = NULL
-    paginates: msgspec.Raw = NULL
-
-
-class _Shown(msgspec.Struct, frozen=True):
+class _Addresses(msgspec.Struct, frozen=True):
     """
-    The addresses that a number's row shows, its own before those in `details`.
+    The addresses of a number; its row's own win over those in `details`.
     """
 
     number_address_id: int | None
@@ -64,15 +56,13 @@ class _Shown(msgspec.Struct, frozen=True):
     addresses: tuple[Address, ...]
 
 
-ENVELOPE = msgspec.json.Decoder(_Envelope)
 ROW = msgspec.json.Decoder(SentRow)
-GLANCED_ROW = msgspec.json.Decoder(GlancedRow)
+SHORT_ROW = msgspec.json.Decoder(ShortRow)
 LOOSE_ROW = msgspec.json.Decoder(LooseRow)
 ADDRESS = msgspec.json.Decoder(SentAddress | None)
-LOOSE_ADDRESS = msgspec.json.Decoder(LooseAddress)
-UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+LOOSE_ADDRESS: msgspec.json.Decoder[LooseAddress | None] = msgspec.json.Decoder(LooseAddress | None)
 NO_DETAILS = SentDetails()
-NONE_GLANCED = GlancedDetails()
+NO_SHORT_DETAILS = ShortDetails()
 
 
 def read_page(body: bytes, zone: tzinfo, known: Known | None = None) -> Page:
@@ -80,7 +70,7 @@ def read_page(body: bytes, zone: tzinfo, known: Known | None = None) -> Page:
     Read one page of a listing.
 
     Args:
-        body: The answer's body, decompressed.
+        body: The response's body, decompressed.
         zone: The provider's time zone, for timestamps without one of their own.
         known: The fingerprints of rows that need not be decoded; None if the page shall have no
             fingerprints either.
@@ -88,30 +78,30 @@ def read_page(body: bytes, zone: tzinfo, known: Known | None = None) -> Page:
     Raises:
         ProviderUnavailable: The body is not JSON or has no list `numbers`.
     """
-    if b"\\" in body and b"\\u0000" in body:  # no database keeps a NUL; most bodies have neither
+    if b"\\" in body and b"\\u0000" in body:  # no database stores a NUL
         body = ESCAPED_NUL.sub(rb"\1\\ufffd", body)
-    envelope = _open(body)
-    sent = [bytes(raw) for raw in envelope.numbers]
+    envelope = open_envelope(body)
+    sent = [bytes(row) for row in envelope.rows]
     rows: list[Number | Reject | Unchanged]
     if known is None:
         rows, fingerprints = [_read_row(row, zone) for row in sent], []
     else:
         salted = salt(zone)
         fingerprints = [fingerprint(row, salted) for row in sent]
-        rows = _read_what_is_new(sent, fingerprints, known, zone)
+        rows = _read_unknown(sent, fingerprints, known, zone)
     return Page(
         rows=rows,
-        num_results=values.count(_if_readable(envelope.num_results)),
-        paginates=values.yes_or_no(_if_readable(envelope.paginates)),
+        num_results=envelope.num_results,
+        paginates=envelope.paginates,
         fingerprints=fingerprints,
     )
 
 
-def _read_what_is_new(
+def _read_unknown(
     sent: Sequence[bytes], fingerprints: Sequence[int], known: Known, zone: tzinfo
 ) -> list[Number | Reject | Unchanged]:
     """
-    Read the rows, but of those that are known no more than uuid and addresses.
+    Decode the rows; of known ones only the uuid and the addresses.
     """
     if not known:
         return [_read_row(row, zone) for row in sent]
@@ -123,19 +113,20 @@ def _read_what_is_new(
 
 def _unchanged(raw: bytes, mark: int, known: Known) -> Unchanged | None:
     """
-    A row that is known, which could be read then; None where it is not.
+    Return a row as unchanged if its fingerprint is known, else None.
     """
     try:
-        row = GLANCED_ROW.decode(raw)
-    except UNREADABLE:
+        row = SHORT_ROW.decode(raw)
+    except unknown_fields.UNREADABLE:
         return None
     uuid = row.uuid.lower()
     if not known.has(uuid, mark):
         return None
-    return Unchanged(uuid, _shown_in(row, row.details or NONE_GLANCED).addresses)
+    details = row.details if isinstance(row.details, ShortDetails) else NO_SHORT_DETAILS
+    return Unchanged(uuid, _addresses_of(row, details).addresses)
 
 
-def _shown_in(row: SentRow | GlancedRow, details: SentDetails | GlancedDetails) -> _Shown:
+def _addresses_of(row: SentRow | ShortRow, details: SentDetails | ShortDetails) -> _Addresses:
     return _read_addresses(
         bytes(row.number_address),
         bytes(details.number_address),
@@ -144,73 +135,26 @@ def _shown_in(row: SentRow | GlancedRow, details: SentDetails | GlancedDetails) 
     )
 
 
-def _open(body: bytes) -> _Envelope:
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError as exc:
-            raise _no_page(f"{exc.reason} at byte {exc.start}") from None
-    try:
-        return ENVELOPE.decode(body)
-    except msgspec.ValidationError as exc:
-        raise _no_page(str(exc)) from None
-    except (msgspec.DecodeError, RecursionError) as exc:
-        return _salvage(body.decode(), str(exc))
-
-
-def _salvage(text: str, complaint: str) -> _Envelope:
-    """
-    Open a page that the parser refuses because of what some row holds.
-    """
-    try:
-        page = split_json.members(text) if split_json.is_json(text) else {}
-        rows = list(split_json.elements(page["numbers"]))
-        if not page["numbers"].startswith("[") or not all(map(split_json.is_json, rows)):
-            raise ValueError
-        return _Envelope(
-            numbers=[msgspec.Raw(row) for row in rows],
-            num_results=msgspec.Raw(page.get("num_results", "null")),
-            paginates=msgspec.Raw(page.get("paginates", "null")),
-        )
-    except (KeyError, *UNREADABLE):
-        raise _no_page(complaint) from None
-
-
-def _if_readable(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
-    try:
-        return unknown_fields.read(bytes(raw))
-    except UNREADABLE:
-        return None
-
-
-def _no_page(complaint: str) -> ProviderUnavailable:
-    detail = (
-        "The provider's response is not a JSON object with a list `numbers`: "
-        f"{complaint}. Retry later."
-    )
-    return ProviderUnavailable(detail, reason="not_a_page")
-
-
 def _read_row(raw: bytes, zone: tzinfo) -> Number | Reject:
     try:
         return _number(raw, zone)
-    except UNREADABLE as exc:
+    except unknown_fields.UNREADABLE as exc:
         text = raw.decode()
         return Reject(uuid=_readable_uuid(text), reason=_reason(exc), payload=text)
 
 
 def _number(raw: bytes, zone: tzinfo) -> Number:
     row, rest = _decode_row(raw)
-    if row.number_e164.isspace() or not row.number_e164:
-        raise ValueError("number_e164: it is blank")
+    if row.number_e164.isspace() or not 0 < len(row.number_e164) <= E164_LENGTH:
+        raise ValueError(_bad_e164(row.number_e164))
     details = row.details or NO_DETAILS
     status = details.status if row.status is None else row.status
     own_cancelled_at = values.moment("cancelled", row.cancelled, zone)
     cancelled_at = values.moment("details.cancelled", details.cancelled, zone) or own_cancelled_at
     details_provisioned_at = values.moment("details.provisioned", details.provisioned, zone)
-    shown = _shown_in(row, details)
-    said = row.status or details.status or ""
-    gone = said.strip().casefold() == "cancelled"
+    addresses = _addresses_of(row, details)
+    first_status = row.status or details.status or ""
+    is_cancelled = first_status.strip().casefold() == "cancelled"
     # By position: by keyword a first sync takes 6 % longer. A test checks the order.
     return Number(
         values.uuid(row.uuid),
@@ -222,41 +166,54 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
         row.country_name,
         row.country_iso,
         alpha2(row.country_iso),
-        Lifecycle.CANCELLED.value if gone else Lifecycle.LIVE.value,
+        Lifecycle.CANCELLED.value if is_cancelled else Lifecycle.LIVE.value,
         status,
         _amount("monthly_charge", bytes(row.monthly_charge)),
         _amount("setup_charge", bytes(row.setup_charge)),
         values.moment("provisioned", row.provisioned, zone) or details_provisioned_at,
         cancelled_at,
-        shown.number_address_id,
-        shown.emergency_number_address_id,
+        addresses.number_address_id,
+        addresses.emergency_number_address_id,
         details.status,
         details_provisioned_at,
         rest,
-        shown.addresses,
+        addresses.addresses,
     )
 
 
 def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:
     """
-    Decode a row; the slow way only where it has fields that we do not know.
+    Decode a row, the slow way only if it has unknown fields or undocumented types.
     """
     try:
         return ROW.decode(raw), None
     except msgspec.ValidationError:
-        return LOOSE_ROW.decode(raw), unknown_fields.unknown_fields(raw, ROW_SHAPE)
+        return _decode_loosely(raw), unknown_fields.unknown_fields(raw, ROW_SHAPE)
+
+
+def _decode_loosely(raw: bytes) -> SentRow:
+    try:
+        return LOOSE_ROW.decode(raw)
+    except msgspec.ValidationError:
+        return LOOSE_ROW.decode(php_values.repaired(raw, SentRow))
+
+
+def _bad_e164(sent: str) -> str:
+    if not sent or sent.isspace():
+        return "number_e164: it is blank"
+    return f"number_e164: {values.quoted(sent)} has more than {E164_LENGTH} characters"
 
 
 @lru_cache(maxsize=2048)
 def _read_addresses(
     own: bytes, inside: bytes, own_emergency: bytes, inside_emergency: bytes
-) -> _Shown:
+) -> _Addresses:
     """
-    Read a number's two addresses, once for all numbers that show the same two.
+    Read a number's two addresses, once for all numbers with the same two.
     """
     address = _read_either("number_address", own, inside)
     emergency = _read_either("emergency_number_address", own_emergency, inside_emergency)
-    return _Shown(
+    return _Addresses(
         number_address_id=address.id if address else None,
         emergency_number_address_id=emergency.id if emergency else None,
         addresses=tuple(filter(None, (address, emergency))),
@@ -271,7 +228,7 @@ def _read_either(field: str, own: bytes, inside: bytes) -> Address | None:
 @lru_cache(maxsize=2048)
 def _read_address(field: str, raw: bytes) -> Address | None:
     """
-    Read an address, once for all numbers that it stands in.
+    Read an address, once for all numbers that have it.
     """
     try:
         sent, rest = _decode_address(raw)
@@ -300,7 +257,14 @@ def _decode_address(raw: bytes) -> tuple[SentAddress | None, str | None]:
     try:
         return ADDRESS.decode(raw), None
     except msgspec.ValidationError:
-        return LOOSE_ADDRESS.decode(raw), unknown_fields.unknown_fields(raw, ADDRESS_SHAPE)
+        return _decode_address_loosely(raw), unknown_fields.unknown_fields(raw, ADDRESS_SHAPE)
+
+
+def _decode_address_loosely(raw: bytes) -> SentAddress | None:
+    try:
+        return LOOSE_ADDRESS.decode(raw)
+    except msgspec.ValidationError:
+        return LOOSE_ADDRESS.decode(php_values.repaired(raw, SentAddress | None))
 
 
 @lru_cache(maxsize=4096)
@@ -311,7 +275,7 @@ def _amount(field: str, raw: bytes) -> Decimal | None:
 def _readable_uuid(text: str) -> str | None:
     try:
         return values.uuid(str(unknown_fields.read(split_json.members(text)["uuid"].encode())))
-    except (KeyError, *UNREADABLE):
+    except (KeyError, *unknown_fields.UNREADABLE):
         return None
 
 
@@ -320,6 +284,6 @@ def _reason(exc: BaseException) -> str:
         case RecursionError():
             return "It is nested too deeply."
         case msgspec.DecodeError() if not isinstance(exc, msgspec.ValidationError):
-            return f"It holds text that is not Unicode, such as half a surrogate pair: {exc}"
+            return f"It has text that is not Unicode, such as half a surrogate pair: {exc}"
         case _:
             return str(exc)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Raise it whenever a row may be read differently than before. Rows that were stored by another
 # reader are then decoded once more; until then they would count as unchanged.
-READER_VERSION = 1
+READER_VERSION = 2
 
 # 8 bytes: among a million numbers, one changed row in 4 thousand trillion is taken for unchanged.
 FIRST_8_BYTES = Struct("<q")

@@ -1,8 +1,8 @@
 """
-The provider's objects, field by field, as they are sent.
+The provider's objects, field by field, as sent.
 
-Amounts and addresses stay undecoded at first: few amounts differ, and one
-address stands in many numbers, so that each is read once.
+Amounts and addresses are decoded later, through a cache: there are few different amounts, and many
+numbers have the same address.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 NULL = msgspec.Raw(b"null")
 
-Shape: TypeAlias = "dict[str, Shape]"  # the known fields of an object, with those inside
+Shape: TypeAlias = "dict[str, Shape]"  # the known fields of an object, and of the objects in it
 
 
 class SentCountry(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ class SentAddress(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
 
 class SentDetails(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """
-    What stands inside a number's `details`.
+    A number's `details`.
     """
 
     status: str | None = None
@@ -77,35 +77,35 @@ class SentRow(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     emergency_number_address: msgspec.Raw = NULL
 
 
-class GlancedDetails(msgspec.Struct, gc=False):
+class ShortDetails(msgspec.Struct, gc=False):
     """
-    What stands inside a number's `details`, where only its addresses are wanted.
+    The addresses in a number's `details`.
     """
 
     number_address: msgspec.Raw = NULL
     emergency_number_address: msgspec.Raw = NULL
 
 
-class GlancedRow(msgspec.Struct, gc=False):
+class ShortRow(msgspec.Struct, gc=False):
     """
-    A number, where only its uuid and its addresses are wanted.
+    The uuid and the addresses of a number: all that is read of an unchanged row.
     """
 
     uuid: str
-    details: GlancedDetails | None = None
+    details: ShortDetails | list[None] | bool | None = None  # PHP sends [] or false for no object
     number_address: msgspec.Raw = NULL
     emergency_number_address: msgspec.Raw = NULL
 
 
 class LooseCountry(SentCountry, forbid_unknown_fields=False):
     """
-    The same, where there are fields that we do not know.
+    A country with fields that we do not know.
     """
 
 
 class LooseAddress(SentAddress, forbid_unknown_fields=False, rename="camel"):
     """
-    The same, where there are fields that we do not know.
+    An address with fields that we do not know.
     """
 
     address_country: LooseCountry | None = None
@@ -113,13 +113,13 @@ class LooseAddress(SentAddress, forbid_unknown_fields=False, rename="camel"):
 
 class LooseDetails(SentDetails, forbid_unknown_fields=False):
     """
-    The same, where there are fields that we do not know.
+    `details` with fields that we do not know.
     """
 
 
 class LooseRow(SentRow, forbid_unknown_fields=False):
     """
-    The same, where there are fields that we do not know.
+    A number with fields that we do not know.
     """
 
     details: LooseDetails | None = None
@@ -127,7 +127,7 @@ class LooseRow(SentRow, forbid_unknown_fields=False):
 
 def shape_of(kind: type[msgspec.Struct], **nested: Shape) -> Shape:
     """
-    The field names of an object, as sent.
+    Return the field names of an object, as sent.
     """
     names: Shape = {field.encode_name: {} for field in msgspec.structs.fields(kind)}
     return names | nested

@@ -1,5 +1,5 @@
 """
-Keep what the provider sends beyond the fields that we know.
+Extract the fields that the service does not know, and read any JSON exactly.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from syncsvc.payloads import values
 if TYPE_CHECKING:
     from syncsvc.payloads.shapes import Shape
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
 
 
 def read(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
     """
-    Any JSON value, with every digit of its numbers.
+    Read any JSON value, with every digit of its numbers.
 
     Raises:
-        MsgspecError, ValueError, RecursionError: It can't be read, or not be kept.
+        MsgspecError, ValueError, RecursionError: It can't be read or not be stored.
     """
     return ANYTHING.decode(raw)
 
 
 def unknown_fields(raw: bytes, shape: Shape) -> str | None:
     """
-    The fields of an object that we do not know, in one spelling for one content.
+    Return an object's unknown fields as canonical JSON: equal content has equal text.
     """
     rest = _unknown(read(raw), shape)
     return CANONICAL.encode(rest).decode() if rest else None
@@ -45,14 +46,14 @@ def _unknown(value: Any, shape: Shape) -> dict[str, Any]:  # noqa: ANN401 - any 
 
 def _exact(text: str) -> Decimal:
     """
-    A JSON number with all its digits.
+    Read a JSON number with all its digits.
     """
     try:
         number = Decimal(text)
     except DecimalException:
         number = Decimal("Infinity")
     if not number.is_finite() or (number and not LEAST < number.adjusted() <= MOST):
-        raise ValueError(f"the number {values.shown(text)} is beyond what can be kept")
+        raise ValueError(f"the number {values.quoted(text)} is beyond what can be stored")
     return number
 
 

@@ -1,8 +1,8 @@
 """
-Read the provider's single values: amounts, times, flags, ids, countries.
+Read the provider's single values: amounts, times, flags and ids.
 
-Each function gives the value in the service's terms or raises `ValueError`
-with a text that says in which field, what was sent, and what is accepted.
+Each function returns the value in the service's terms, or raises `ValueError` with the field, what
+was sent and what is accepted.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 STAMP = re.compile(r"[0-9]{4}[-0-9W]{3,6}([Tt ][0-9:.,]{2,21}([Zz]|[-+][0-9:]{2,8})?)?")
 NO_STAMP = frozenset({"", "0000-00-00 00:00:00"})
-SHOWN = 60  # characters of a value that an error repeats
+QUOTED_LENGTH = 60  # characters of a value that an error repeats
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """
-    A value as an error may repeat it: cut, and in ASCII.
+    Return a value as an error may repeat it: shortened, and in ASCII.
     """
     text = ascii(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= QUOTED_LENGTH else f"{text[:QUOTED_LENGTH]}…"
 
 
 def uuid(value: str) -> str:
     """
-    A UUID in its usual form, lower case.
+    Return a UUID in lower case.
     """
     if UUID.fullmatch(value) is None:
-        raise ValueError(f"uuid: {shown(value)} is not a UUID")
+        raise ValueError(f"uuid: {quoted(value)} is not a UUID")
     return value.lower()
 
 
 def amount(field: str, value: object) -> Decimal | None:
     """
-    An amount of money, rounded half-even to 4 places.
+    Return an amount of money, rounded half-even to 4 places; None if none was sent.
     """
-    if value is None:
+    if value is None or value == "":
         return None
     try:
         rounded = _decimal(value).quantize(CENT)
@@ -57,7 +57,7 @@ def amount(field: str, value: object) -> Decimal | None:
         rounded = None
     if rounded is None or abs(rounded) >= AMOUNT_LIMIT:
         raise ValueError(
-            f"{field}: {shown(value)} is not a decimal below 100000000 (numeric(12,4))"
+            f"{field}: {quoted(value)} is not a decimal below 100000000 (numeric(12,4))"
         )
     return rounded + 0  # no negative zero
 
@@ -72,7 +72,7 @@ def _decimal(value: object) -> Decimal:
 
 def moment(field: str, value: str | None, zone: tzinfo) -> datetime | None:
     """
-    A timestamp in UTC; without a zone of its own it is in `zone`.
+    Return a timestamp in UTC; one without a time zone is taken to be in `zone`.
 
     Returns:
         None for every form of blank that the provider sends.
@@ -83,11 +83,11 @@ def moment(field: str, value: str | None, zone: tzinfo) -> datetime | None:
         return _in_utc(value, zone)
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{field}: {shown(value)} is not a time such as 2016-01-03 17:48:59 or ISO 8601"
+            f"{field}: {quoted(value)} is not a time such as 2016-01-03 17:48:59 or ISO 8601"
         ) from None
 
 
-@lru_cache(maxsize=1024)  # a row says most times twice, and many numbers are ordered at once
+@lru_cache(maxsize=1024)  # rows repeat timestamps, and many numbers are ordered together
 def _in_utc(value: str, zone: tzinfo) -> datetime:
     if STAMP.fullmatch(value) is None:
         raise ValueError
@@ -95,31 +95,31 @@ def _in_utc(value: str, zone: tzinfo) -> datetime:
     return (stamp if stamp.tzinfo else stamp.replace(tzinfo=zone)).astimezone(UTC)
 
 
-def flag(field: str, value: bool | int | None) -> bool | None:  # noqa: FBT001 - it is the value to read
+def flag(field: str, value: bool | int | None) -> bool | None:  # noqa: FBT001 - the value to read
     """
-    A yes or no, also as 0 or 1.
+    Return a flag, which may be sent as 0 or 1.
     """
     if value is None or isinstance(value, bool):
         return value
     if value not in {0, 1}:
-        raise ValueError(f"{field}: {shown(value)} is neither true, false, 0 nor 1")
+        raise ValueError(f"{field}: {quoted(value)} is neither true, false, 0 nor 1")
     return bool(value)
 
 
 def identity(field: str, value: int | str | None) -> int:
     """
-    An id: an integer within 64 bits, as number or as text.
+    Return an id: an integer within 64 bits, sent as number or text.
     """
     if isinstance(value, str) and INTEGER.fullmatch(value):
         value = int(value)
     if not isinstance(value, int) or not -ID_LIMIT <= value < ID_LIMIT:
-        raise ValueError(f"{field}: {shown(value)} is not an integer within 64 bits")
+        raise ValueError(f"{field}: {quoted(value)} is not an integer within 64 bits")
     return value
 
 
-def count(value: object) -> int | None:
+def result_count(value: object) -> int | None:
     """
-    A size such as `num_results`; None where it is none.
+    Return a size such as `num_results`; None if it is no such number.
     """
     if isinstance(value, str) and INTEGER.fullmatch(value):
         value = int(value)
@@ -129,6 +129,6 @@ def count(value: object) -> int | None:
 
 def yes_or_no(value: object) -> bool | None:
     """
-    A flag such as `paginates`; None where it is none.
+    Return a flag such as `paginates`; None if it is neither yes nor no.
     """
     return bool(value) if value in (True, False, 0, 1) and isinstance(value, int) else None

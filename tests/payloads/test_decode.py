@@ -224,7 +224,7 @@ def test_a_row_needs_uuid_and_number_only() -> None:
 
 
 @pytest.mark.parametrize("missing", ["uuid", "number_e164"])
-@pytest.mark.parametrize("value", ["missing", None, "", 7, [], {}, True])
+@pytest.mark.parametrize("value", ["missing", None, "", [], {}, True, "7" * 65])
 def test_a_row_without_uuid_or_number_is_a_reject(missing: str, value: object) -> None:
     """
     A number can't be kept without its key and its number.
@@ -237,6 +237,16 @@ def test_a_row_without_uuid_or_number_is_a_reject(missing: str, value: object) -
 
     assert missing in found.reason
     assert (UUID if missing == "number_e164" else None) == found.uuid
+
+
+@pytest.mark.parametrize("length", [1, 64])
+def test_a_number_has_at_most_64_characters(length: int) -> None:
+    """
+    The longest number that an index can hold on every database is read.
+    """
+    sent = "\N{ARABIC-INDIC DIGIT THREE}" * length
+
+    assert number(row(number_e164=sent)).number_e164 == sent
 
 
 @pytest.mark.parametrize("blank", [" ", "\t\n", "\u3000"])
@@ -252,7 +262,7 @@ def test_a_uuid_has_one_spelling() -> None:
     A uuid is kept in lower case, in a number and in a reject.
     """
     assert number(row(uuid=UUID.upper())).uuid == UUID
-    assert reject(row(uuid=UUID.upper(), number=7)).uuid == UUID
+    assert reject(row(uuid=UUID.upper(), number=True)).uuid == UUID
 
 
 @pytest.mark.parametrize("field", ADDRESS_FIELDS)
@@ -443,7 +453,6 @@ def test_charges_are_exact_decimals(field: str, sent: str, expected: str) -> Non
         '"Infinity"',
         '"1_000"',
         '"1,5"',
-        '""',
         '" 1"',
         '"\\ud800"',
         "true",
@@ -493,6 +502,79 @@ def test_ids_reach_to_both_ends_of_64_bits(sent: object, expected: int) -> None:
     assert expected == number(row(number_address={"id": sent})).number_address_id
 
 
+@pytest.mark.parametrize("nothing", [[], False, None], ids=json.dumps)
+def test_an_object_may_be_nothing_as_php_sends_it(nothing: object) -> None:
+    """
+    `[]` and `false` in place of an object are the same as null.
+    """
+    without = number(row(details=nothing, **dict.fromkeys(ADDRESS_FIELDS, nothing)))
+    inside = number(row(details=dict.fromkeys(ADDRESS_FIELDS, nothing)))
+    [address] = number(row(number_address={"id": 1, "addressCountry": nothing})).addresses
+
+    assert number(row()) == without == inside
+    assert (address.country_name, address.country_iso, address.extra) == (None, None, None)
+
+
+@pytest.mark.parametrize("field", ["monthly_charge", "setup_charge"])
+def test_an_amount_may_be_nothing_as_php_sends_it(field: str) -> None:
+    """
+    An empty text in place of a charge is the same as null.
+    """
+    assert number(row()) == number(row(**{field: ""}))
+
+
+@pytest.mark.parametrize("name", ["useForProofOfAddress", "useForEmergencyAddress"])
+def test_a_flag_may_be_nothing_as_php_sends_it(name: str) -> None:
+    """
+    An empty text in place of a flag is the same as null.
+    """
+    found = number(row(number_address={"id": 1, name: ""}))
+
+    assert number(row(number_address={"id": 1})) == found
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("441245000001", "441245000001"),
+        ("0", "0"),
+        ("-7", "-7"),
+        ("12345678901234567890123", "12345678901234567890123"),
+        ("12.50", "12.50"),
+        ("1e3", "1000"),
+        ("1E-7", "0.0000001"),
+    ],
+)
+def test_a_number_in_place_of_text_is_its_digits(sent: str, expected: str) -> None:
+    """
+    Every text may come as a number: those of the row, of its details and of its addresses.
+    """
+    names = ("number_e164", *TEXT_FIELDS)
+    rows = ",".join(f'"{name}":{sent}' for name in names)
+    country = f'"addressCountry":{{"name":{sent},"iso":{sent}}}'
+    lines = f'"name":{sent},"addressLine1":{sent},"addressPostalCode":{sent},{country}'
+    text = f'{{"uuid":"{UUID}",{rows},"number_address":{{"id":1,{lines}}}}}'
+
+    found = number(text)
+    [address] = found.addresses
+
+    assert {expected} == {getattr(found, name) for name in names}
+    told = (address.name, address.address_line1, address.address_postal_code)
+    assert {expected} == {*told, address.country_name, address.country_iso}
+    assert (found.extra, address.extra) == (None, None)
+    assert expected == number(raw_row(f'"details":{{"status":{sent}}}')).details_status
+
+
+def test_unknown_fields_of_a_repaired_row_are_kept_as_sent() -> None:
+    """
+    Where types other than the documented ones are read, nothing else is read differently.
+    """
+    found = number(raw_row('"number":1,"new":[],"other":{"a":"","b":1.50},"monthly_charge":"1.5"'))
+
+    assert found.extra == '{"new":[],"other":{"a":"","b":1.50}}'
+    assert (found.number, found.monthly_charge) == ("1", Decimal("1.5"))
+
+
 BAD_ADDRESSES = [
     {},
     {"id": None},
@@ -504,19 +586,20 @@ BAD_ADDRESSES = [
     {"id": True},
     {"id": "one"},
     {"id": [1]},
-    {"id": 1, "name": 7},
+    {"id": 1, "name": True},
     {"id": 1, "useForProofOfAddress": 2},
     {"id": 1, "useForEmergencyAddress": "true"},
     {"id": 1, "useForEmergencyAddress": -1},
     {"id": 1, "addressLine1": ["x"]},
     {"id": 1, "addressCountry": "GB"},
-    {"id": 1, "addressCountry": {"iso": 44}},
-    {"id": 1, "new": 1, "name": 7},
-    [],
+    {"id": 1, "addressCountry": {"iso": True}},
+    {"id": 1, "new": 1, "name": True},
     [{"id": 1}],
+    "",
     "Main office",
+    0,
     7,
-    False,
+    True,
 ]
 
 
@@ -544,23 +627,26 @@ def test_a_row_with_an_address_that_cannot_be_read_is_a_reject(
 @pytest.mark.parametrize(
     "fields",
     [
-        *({name: 7} for name in TEXT_FIELDS),
+        *({name: True} for name in TEXT_FIELDS),
         *({name: []} for name in TEXT_FIELDS),
         {"provisioned": "soon"},
         {"provisioned": 1451843339},
         {"provisioned": "0000-01-01 00:00:00"},
         {"cancelled": "soon"},
         {"cancelled": False},
-        {"details": []},
+        {"details": [[]]},
+        {"details": True},
+        {"details": 0},
+        {"details": ""},
         {"details": "none"},
-        {"details": {"status": 7}},
+        {"details": {"status": False}},
         {"details": {"provisioned": "soon"}},
         {"details": {"cancelled": "soon"}},
         {"details": {"cancelled": 0}},
         {"cancelled": "soon", "details": {"cancelled": "2016-01-03 17:48:59"}},
         {"provisioned": "2016-01-03 17:48:59", "details": {"provisioned": "soon"}},
-        {"new": 1, "status": 7},
-        {"new": 1, "details": {"new": 1, "status": 7}},
+        {"new": 1, "status": True},
+        {"new": 1, "details": {"new": 1, "status": True}},
     ],
     ids=json.dumps,
 )
@@ -592,7 +678,7 @@ def test_a_reject_costs_no_neighbour() -> None:
     """
     The other rows of a page are read, in their order, whatever one of them holds.
     """
-    faults = ["7", row(number=7), raw_row('"new":"\\ud800"'), raw_row(f'"new":{DEEP}')]
+    faults = ["7", row(number=True), raw_row('"new":"\\ud800"'), raw_row(f'"new":{DEEP}')]
 
     for fault in faults:
         page = read_page(
@@ -612,7 +698,7 @@ def test_a_reject_costs_no_neighbour() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        raw_row('"number" : 7 ,\n "é" : "\\u00e9\\/" , "status":"x","status":"y"'),
+        raw_row('"number" : true ,\n "é" : "\\u00e9\\/" , "status":"x","status":"y"'),
         raw_row('"monthly_charge":1e400'),
         raw_row('"number":"\\udfff"'),
         raw_row('"\\ud800":1'),
@@ -631,9 +717,9 @@ def test_the_payload_of_a_reject_is_as_sent(text: str) -> None:
     [
         f'{{"number":"\\ud800","uuid":"{UUID}"}}',
         f'{{"a":{DEEP},"uuid":"{UUID}","number_e164":"1"}}',
-        f'{{"uu\\u0069d":"{UUID}","number_e164":7}}',
-        f'{{"uuid":"{UUID.replace("7", chr(92) + "u0037")}","number_e164":7}}',
-        f'{{"uuid":7,"uuid":"{UUID}","number_e164":7}}',
+        f'{{"uu\\u0069d":"{UUID}","number_e164":true}}',
+        f'{{"uuid":"{UUID.replace("7", chr(92) + "u0037")}","number_e164":true}}',
+        f'{{"uuid":7,"uuid":"{UUID}","number_e164":true}}',
     ],
     ids=range(5),
 )
@@ -724,7 +810,7 @@ def test_a_number_beyond_what_can_be_kept_makes_a_reject(sent: str) -> None:
     """
     An unknown field with a number that no database keeps costs the row.
     """
-    assert "beyond what can be kept" in reject(raw_row(f'"new":[{sent}]')).reason
+    assert "beyond what can be stored" in reject(raw_row(f'"new":[{sent}]')).reason
 
 
 def test_the_order_of_fields_does_not_matter() -> None:
@@ -766,9 +852,9 @@ def test_nul_becomes_the_replacement_character_in_a_reject() -> None:
     """
     The payload of a reject can be stored as well.
     """
-    found = reject(raw_row('"number":7,"name":"\\u0000"'))
+    found = reject(raw_row('"number":true,"name":"\\u0000"'))
 
-    assert raw_row('"number":7,"name":"\\ufffd"') == found.payload
+    assert raw_row('"number":true,"name":"\\ufffd"') == found.payload
 
 
 @pytest.mark.parametrize(
@@ -834,6 +920,40 @@ def test_an_empty_page_has_no_rows() -> None:
     assert read_page(b' {"numbers" : [ ] } \n', UTC) == Page([], None, None)
 
 
+@pytest.mark.parametrize("fault", ["", ',"new":"\\ud800"', f',"new":{DEEP}'], ids=range(3))
+def test_a_list_with_gaps_is_an_object_with_integer_keys(fault: str) -> None:
+    """
+    The rows of a page that PHP sends as an object are read in their order.
+    """
+    rows = f'"3":{row(number="1")},"1":{row(number="2")},"-1":{row(number="3")}'
+
+    page = read_page(f'{{"numbers":{{{rows}}},"num_results":3{fault}}}'.encode(), UTC)
+
+    assert [getattr(found, "number", None) for found in page.rows] == ["1", "2", "3"]
+    assert page.num_results == 3
+
+
+def test_a_fault_in_a_list_with_gaps_costs_one_row() -> None:
+    """
+    A row that the parser refuses is a reject there, too.
+    """
+    fault = raw_row(f'"new":{DEEP}')
+    rows = f'"0":{row(number="1")},"2":{fault}'
+
+    first, second = read_page(f'{{"numbers":{{{rows}}}}}'.encode(), UTC).rows
+
+    assert isinstance(first, Number)
+    assert isinstance(second, Reject)
+
+
+@pytest.mark.parametrize("sent", [b'{"numbers":{}}', b'{"numbers" : { } }'])
+def test_an_object_without_keys_is_an_empty_page(sent: bytes) -> None:
+    """
+    PHP may send an empty list as an object, too.
+    """
+    assert read_page(sent, UTC) == Page([], None, None)
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -846,7 +966,11 @@ def test_an_empty_page_has_no_rows() -> None:
         b'"numbers"',
         b'{"error":"busy"}',
         b'{"numbers":null}',
-        b'{"numbers":{}}',
+        b'{"numbers":{"a":{}}}',
+        b'{"numbers":{"0":{},"1.5":{}}}',
+        b'{"numbers":{"0":{},"":{}}}',
+        b'{"numbers":false}',
+        b'{"numbers":""}',
         b'{"numbers":"[]"}',
         b'{"Numbers":[]}',
         b"<html><body>502 Bad Gateway</body></html>",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from support.build import address, number_row
+from support.build import address, number_row, uuid_at
 from syncsvc.payloads import shapes
 from syncsvc.payloads.decode import read_page
 from syncsvc.payloads.fingerprint import READER_VERSION
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 # A digest of the reader for each of its versions. If the test below fails, raise `READER_VERSION`
 # and add the new digest, so that the next run decodes every row once more.
-DIGESTS = {1: "b1acba4e2f2082f620a2f97db6648e9929533be9492cb8933781dcbc5872f257"}
+DIGESTS = {
+    2: "76df84f5d835ced74a199d2cea546955bd4c8edf2cffe171f17ab8bc9616fcd9",
+}
 
 SAMPLES = (
     number_row(1, number_address=address(), emergency_number_address=address("2", extra="a")),
@@ -27,6 +29,9 @@ SAMPLES = (
     number_row(3, provisioned="2016-01-03T17:48:59+02:00", status=" CANCELLED ", unknown={"a": 1}),
     number_row(4, country_iso="DEU", setup_charge=None, details={"unknown": [1.50]}),
     number_row(5, number_e164=" "),
+    number_row(6, number_e164="4" * 65),
+    number_row(7, number=7, monthly_charge="", number_address=address(addressCountry=[])),
+    {"uuid": uuid_at(8), "number_e164": 44, "details": False},
 )
 
 

@@ -103,6 +103,22 @@ def test_a_row_that_is_as_it_was_goes_unread(watch: Watch, engine: Engine) -> No
     assert second.status == "Active"
 
 
+@pytest.mark.parametrize("nothing", [[], False])
+def test_a_known_row_may_have_what_php_sends_for_nothing(
+    watch: Watch, engine: Engine, nothing: object
+) -> None:
+    """
+    A row whose details and address are no objects goes unread, too, once it is known.
+    """
+    row = {**number_row(1, number_address=nothing), "details": nothing}
+    watch.see(row)
+
+    [found] = read_known(engine, row).rows
+
+    assert isinstance(found, Unchanged)
+    assert (uuid_at(1), ()) == (found.uuid, found.addresses)
+
+
 def test_a_run_without_changes_remembers_what_is_remembered(watch: Watch, engine: Engine) -> None:
     """
     The second run over a listing counts all as unchanged and leaves the memory alone.
