@@ -4,7 +4,9 @@ The time by this machine's clock.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+TOLERANCE = timedelta(minutes=5)  # by which the clocks of two machines may differ
 
 
 def now() -> datetime:

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from syncsvc import __version__
-from syncsvc.vocabulary import Event, Lifecycle, RunState
+from syncsvc.vocabulary import PUBLISHED, Event, Lifecycle, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RUN_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-ENDED = (RunState.SUCCEEDED, RunState.WITHHELD, RunState.FAILED)
+ENDED = (*PUBLISHED, RunState.FAILED)
 
 
 class Meter(Protocol):

@@ -78,3 +78,7 @@ class RunState(StrEnum):
     WITHHELD = "withheld"  # published, except cancellations that need a decision
     FAILED = "failed"  # published nothing; `error` has the reason
     CRASHED = "crashed"  # its process died, as the next run found
+
+
+PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)  # the run changed the tables
+BROKEN = (RunState.FAILED, RunState.CRASHED)  # it ended without

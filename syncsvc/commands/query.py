@@ -13,6 +13,7 @@ from sqlalchemy import exists, select
 
 from syncsvc import clock
 from syncsvc.database import monthly_view
+from syncsvc.database.queries import find_numbers, last_runs, timeline
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import csv_json, output_file, terminal
 from syncsvc.output.csv_json import Format
@@ -21,12 +22,9 @@ from syncsvc.reports import (
     REPORTS_BY_AUDIENCE,
     Column,
     Kind,
-    find_numbers,
     find_report,
-    last_runs,
     read_arguments,
     signature,
-    timeline,
 )
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 from sqlalchemy import make_url, text
 
-from syncsvc import reports
-from syncsvc.database import migrate
+from syncsvc.database import migrate, queries
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError
 from syncsvc.output import terminal
@@ -101,7 +100,7 @@ def _sync_and_tell(console: Console, engine: Engine, api: NumberApi) -> None:
     changes: list[Any] = []
 
     def note_changes(connection: Connection, run_id: int) -> None:
-        changes.extend(reports.changes_of_run(connection, run_id, CHANGES_SHOWN))
+        changes.extend(queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
 
     job = Job(
         engine=engine,
@@ -129,7 +128,7 @@ def _tell_more(console: Console, engine: Engine, path: Path) -> None:
             result = connection.execute(text(query))
             console.print(f"\n{title}:\n[dim]{query}[/dim]", soft_wrap=True)
             console.print(terminal.rows_table(list(result.keys()), result.all()))
-        example = reports.most_changed(connection, "default")
+        example = queries.most_changed(connection, "default")
     console.print(
         f"\nThe database stays at {path}. Look further:\n"
         f"  export SYNCSVC_DATABASE_URL=sqlite:///{path}\n"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
-from syncsvc import bootstrap, reports
+from syncsvc import bootstrap
 from syncsvc.database import migrate, queries, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
@@ -89,7 +89,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
     engine = bootstrap.engine_from(settings)
     with suppress(SyncError), transactions.short_read(engine) as connection:
-        queries.show(connection, settings.account, metrics)
+        queries.set_gauges(connection, settings.account, metrics)
     with output_file.open_output(path) as stream:
         stream.write(metrics.text())
 
@@ -100,7 +100,7 @@ def _dry(job: Job, changes: list[Any]) -> Job:
     """
 
     def note_changes(connection: Connection, run_id: int) -> None:
-        changes.extend(reports.changes_of_run(connection, run_id, CHANGES_SHOWN))
+        changes.extend(queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
 
     return msgspec.structs.replace(job, dry_run=True, on_found=note_changes)
 

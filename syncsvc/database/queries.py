@@ -1,59 +1,57 @@
 """
-How an account stands: what the worker's pages and metrics tell from the tables.
+Read the state of accounts, their runs, and the history of single numbers.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, func, select
+from sqlalchemy import Text, and_, cast, func, or_, select
 
+from syncsvc.errors import UnknownNumber
 from syncsvc.schema.tables import number_history, numbers, sync_runs
-from syncsvc.vocabulary import RunState
+from syncsvc.schema.views import sync_status
+from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from syncsvc.metrics import Metrics
+    from syncsvc.vocabulary import RunState
 
 Row = dict[str, Any]
 
-PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)
-BROKEN = (RunState.FAILED, RunState.CRASHED)
+LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
+
+history = number_history.c
+same_number = and_(numbers.c.account == history.account, numbers.c.uuid == history.uuid)
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How one account stands.
+    The state of one account, as `sync_status` has it, and the runs that explain it.
 
     Attributes:
-        last_run: Its row in `sync_runs`; None before the first.
-        last_ended: The last run that is not under way.
-        last_published: The last run that succeeded, withheld or not.
-        numbers: How many, by lifecycle.
+        last_ended: The last run that is not in progress, a row of `sync_runs`.
+        last_published: The last run that published, with or without withheld cancellations.
+        last_success: The time at which the tables last agreed with the provider.
+        numbers: Counts by lifecycle.
     """
 
     account: str
-    last_run: Row | None
     last_ended: Row | None
     last_published: Row | None
+    last_success: datetime | None
     numbers: dict[str, int]
-
-    @property
-    def last_success(self) -> datetime | None:
-        """
-        When the tables were last made to agree with the provider.
-        """
-        return self.last_published["finished_at"] if self.last_published else None
 
     @property
     def withheld(self) -> int:
         """
-        Cancellations that the last run to publish did not accept.
+        The number of cancellations that the last published run withheld.
         """
         return (self.last_published or {}).get("withheld") or 0
 
@@ -68,85 +66,203 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def trouble(self) -> str | None:
         """
-        Why the last run that ended published nothing; None where it did.
+        The reason why the last run that ended published nothing; None if it published.
         """
-        ended = self.last_ended
-        if ended is None or ended["state"] not in BROKEN:
-            return None
-        return f"Run {ended['id']} {ended['state']}: {ended['error']}"
+        return _trouble(self.last_ended)
 
 
 def accounts(connection: Connection) -> list[str]:
     """
-    Every account that ever ran, by name.
+    Return every account that ever ran, by name.
     """
     query = select(sync_runs.c.account).distinct().order_by(sync_runs.c.account)
     return list(connection.execute(query).scalars())
 
 
-def standing(connection: Connection, account: str) -> Standing:
+def account_status(connection: Connection, account: str) -> AccountStatus:
     """
-    How an account stands now.
+    Read the current state of an account.
     """
-    ended = (*PUBLISHED, *BROKEN)
-    return Standing(
+    query = select(sync_status).where(sync_status.c.account == account)
+    status = dict(connection.execute(query).mappings().first() or {})
+    return AccountStatus(
         account=account,
-        last_run=_last(connection, account, tuple(RunState)),
-        last_ended=_last(connection, account, ended),
-        last_published=_last(connection, account, PUBLISHED),
-        numbers=_numbers(connection, account),
+        last_ended=_last_run(connection, account, (*PUBLISHED, *BROKEN)),
+        last_published=_last_run(connection, account, PUBLISHED),
+        last_success=status.get("last_success_at"),
+        numbers={
+            Lifecycle.LIVE: status.get("live_numbers", 0),
+            Lifecycle.CANCELLED: status.get("cancelled_numbers", 0),
+        },
     )
 
 
-def show(connection: Connection, account: str, metrics: Metrics) -> None:
+def set_gauges(connection: Connection, account: str, metrics: Metrics) -> None:
     """
-    Set the gauges by what the tables say.
+    Set the gauges from the tables.
+
+    If all successes are dated in the future, by a clock that was ahead, none is known: a gauge
+    in the future would keep the alert silent until then.
     """
-    found = standing(connection, account)
+    status = account_status(connection, account)
+    unknown = LONG_AGO if status.last_published else None
     metrics.inventory(
-        numbers=found.numbers, withheld=found.withheld, last_success=found.last_success
+        numbers=status.numbers,
+        withheld=status.withheld,
+        last_success=status.last_success or unknown,
     )
+
+
+def last_trouble(connection: Connection, account: str) -> str | None:
+    """
+    Return why the account's last run that ended published nothing; None if it published.
+    """
+    return _trouble(_last_run(connection, account, (*PUBLISHED, *BROKEN)))
+
+
+def _trouble(run: Row | None) -> str | None:
+    if run is None or run["state"] not in BROKEN:
+        return None
+    return f"Run {run['id']} {run['state']}: {run['error']}"
 
 
 def latest_changes(connection: Connection, limit: int) -> list[Row]:
     """
-    The history rows that were written last, of all accounts, newest first.
+    Return the history rows that were written last, of all accounts, newest first.
     """
-    same_number = and_(
-        numbers.c.account == number_history.c.account, numbers.c.uuid == number_history.c.uuid
-    )
     query = (
         select(numbers.c.number_e164, number_history)
         .join_from(number_history, numbers, same_number)
         .order_by(number_history.c.id.desc())
         .limit(limit)
     )
-    return [dict(row) for row in connection.execute(query).mappings()]
+    return _rows(connection, query)
 
 
-def last_trouble(connection: Connection, account: str) -> str | None:
-    """
-    Why the account's last run that ended published nothing; None where it did.
-    """
-    ended = _last(connection, account, (*PUBLISHED, *BROKEN))
-    bare = Standing(
-        account=account, last_run=None, last_ended=ended, last_published=None, numbers={}
-    )
-    return bare.trouble
-
-
-def _last(connection: Connection, account: str, states: Sequence[RunState]) -> Row | None:
+def _last_run(connection: Connection, account: str, states: Sequence[RunState]) -> Row | None:
     query = (
         select(sync_runs)
         .where(sync_runs.c.account == account, sync_runs.c.state.in_(states))
         .order_by(sync_runs.c.started_at.desc())
         .limit(1)
     )
-    row = connection.execute(query).mappings().first()
-    return dict(row) if row else None
+    return next(iter(_rows(connection, query)), None)
 
 
-def _numbers(connection: Connection, account: str) -> dict[str, int]:
-    lifecycle = numbers.c.lifecycle
-    query = select(lifecycle, func.count()).where(numbers.c.account == account).group_by(lifecycle)
-    return {row[0]: row[1] for row in connection.execute(query)}
+def last_runs(connection: Connection, account: str, limit: int) -> list[Row]:
+    """
+    The last runs of an account, newest first.
+    """
+    query = (
+        select(sync_runs)
+        .where(sync_runs.c.account == account)
+        .order_by(sync_runs.c.started_at.desc())
+        .limit(limit)
+    )
+    return _rows(connection, query)
+
+
+def changes_of_run(connection: Connection, run_id: int, limit: int) -> list[Row]:
+    """
+    The history rows that one run wrote, with the number that each is about.
+    """
+    query = (
+        select(numbers.c.number_e164, number_history)
+        .join_from(number_history, numbers, same_number)
+        .where(history.run_id == run_id)
+        .order_by(history.event, numbers.c.number_e164, history.id)
+        .limit(limit)
+    )
+    return _rows(connection, query)
+
+
+def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]:
+    """
+    Find the numbers of an account by a uuid, or by an E.164 number they have or had.
+
+    Any spelling of the same digits will do: with a plus sign, 00 or neither, and with
+    separators. Only if nothing has exactly this text or these digits behind a plus sign are
+    all spellings and earlier numbers compared, which reads the whole account.
+
+    Raises:
+        UnknownNumber: There is none.
+    """
+    digits = _digits(wanted)
+    exact = or_(
+        numbers.c.uuid == wanted.strip().lower(),
+        numbers.c.number_e164.in_([wanted.strip(), f"+{digits}", digits]),
+    )
+    found = _numbers_where(connection, account, exact)
+    if not found and digits:
+        uuids = [*_spelled_otherwise(connection, account, digits)]
+        found = _numbers_where(connection, account, numbers.c.uuid.in_(uuids))
+    if not found:
+        raise UnknownNumber(
+            f"No number {wanted!r} in account {account!r}. Give it like +441245123456, or its uuid."
+        )
+    return found
+
+
+def _numbers_where(
+    connection: Connection, account: str, condition: ColumnElement[bool]
+) -> list[Row]:
+    query = (
+        select(numbers)
+        .where(numbers.c.account == account, condition)
+        .order_by(numbers.c.first_seen_at, numbers.c.uuid)
+    )
+    return _rows(connection, query)
+
+
+def _spelled_otherwise(connection: Connection, account: str, digits: str) -> Iterator[str]:
+    """
+    The uuids of numbers that have these digits in another spelling, or had them before.
+    """
+    now = select(numbers.c.uuid, numbers.c.number_e164).where(numbers.c.account == account)
+    for uuid, text in connection.execute(now):
+        if _digits(text) == digits:
+            yield uuid
+    renumbered = cast(history.changes, Text).like('%"number_e164"%')
+    before = select(history.uuid, history.changes).where(history.account == account, renumbered)
+    for uuid, changes in connection.execute(before):
+        if _digits(str(changes.get("number_e164", {}).get("old"))) == digits:
+            yield uuid
+
+
+def _digits(text: str) -> str:
+    """
+    The digits of a number behind its plus sign or 00.
+    """
+    found = "".join(character for character in text if character in "0123456789")
+    return found.removeprefix("00")
+
+
+def timeline(connection: Connection, account: str, uuid: str) -> list[Row]:
+    """
+    The history of one number, oldest first.
+    """
+    query = (
+        select(number_history)
+        .where(history.account == account, history.uuid == uuid)
+        .order_by(history.valid_from, history.id)
+    )
+    return _rows(connection, query)
+
+
+def most_changed(connection: Connection, account: str) -> str | None:
+    """
+    The E.164 number with the longest history of an account.
+    """
+    query = (
+        select(numbers.c.number_e164)
+        .join_from(number_history, numbers, same_number)
+        .where(history.account == account)
+        .group_by(numbers.c.number_e164)
+        .order_by(func.count().desc(), numbers.c.number_e164)
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def _rows(connection: Connection, query: Select[Any]) -> list[Row]:
+    return [dict(row) for row in connection.execute(query).mappings()]

@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, select
 
 from syncsvc.schema.tables import address_history, number_history, sync_rejects, sync_runs
-from syncsvc.vocabulary import RunState
+from syncsvc.vocabulary import PUBLISHED, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import ColumnElement, Connection, Select, Table
-
-PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)
 
 
 def back_from(now: datetime, length: str) -> datetime:

@@ -1,5 +1,5 @@
 """
-A run's own row in `sync_runs`: begun, finished, failed, crashed.
+A run's own row in `sync_runs`: begun, finished, failed or crashed.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from sqlalchemy import case, delete, func, insert, select, update
 
 from syncsvc import __version__, clock
 from syncsvc.schema.tables import sync_rejects, sync_runs
-from syncsvc.vocabulary import RunState, Trigger
+from syncsvc.vocabulary import PUBLISHED, RunState, Trigger
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
 
+log = structlog.get_logger(__name__)
+
 
 class Run(msgspec.Struct, frozen=True):
     """
-    One run under way.
+    One run in progress.
 
     Attributes:
-        id: Its number in `sync_runs`.
-        started_at: The `valid_from` of all that it writes.
+        id: Its id in `sync_runs`.
+        started_at: The `valid_from` of every row that it writes.
     """
 
     id: int
@@ -38,7 +41,7 @@ class Run(msgspec.Struct, frozen=True):
 
 def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
     """
-    Note that a run has begun.
+    Record that a run has begun.
     """
     started_at = next_start(connection, account)
     row = {
@@ -55,25 +58,33 @@ def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
 
 def next_start(connection: Connection, account: str) -> datetime:
     """
-    Return when a run that begins now starts: later than the one before, whatever the clock does.
+    Return the start of a run that begins now: later than the last one, whatever the clock says.
+
+    History needs its runs in order. So a run that started under a clock ten years ahead dates
+    all later ones; they are logged until the clock has caught up.
     """
-    last = connection.execute(
+    last: datetime | None = connection.execute(
         select(func.max(sync_runs.c.started_at)).where(sync_runs.c.account == account)
     ).scalar_one()
-    return clock.now() if last is None else max(clock.now(), last + timedelta(microseconds=1))
+    now = clock.now()
+    if last is None:
+        return now
+    if last - now > clock.TOLERANCE:
+        log.warning("sync.clock_behind_last_run", clock=str(now), last_started_at=str(last))
+    return max(now, last + timedelta(microseconds=1))
 
 
 def mark_crashed(connection: Connection, account: str) -> int:
     """
-    Note the runs whose holder died; only the lock's new holder may say so.
+    Mark the runs whose process died as crashed; only the lock's new holder knows that it did.
     """
+    now = clock.now()
     left = (sync_runs.c.account == account, sync_runs.c.state == RunState.RUNNING)
     crashed = {
         "state": RunState.CRASHED,
-        "finished_at": case(
-            (sync_runs.c.started_at > clock.now(), sync_runs.c.started_at), else_=clock.now()
-        ),
-        "error": "Its process ended, or lost the database, before it could say how it went.",
+        "finished_at": case((sync_runs.c.started_at > now, sync_runs.c.started_at), else_=now),
+        "recorded_at": now,
+        "error": "Its process ended, or lost the database, before it could record its result.",
     }
     return connection.execute(update(sync_runs).where(*left).values(crashed)).rowcount
 
@@ -82,7 +93,7 @@ def finish(
     connection: Connection, run: Run, counts: dict[str, int | None], detail: dict[str, Any]
 ) -> None:
     """
-    Note that a run published, in the transaction that does.
+    Record that a run published, in the same transaction.
     """
     state = RunState.WITHHELD if counts.get("withheld") else RunState.SUCCEEDED
     _end(connection, run, {**counts, "state": state, "detail": {**place(), **detail}})
@@ -90,24 +101,23 @@ def finish(
 
 def fail(connection: Connection, run: Run, counts: dict[str, int | None], error: str) -> None:
     """
-    Note that a run failed, unless it has published after all.
+    Record that a run failed, unless its commit has succeeded after all.
     """
     _end(connection, run, {**counts, "state": RunState.FAILED, "error": error})
 
 
 def published(connection: Connection, run: Run) -> dict[str, Any] | None:
     """
-    The row of a run, where it says that the run has published.
+    Return the run's row if the run has published, else None.
     """
-    states = (RunState.SUCCEEDED, RunState.WITHHELD)
-    query = select(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(states))
+    query = select(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(PUBLISHED))
     row = connection.execute(query).mappings().first()
     return dict(row) if row else None
 
 
 def forget_rejects(connection: Connection, run: Run, older_than: timedelta) -> None:
     """
-    Remove the account's rejects of runs that began long before this one.
+    Delete the rejects of the account's runs that began long before this one.
     """
     old = select(sync_runs.c.id).where(
         sync_runs.c.account == run.account, sync_runs.c.started_at < run.started_at - older_than
@@ -116,15 +126,14 @@ def forget_rejects(connection: Connection, run: Run, older_than: timedelta) -> N
 
 
 def _end(connection: Connection, run: Run, values: dict[str, Any]) -> None:
-    under_way = (sync_runs.c.id == run.id, sync_runs.c.state == RunState.RUNNING)
-    finished_at = max(clock.now(), run.started_at)
-    connection.execute(
-        update(sync_runs).where(*under_way).values(**values, finished_at=finished_at)
-    )
+    in_progress = (sync_runs.c.id == run.id, sync_runs.c.state == RunState.RUNNING)
+    now = clock.now()
+    times = {"finished_at": max(now, run.started_at), "recorded_at": now}
+    connection.execute(update(sync_runs).where(*in_progress).values(**values, **times))
 
 
 def place() -> dict[str, Any]:
     """
-    Where a run takes place, for whoever looks for it.
+    Return the host and process of a run, for people who look for it.
     """
     return {"host": socket.gethostname(), "pid": os.getpid()}

@@ -5,13 +5,6 @@ Named read-only questions, one module per subject.
 from __future__ import annotations
 
 from syncsvc.reports.catalogue import REPORTS, REPORTS_BY_AUDIENCE, find_report
-from syncsvc.reports.lookups import (
-    changes_of_run,
-    find_numbers,
-    last_runs,
-    most_changed,
-    timeline,
-)
 from syncsvc.reports.parameters import PARAMETERS, read_arguments, signature
 from syncsvc.reports.report import Arguments, Column, Kind, Report, Row
 
@@ -24,12 +17,7 @@ __all__ = [
     "Kind",
     "Report",
     "Row",
-    "changes_of_run",
-    "find_numbers",
     "find_report",
-    "last_runs",
-    "most_changed",
     "read_arguments",
     "signature",
-    "timeline",
 ]

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from syncsvc.reports.report import Column, Kind, Report
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 from syncsvc.schema.views import sync_status
-from syncsvc.vocabulary import RunState
+from syncsvc.vocabulary import PUBLISHED, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from syncsvc.reports.report import Arguments, Row
 
-PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)
 OK, LOOK, WRONG = "ok", "look", "wrong"
 LAST_RUN_VERDICTS = {
     RunState.SUCCEEDED: (OK, "It published everything that it found."),
@@ -45,7 +44,7 @@ def _account_state(arguments: Arguments) -> Select[Any]:
             sync_runs.c.rejected.label("rejected_by_it"),
         )
         .where(sync_runs.c.account == arguments.account, sync_runs.c.state.in_(PUBLISHED))
-        .order_by(sync_runs.c.id.desc())
+        .order_by(sync_runs.c.started_at.desc())
         .limit(1)
         .subquery()
     )
@@ -79,7 +78,7 @@ def _checks(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
         yield _check(
             "last run", f"{row['last_run_id']}: {row['last_run_state']}", verdict, explanation
         )
-        if row["last_success_at"] is not None:
+        if row["listed"] is not None:
             yield from _published_run_checks(row)
         agree = row["known"] == row["open_rows"]
         yield _check(
@@ -93,12 +92,18 @@ def _checks(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
 def _last_success(row: Row, arguments: Arguments) -> Row:
     last = row["last_success_at"]
     if last is None:
-        return _check("last success", None, WRONG, "No run has ever published anything.")
+        return _check("last success", None, WRONG, _no_success(row))
     fresh = arguments.now - last <= timedelta(hours=arguments.hours)
     explanation = f"That is {'within' if fresh else 'longer ago than'} {arguments.hours} hours."
     return _check(
         "last success", f"{last:%Y-%m-%d %H:%M:%S} UTC", OK if fresh else WRONG, explanation
     )
+
+
+def _no_success(row: Row) -> str:
+    if row["listed"] is None:
+        return "No run has ever published anything."
+    return "The runs that published are dated in the future; a clock was ahead."
 
 
 def _published_run_checks(row: Row) -> Iterator[Row]:

@@ -162,6 +162,12 @@ sync_runs = Table(
     Column("error", Text, comment="Why it failed; NULL where it did not."),
     Column("service_version", Text, nullable=False, comment="Version of syncsvc that ran."),
     Column("detail", Json, comment="More about the run, for people (JSON object)."),
+    Column(
+        "recorded_at",
+        UtcDateTime,
+        comment="End by the clock of its machine, which differs from finished_at if an earlier "
+        "run's clock was ahead; NULL in runs of older versions. UTC.",
+    ),
     PrimaryKeyConstraint("id"),
     one_of("trigger", Trigger),
     one_of("state", RunState),

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from syncsvc import clock
 from syncsvc.schema.tables import number_history, numbers
+from syncsvc.vocabulary import PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +30,7 @@ ADDRESS_FIELDS = {
     "country_iso": "country_iso",
 }
 ROLES = ("number_address", "emergency_number_address")
+CLOCK_TOLERANCE = int(clock.TOLERANCE.total_seconds())
 OF_NUMBER = ("number_e164", "range_name", "country_name", "country_alpha2")
 
 
@@ -309,14 +312,19 @@ def numbers_without_proof_of_address(_sql: SqlFragments) -> str:
 def sync_status(sql: SqlFragments) -> str:
     """
     Select the state of each account, even if all of its runs failed.
+
+    The last success is dated by the clock of its machine, not by `finished_at`, which stays
+    ahead for as long as one wrong clock was ahead. A success in the future can't be dated.
     """
-    seconds = sql.seconds_since("p.finished_at")
+    seconds = sql.seconds_since("coalesce(p.recorded_at, p.finished_at)")
+    age = sql.seconds_since("coalesce(recorded_at, finished_at)")
+    published = ", ".join(f"'{state}'" for state in PUBLISHED)
     return f"""SELECT
   a.account,
   r.id AS last_run_id,
   r.state AS last_run_state,
   r.started_at AS last_run_started_at,
-  p.finished_at AS last_success_at,
+  coalesce(p.recorded_at, p.finished_at) AS last_success_at,
   CASE WHEN {seconds} < 0 THEN 0 ELSE {seconds} END AS seconds_since_success,
   coalesce(n.live, 0) AS live_numbers,
   coalesce(n.cancelled, 0) AS cancelled_numbers,
@@ -326,7 +334,9 @@ FROM (
   SELECT
     account,
     max(started_at) AS last,
-    max(CASE WHEN state IN ('succeeded', 'withheld') THEN started_at END) AS last_published
+    max(
+      CASE WHEN state IN ({published}) AND {age} > -{CLOCK_TOLERANCE} THEN started_at END
+    ) AS last_published
   FROM sync_runs
   GROUP BY account
 ) a

@@ -141,8 +141,9 @@ sync_status = Table(
     Column(
         "last_success_at",
         UtcDateTime,
-        comment="End of the last run that published, cancellations withheld or not; NULL where "
-        "none ever did. UTC.",
+        comment="End of the last run that published, cancellations withheld or not, by the clock "
+        "of its machine; runs from a clock that was ahead are left out. NULL if there is none. "
+        "UTC.",
     ),
     _count("seconds_since_success", "Whole seconds since then; NULL where there is no then."),
     _count("live_numbers", "Numbers that are live."),

@@ -21,7 +21,7 @@ from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.staging import Stage
 from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
 from syncsvc.sync.run_inputs import Job, Progress, Summary
-from syncsvc.vocabulary import RunState
+from syncsvc.vocabulary import PUBLISHED, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ def run_once(job: Job) -> Summary:
         with locks.run_lock(connection, job.account):
             _begin(job, connection, progress)
             summary = _recorded_run(job, connection, progress)
-    if summary.state in {RunState.SUCCEEDED, RunState.WITHHELD}:
+    if summary.state in PUBLISHED:
         _renew_months(job, progress)
     return summary
 

@@ -226,7 +226,7 @@ class ScheduledRuns:
         if idle and time.monotonic() < self._gauges_at + GAUGES_AGE:
             return
         with suppress(SyncError), transactions.short_read(self._engine) as connection:
-            queries.show(connection, self.settings.account, self._metrics)
+            queries.set_gauges(connection, self.settings.account, self._metrics)
             self._gauges_at = time.monotonic()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from markupsafe import Markup
 
-from syncsvc import clock, reports
+from syncsvc import clock
 from syncsvc.database import queries, transactions
 from syncsvc.errors import SyncError
 from syncsvc.output import templating, terminal
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.database.queries import Standing
+    from syncsvc.database.queries import AccountStatus
 
 RUNS_SHOWN = 10
 CHANGES_SHOWN = 20
@@ -87,8 +87,8 @@ class StatusPage:
         try:
             with transactions.short_read(self._engine()) as connection:
                 for account in queries.accounts(connection):
-                    standing = queries.standing(connection, account)
-                    last_runs = reports.last_runs(connection, account, RUNS_SHOWN)
+                    standing = queries.account_status(connection, account)
+                    last_runs = queries.last_runs(connection, account, RUNS_SHOWN)
                     found["accounts"].append((standing, last_runs))
                 found["changes"] = queries.latest_changes(connection, CHANGES_SHOWN)
         except SyncError as exc:
@@ -100,7 +100,7 @@ class StatusPage:
         )
 
 
-def health(standing: Standing) -> tuple[str, str]:
+def health(standing: AccountStatus) -> tuple[str, str]:
     """
     Return an account's health: a class of the style sheet, and a word.
     """

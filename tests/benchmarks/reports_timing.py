@@ -22,8 +22,9 @@ from sqlalchemy import event
 
 from syncsvc import clock
 from syncsvc.database import monthly_view
+from syncsvc.database.queries import find_numbers, timeline
 from syncsvc.output import inventory_page
-from syncsvc.reports import REPORTS, find_numbers, read_arguments, timeline
+from syncsvc.reports import REPORTS, read_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

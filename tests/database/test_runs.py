@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import Engine, insert, select, update
+from structlog.testing import capture_logs
 
 from syncsvc import __version__
 from syncsvc import clock as clock_module
@@ -242,3 +243,43 @@ def test_starts_are_compared_as_moments(connection: Connection) -> None:
         connection.execute(insert(sync_runs).values(values))
 
     assert runs.begin(connection, "default", Trigger.MANUAL).started_at == NOON + MINUTE + TICK
+
+
+def test_a_clock_that_was_ahead_dates_the_next_runs_and_is_logged(
+    connection: Connection, clock: Clock
+) -> None:
+    """
+    History goes on after the wrong run, the real time is recorded, and a warning names both.
+    """
+    clock.time = NOON + timedelta(days=3650)
+    runs.finish(connection, runs.begin(connection, "default", Trigger.MANUAL), {}, {})
+    clock.time = NOON
+
+    with capture_logs() as logs:
+        run = runs.begin(connection, "default", Trigger.MANUAL)
+    runs.finish(connection, run, {}, {})
+
+    row = kept(connection, run.id)
+    assert run.started_at == NOON + timedelta(days=3650) + TICK
+    assert (row["finished_at"], row["recorded_at"]) == (run.started_at, NOON)
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("sync.clock_behind_last_run", "warning")
+    ]
+    assert logs[0]["clock"] == str(NOON)
+
+
+@pytest.mark.parametrize("apart", [timedelta(0), timedelta(minutes=4)])
+def test_clocks_that_differ_by_little_are_not_logged(
+    connection: Connection, clock: Clock, apart: timedelta
+) -> None:
+    """
+    Hosts that take turns need not agree to the second.
+    """
+    clock.time = NOON + apart
+    runs.begin(connection, "default", Trigger.MANUAL)
+    clock.time = NOON
+
+    with capture_logs() as logs:
+        runs.begin(connection, "default", Trigger.MANUAL)
+
+    assert logs == []

@@ -52,7 +52,7 @@ PUBLIC = {
     "address_history": f"id account address_id run_id event valid_from valid_to {ADDRESS} changes",
     "sync_runs": "id account trigger state started_at finished_at walks pages num_results listed "
     "added provisioned cancelled reinstated changed unchanged address_changes rejected withheld "
-    "error service_version detail",
+    "error service_version detail recorded_at",
     "sync_rejects": "id run_id account page position uuid reason payload",
     "withheld_cancellations": "account uuid number_e164 run_id evidence reason",
 }
