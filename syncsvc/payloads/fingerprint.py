@@ -42,6 +42,13 @@ class Known:
     def __bool__(self) -> bool:
         return bool(self._parts)
 
+    @property
+    def parts(self) -> set[str]:
+        """
+        The parts of which fingerprints are known.
+        """
+        return set(self._parts)
+
     def has(self, uuid: str, fingerprint: int) -> bool:
         """
         Whether the tables agree with this row of this number.

@@ -1,23 +1,40 @@
 """
-Remember the fingerprints of the rows that the tables agree with.
+Store and load the fingerprints of the rows that the tables agree with.
 
-They stand in an internal table, which reports have no use for. It may be
-emptied at any time: the next run then reads every row. Triggers
-forget a part as soon as any of its numbers is updated or deleted, by a run,
-by another version or by hand, so that what is remembered is true.
+The internal table may be emptied at any time: the next run then decodes every row. Nothing in it is
+trusted without a look at `numbers`. Beside the fingerprints of each part is a summary of the live
+rows that they were stored for; if the rows have another one now, the part is ignored. So it is safe
+to restore rows, to write them with another program, or to disable triggers.
 """
 
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, delete, exists, func, insert, inspect, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    inspect,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+)
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
 from syncsvc.reconcile.temp_tables import staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
+from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
@@ -30,38 +47,155 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 10_000
 PARTS_AT_ONCE = 16
 
-remembered = listing_fingerprints.c
+WHOLE = ""  # in place of a part: a summary of all parts, without fingerprints
+
+stored = listing_fingerprints.c
+
+# What changes whenever a row of `numbers` is written, whoever writes it. PostgreSQL has the writing
+# transaction in each row. A row that SQLite replaces gets a new rowid; triggers see to updates.
+ROW_VERSION: dict[str, ColumnElement[Any]] = {
+    "postgresql": cast(cast(literal_column("numbers.xmin"), Text), BigInteger),
+    "sqlite": literal_column("numbers.rowid"),
+}
+TRIGGERS = {"numbers_updated", "numbers_deleted"}
+TRIGGERS_OF_SQLITE = text(
+    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'numbers'"
+)
+
+
+class LiveRows(NamedTuple):
+    """
+    A summary of live rows of `numbers`, which no change of them leaves as it is.
+
+    Attributes:
+        live: How many there are.
+        run_ids: The sum of the runs that changed them last.
+        versions: The sum of their versions, see `ROW_VERSION`.
+    """
+
+    live: int
+    run_ids: int
+    versions: int
+
+    def __str__(self) -> str:
+        """
+        Return the summary as it is stored.
+        """
+        return f"{self.live} {self.run_ids} {self.versions}"
+
+
+NO_ROWS = LiveRows(0, 0, 0)
 
 
 def load(connection: Connection, account: str) -> Known:
     """
-    What is remembered of an account.
+    Return the fingerprints of an account that still agree with its numbers.
     """
     with connection.begin():
         if not _is_there(connection):
             return Known()
-        query = select(remembered.part, remembered.fingerprints)
+        agreeing = _agreeing_parts(connection, account)
         few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
-        rows = connection.execute(query.where(remembered.account == account), execution_options=few)
-        return Known((part, kept) for part, kept in rows)
+        query = select(stored.part, stored.fingerprints).where(stored.account == account)
+        rows = connection.execute(query, execution_options=few)
+        return Known((part, kept) for part, kept in rows if part in agreeing)
 
 
-def save(connection: Connection, run: Run) -> None:
+def changed_since_load(connection: Connection, account: str, known: Known) -> set[str]:
     """
-    Remember what was just published, where it is not remembered already.
+    Return the parts whose numbers somebody else has changed since `load`, or forgotten.
+
+    Call it before anything is published. Rows of these parts were taken for unchanged too early.
+    """
+    return known.parts - _agreeing_parts(connection, account) if known else set()
+
+
+def save(connection: Connection, run: Run, forget: set[str]) -> None:
+    """
+    Store the fingerprints of what was just published, unless they are stored already.
+
+    Args:
+        connection: In the transaction that publishes.
+        run: The run that published.
+        forget: Parts to delete; the next run decodes all of their rows.
     """
     if not _is_there(connection):
         return
-    parts = _parts_to_save(connection, run)
-    of_account = remembered.account == run.account
-    connection.execute(delete(listing_fingerprints).where(of_account, remembered.part.in_(parts)))
-    for part, kept in _fingerprints_of(connection, parts):
-        row = {"account": run.account, "part": part, "fingerprints": kept}
-        connection.execute(insert(listing_fingerprints).values(row))
+    summaries = _summaries(connection, run.account)
+    to_save = set(_parts_to_save(connection, run)) - forget
+    outdated = {
+        part
+        for part, live_rows in _stored_summaries(connection, run.account).items()
+        if live_rows != str(summaries.get(part))
+    }
+    _delete(connection, run.account, {*to_save, *forget, *outdated, WHOLE})
+    for part, kept in _fingerprints_of(connection, sorted(to_save)):
+        _insert(connection, run.account, part, kept, summaries.get(part, NO_ROWS))
+    _insert(connection, run.account, WHOLE, b"", _total(summaries))
 
 
 def _is_there(connection: Connection) -> bool:
-    return inspect(connection).has_table(listing_fingerprints.name)
+    """
+    Whether fingerprints can be used: the table is there, and the triggers that SQLite needs.
+    """
+    if not inspect(connection).has_table(listing_fingerprints.name):
+        return False
+    if connection.dialect.name != "sqlite":
+        return True
+    found = connection.execute(TRIGGERS_OF_SQLITE).scalars().all()
+    return set(found) >= TRIGGERS
+
+
+def _agreeing_parts(connection: Connection, account: str) -> set[str]:
+    """
+    The stored parts that have the live rows that they were stored for.
+
+    Nearly always all of them have, which one sum over all parts shows at a third of the cost.
+    """
+    summaries = _stored_summaries(connection, account)
+    whole = summaries.pop(WHOLE, None)
+    if whole == str(_total(_summaries(connection, account, by_part=False))):
+        return {part for part, live_rows in summaries.items() if live_rows is not None}
+    now = _summaries(connection, account)
+    return {part for part, live_rows in summaries.items() if live_rows == str(now.get(part))}
+
+
+def _stored_summaries(connection: Connection, account: str) -> dict[str, str | None]:
+    query = select(stored.part, stored.live_rows).where(stored.account == account)
+    return {row.part: row.live_rows for row in connection.execute(query)}
+
+
+def _summaries(
+    connection: Connection, account: str, *, by_part: bool = True
+) -> dict[str, LiveRows]:
+    """
+    Summarise the live numbers of each part, or of all together.
+    """
+    part = func.substr(numbers.c.uuid, 1, 2) if by_part else literal(WHOLE)
+    versions = func.sum(ROW_VERSION[connection.dialect.name])
+    query = (
+        select(part, func.count(), func.sum(numbers.c.changed_run_id), versions)
+        .select_from(numbers)
+        .where(numbers.c.account == account, numbers.c.lifecycle == Lifecycle.LIVE)
+    )
+    rows = connection.execute(query.group_by(part) if by_part else query)
+    return {part: LiveRows(*(int(each or 0) for each in sums)) for part, *sums in rows}
+
+
+def _total(summaries: dict[str, LiveRows]) -> LiveRows:
+    return LiveRows(*map(sum, zip(NO_ROWS, *summaries.values(), strict=True)))
+
+
+def _delete(connection: Connection, account: str, parts: set[str]) -> None:
+    of_account = stored.account == account
+    connection.execute(delete(listing_fingerprints).where(of_account, stored.part.in_(parts)))
+
+
+def _insert(
+    connection: Connection, account: str, part: str, fingerprints: bytes, live_rows: LiveRows
+) -> None:
+    row = {"account": account, "part": part, "fingerprints": fingerprints}
+    connection.execute(insert(listing_fingerprints).values(row | {"live_rows": str(live_rows)}))
 
 
 def _agrees() -> ColumnElement[bool]:
@@ -79,13 +213,13 @@ def _part() -> ColumnElement[str]:
 
 def _parts_to_save(connection: Connection, run: Run) -> list[str]:
     """
-    The parts that have been forgotten, or of which some row was read anew.
+    The parts that are not stored, or of which some row was decoded.
     """
-    kept = exists().where(remembered.account == run.account, remembered.part == _part())
+    is_stored = exists().where(stored.account == run.account, stored.part == _part())
     query = (
         select(_part())
         .distinct()
-        .where(_agrees(), or_(not_(staged_numbers.c.unchanged), not_(kept)))
+        .where(_agrees(), or_(not_(staged_numbers.c.unchanged), not_(is_stored)))
     )
     return list(connection.execute(query).scalars())
 

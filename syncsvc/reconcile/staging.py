@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from syncsvc.payloads.fingerprint import Known
+
 ROWS_AT_ONCE = 2_000  # handed over to the database
 ADDRESSES_REMEMBERED = 10_000  # so that one that stands in many numbers is staged once
 UNCHANGED = ("walk", "seq", "rejected", "unchanged", "fingerprint", "uuid")
@@ -64,12 +66,14 @@ class Stage:
     later page's is the one that counts.
 
     Attributes:
+        known: The fingerprints by which rows of the listing are taken for unchanged.
         repeats: Nothing was put aside but rows that are as they were.
         stamped: A row has a cancelled stamp beside another status than "Cancelled".
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, known: Known) -> None:
         self._connection = connection
+        self.known = known
         self.repeats = True
         self.stamped = False
         self._walk = 0

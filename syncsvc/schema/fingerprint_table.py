@@ -24,6 +24,11 @@ listing_fingerprints = Table(
         nullable=False,
         comment="8 bytes for each listed row that numbers agrees with, sorted.",
     ),
+    Column(
+        "live_rows",
+        Text,
+        comment="Number, runs and versions of the live rows that they were stored for.",
+    ),
     PrimaryKeyConstraint("account", "part"),
     comment="Internal: what lets a run pass over rows that are as they were. May be emptied.",
 )

@@ -14,7 +14,6 @@ from syncsvc.provider.walk import Proof, Walk
 from syncsvc.reconcile.staging import says_it_is_live
 
 if TYPE_CHECKING:
-    from syncsvc.payloads.fingerprint import Known
     from syncsvc.provider.thread_pool import Fetchers
     from syncsvc.reconcile.staging import Stage
     from syncsvc.sync.run_inputs import Job, Progress
@@ -24,13 +23,11 @@ log = structlog.get_logger(__name__)
 WALKS_AT_MOST = 3
 
 
-def read_listing(
-    job: Job, stage: Stage, progress: Progress, fetchers: Fetchers, known: Known
-) -> Proof:
+def read_listing(job: Job, stage: Stage, progress: Progress, fetchers: Fetchers) -> Proof:
     """
     Walk until one walk proves that it saw the whole listing, 3 times at most.
     """
-    fetch = partial(job.api.page, known=known)
+    fetch = partial(job.api.page, known=stage.known)
     while True:
         walk = Walk(fetch, fetchers, progress.seconds_left)
         proof = _walk_once(job, stage, progress, walk)

@@ -85,10 +85,9 @@ def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
     Read the listings, judge what is missing, then publish what changes.
     """
     log.info("sync.started", dry_run=job.dry_run, trigger=str(job.trigger))
-    stage = Stage(connection)
+    stage = Stage(connection, fingerprint_store.load(connection, job.account))
     with Fetchers(_threads(job)) as fetchers:
-        known = fingerprint_store.load(connection, job.account)
-        proof = read_listing(job, stage, progress, fetchers, known)
+        proof = read_listing(job, stage, progress, fetchers)
         cancelled = read_cancelled_listing(job, stage, progress, fetchers)
         verdict = _judge_missing(job, connection, stage, progress, proof, fetchers)
     detail = {"complete": proof.complete, "cancelled_listing": cancelled, **_judged(verdict)}
@@ -140,10 +139,11 @@ def _publish(
         if _repeats(connection, run, stage, verdict):
             found = publish.found_as_it_was(connection)
         else:
+            stale = fingerprint_store.changed_since_load(connection, run.account, stage.known)
             plan.plan_all(connection, run)
             found = publish.publish(connection, run)
+            fingerprint_store.save(connection, run, forget=stale)
         publish.publish_withheld(connection, run, verdict.withheld)
-        fingerprint_store.save(connection, run)
         counts = _counts(progress, {**found, "withheld": verdict.withheld})
         runs.finish(connection, run, counts, {**detail, **_conflicts(connection)})
         runs.forget_rejects(connection, run, older_than=job.keep_rejects)

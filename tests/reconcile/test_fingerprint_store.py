@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing, contextmanager
 from datetime import UTC
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -26,6 +28,8 @@ from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Engine
 
     from support.build import Row, Watch
@@ -255,3 +259,135 @@ def test_truncated_numbers_are_forgotten(watch: Watch, engine: Engine) -> None:
 
     with engine.connect() as connection:
         assert connection.execute(select(listing_fingerprints)).all() == []
+
+
+@contextmanager
+def no_trigger(engine: Engine) -> Iterator[None]:
+    """
+    Let no trigger on `numbers` fire: disabled on PostgreSQL, dropped on SQLite.
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("ALTER TABLE numbers DISABLE TRIGGER USER"))
+        else:
+            for name in ("numbers_updated", "numbers_deleted"):
+                connection.execute(text(f"DROP TRIGGER {name}"))
+    yield
+    if engine.dialect.name == "postgresql":
+        with engine.begin() as connection:
+            connection.execute(text("ALTER TABLE numbers ENABLE TRIGGER USER"))
+
+
+def state_of(row: Row) -> Row:
+    """
+    A number without what says when and by which run it was changed.
+    """
+    return {name: row[name] for name in row if name not in {"changed_at", "changed_run_id"}}
+
+
+def test_a_number_that_comes_back_is_reinstated_without_triggers(
+    watch: Watch, engine: Engine
+) -> None:
+    """
+    Where no trigger fires, the same bytes as before a cancellation still reinstate the number.
+    """
+    with no_trigger(engine):
+        watch.see(*ROWS)
+        watch.see(*ROWS[:2])
+
+        summary = watch.see(*ROWS)
+        again = watch.see(*ROWS)
+
+    assert watch.events(3) == ["provisioned", "cancelled", "reinstated"]
+    assert (summary.reinstated, again.unchanged) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"status": "by hand"}, {"monthly_charge": 7}, {"lifecycle": "cancelled"}, {"extra": {"a": 1}}],
+)
+def test_an_edit_is_put_right_without_triggers(watch: Watch, engine: Engine, edit: Row) -> None:
+    """
+    A number that another program wrote while no trigger fired is made to agree again.
+    """
+    watch.see(*ROWS)
+    right = watch.number(2)
+    with no_trigger(engine):
+        with engine.begin() as connection:
+            connection.execute(update(numbers).where(numbers.c.uuid == uuid_at(2)).values(edit))
+
+        summary = watch.see(*ROWS)
+        again = watch.see(*ROWS)
+
+    assert state_of(right) == state_of(watch.number(2))
+    assert (summary.changed + summary.reinstated, again.unchanged) == (1, 3)
+
+
+def test_restored_rows_are_put_right(watch: Watch, engine: Engine) -> None:
+    """
+    Where older rows of numbers were restored beside newer fingerprints, the next run corrects them.
+    """
+    watch.see(*ROWS)
+    old = rows_of(engine, numbers)
+    edited = [number_row(place, status="Active", number_address=address(place)) for place in (1, 2)]
+    watch.see(*edited, ROWS[2])
+    new = {place: state_of(watch.number(place)) for place in (1, 2, 3)}
+    with no_trigger(engine), engine.begin() as connection:
+        for row in old:
+            connection.execute(update(numbers).where(numbers.c.uuid == row["uuid"]).values(row))
+
+    watch.see(*edited, ROWS[2])
+
+    assert new == {place: state_of(watch.number(place)) for place in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)  # PostgreSQL has no REPLACE
+def test_a_replaced_row_is_put_right(watch: Watch, engine: Engine) -> None:
+    """
+    SQLite fires no trigger for a row that a REPLACE deletes; the next run still corrects it.
+    """
+    watch.see(*ROWS)
+    right = watch.number(2)
+    with closing(sqlite3.connect(str(engine.url.database))) as other:
+        row = list(other.execute("SELECT * FROM numbers WHERE uuid = ?", (uuid_at(2),)).fetchone())
+    row[numbers.c.keys().index("status")] = "by hand"
+    places = ", ".join("?" * len(row))
+    with closing(sqlite3.connect(str(engine.url.database))) as other, other:
+        other.execute(f"REPLACE INTO numbers VALUES ({places})", row)  # noqa: S608 - no values
+    assert watch.number(2)["status"] == "by hand"
+
+    watch.see(*ROWS)
+
+    assert state_of(right) == state_of(watch.number(2))
+
+
+def test_an_edit_during_a_run_is_put_right_by_the_next(watch: Watch, engine: Engine) -> None:
+    """
+    A row that was unchanged when it was read, and written before the run published, is read again.
+    """
+    watch.see(*ROWS)
+    right = watch.number(2)
+
+    def edit(*_progress: object) -> None:
+        with engine.begin() as connection:
+            connection.execute(
+                update(numbers).where(numbers.c.uuid == uuid_at(2)).values(status="by hand")
+            )
+
+    changed = number_row(1, status="Active", number_address=address(1))
+    watch.see(changed, *ROWS[1:], on_page=edit)
+
+    watch.see(changed, *ROWS[1:])
+
+    assert state_of(right) == state_of(watch.number(2))
+
+
+def test_fingerprints_of_the_previous_version_are_not_used(watch: Watch, engine: Engine) -> None:
+    """
+    A version that does not know what its fingerprints were stored for is not believed.
+    """
+    watch.see(*ROWS)
+    with engine.begin() as connection:
+        connection.execute(listing_fingerprints.update().values(live_rows=None))
+
+    assert [Number] * 3 == [type(row) for row in read_known(engine, *ROWS).rows]
