@@ -15,8 +15,8 @@ def main() -> None:
     Handle signals first, then import and run the command.
     """
     try:
-        ending_signals.install()
         _keep_standard_descriptors()
+        ending_signals.install()  # it opens a pipe, which must not become a standard stream
         from syncsvc.cli import app  # noqa: PLC0415 - after the handlers, as it takes a while
 
         app.main()

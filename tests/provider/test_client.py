@@ -164,7 +164,7 @@ def test_an_answer_that_may_pass_is_asked_for_again(
         Fault(kind="body", status=200, body=b'{"numbers": [', times=2),
         Fault(kind="body", status=200, body=b'{"error": "later"}', times=2),
         Fault(kind="body", status=200, body=b"[]", times=2),
-        Fault(kind="body", status=200, body=b'{"numbers": {}}', times=2),
+        Fault(kind="body", status=200, body=b'{"numbers": {"a": {}}}', times=2),
         Fault(kind="body", status=200, body=b"\xff\xfe", times=2),
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.body.decode(errors='replace')}",
