@@ -4,6 +4,8 @@ Build the engine, the API client and the run's input from settings; nothing is o
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,9 +30,10 @@ def engine_from(settings: Settings) -> Engine:
     Create the engine for the settings' database.
 
     Raises:
-        ConfigurationError: It is a SQLite file in a directory that does not exist.
+        ConfigurationError: It is a SQLite file that can't be one.
     """
     require_directory(settings)
+    _require_readable(settings)
     return open_engine(settings.database)
 
 
@@ -54,7 +57,7 @@ def is_missing_file(settings: Settings) -> bool:
     Return whether the database is a SQLite file that does not exist.
     """
     url = settings.database
-    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
+    return url.get_backend_name() == "sqlite" and not os.path.exists(url.database or "")  # noqa: PTH110 - Path.exists raises PermissionError
 
 
 def require_directory(settings: Settings) -> None:
@@ -78,6 +81,37 @@ def require_directory(settings: Settings) -> None:
         raise ConfigurationError(
             f"SYNCSVC_DATABASE_URL: the directory {directory} does not exist. Create it first."
         )
+
+
+def _require_readable(settings: Settings) -> None:
+    """
+    Refuse a SQLite file that is a directory or can't be read.
+
+    It is not opened: closing a file releases the locks that SQLite has on it in this process.
+
+    Raises:
+        ConfigurationError: It is a directory, or can't be read.
+    """
+    url = settings.database
+    if url.get_backend_name() != "sqlite":
+        return
+    problem = _problem_of_file(Path(url.database or ""))
+    if problem:
+        raise ConfigurationError(
+            f"SYNCSVC_DATABASE_URL: {url.database} {problem}. Name a readable file, or a new one."
+        )
+
+
+def _problem_of_file(path: Path) -> str | None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        return f"can't be read ({exc.strerror})"
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return None if os.access(path, os.R_OK) else "can't be read (Permission denied)"
 
 
 def api_from(

@@ -38,11 +38,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON and nothing e
 def use_utf8() -> None:
     """
     Write UTF-8 to stdout and stderr, whatever the locale and PYTHONIOENCODING are.
-
-    If a stream is closed, what would be written to it is discarded.
     """
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - it stays open
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LONGEST_NAME = 150  # characters of a lock file's name, after that of the database
 SCHEMA_OF_TABLES = """
 SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('sync_runs')"""
 
@@ -73,7 +74,15 @@ def lock_path(engine: Engine, name: str) -> Path:
             f"The database {database} (SYNCSVC_DATABASE_URL) has more than one hard link; SQLite "
             "corrupts a file that is used under two of them. Remove the others, or use symlinks."
         )
-    return database.with_name(f"{database.name}.{quote(name, safe='')}")
+    return database.with_name(f"{database.name}.{_file_name(name)}")
+
+
+def _file_name(name: str) -> str:
+    """
+    Return a name without slashes, and short enough for a file system's limit of 255 bytes.
+    """
+    quoted = quote(name, safe="")
+    return quoted if len(quoted) <= LONGEST_NAME else hashlib.blake2b(name.encode()).hexdigest()
 
 
 def _lock_file(engine: Engine, name: str) -> FileLock:

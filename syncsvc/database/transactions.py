@@ -5,12 +5,13 @@ Publish in one transaction, read within seconds, and translate the driver's erro
 from __future__ import annotations
 
 import math
+import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import DBAPIError
 
-from syncsvc.errors import DatabaseUnavailable, DeadlineExceeded
+from syncsvc.errors import ConfigurationError, DatabaseUnavailable, DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ READ_ONLY_ERROR = "attempt to write a readonly database"  # by SQLite
 READ_ONLY = (
     "This user can't write the SQLite file (SYNCSVC_DATABASE_URL) or its directory. "
     "Run syncsvc as their owner, or change their permissions."
+)
+NOT_A_DATABASE = (
+    "The file is not a SQLite database (SYNCSVC_DATABASE_URL). Name a database or a new file."
 )
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
@@ -101,6 +105,7 @@ def translated() -> Iterator[None]:
 
     Raises:
         DatabaseUnavailable: With the driver's message.
+        ConfigurationError: The file is not a SQLite database.
     """
     try:
         yield
@@ -108,13 +113,15 @@ def translated() -> Iterator[None]:
         raise translation(exc) from exc
 
 
-def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable:
+def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable | ConfigurationError:
     """
     Convert a driver's error, with its message in one line.
 
     PostgreSQL's detail is left out, because it repeats the values of the row.
     """
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        return ConfigurationError(NOT_A_DATABASE)
     told = getattr(cause, "diag", None)  # by PostgreSQL
     primary = told.message_primary if told else None
     words = READ_ONLY if READ_ONLY_ERROR in str(cause) else primary or cause

@@ -291,6 +291,14 @@ def _check_sqlite(url: URL) -> None:
     path = (url.database or "").removeprefix("file:")
     if path in {"", ":memory:"} or "memory" in url.normalized_query.get("mode", ()):
         raise ValueError("is in memory, where nothing would be kept")
+    if path != url.database:
+        raise ValueError("is a SQLite URI; a file is named by its path alone")
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except ValueError:
+        raise ValueError("has an option with a value that SQLite does not accept") from None
+    except OSError:
+        pass  # the current directory was removed, which is reported when the file is opened
 
 
 def database(text: str) -> URL:

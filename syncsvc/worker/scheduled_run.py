@@ -90,15 +90,15 @@ class ScheduledRuns:
         self._on_ready_called = False
         self._gauges_at = float("-inf")
         self._unrecorded_error: str | None = None  # of a last run that sync_runs may not show
+        self._use_database(bootstrap.engine_from(settings))
         self._api = bootstrap.api_from(settings, meter=metrics)
-        self._open_database()
 
-    def _open_database(self) -> None:
+    def _use_database(self, engine: Engine) -> None:
         """
-        Create the engine and the leader lock; nothing is connected yet.
+        Take an engine and its leader lock; nothing is connected yet.
         """
-        self._engine = bootstrap.engine_from(self.settings)
-        self._lead = LeaderLock(self._engine, self.settings.account)
+        self._engine = engine
+        self._leader_lock = LeaderLock(engine, self.settings.account)
 
     def attempt(self, trigger: Trigger) -> RunOutcome:
         """
@@ -136,17 +136,18 @@ class ScheduledRuns:
         """
         try:
             fresh = self.settings.with_secrets_of(self._read_settings())
-            fresh.require_credentials()
+            engine = bootstrap.engine_from(fresh)
+            api = bootstrap.api_from(fresh, meter=self._metrics)
         except ConfigurationError as exc:
             log.error("worker.credentials_reload_failed", error=str(exc))  # noqa: TRY400 - it is not a bug
             return
         moved = fresh.database_url != self.settings.database_url
         self.settings = fresh
         self._api.close()
-        self._api = bootstrap.api_from(fresh, meter=self._metrics)
+        self._api = api
         if moved:
-            self._lead.release()
-            self._open_database()
+            self._leader_lock.release()
+            self._use_database(engine)
         log.info("worker.credentials_reloaded")
 
     def engine(self) -> Engine:
@@ -176,7 +177,7 @@ class ScheduledRuns:
         """
         Release the leader lock and close the connections.
         """
-        self._lead.release()
+        self._leader_lock.release()
         self._api.close()
 
     def _run_if_leader(self, trigger: Trigger) -> RunOutcome:
@@ -185,7 +186,7 @@ class ScheduledRuns:
             with self._engine.connect() as connection:
                 migrate.require_current(connection)
             self._call_on_ready()
-            is_leader = self._lead.acquire()
+            is_leader = self._leader_lock.acquire()
         self._change_role("leader" if is_leader else "standby")
         if not is_leader:
             self.last_result = (

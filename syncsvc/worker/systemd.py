@@ -8,6 +8,7 @@ libsystemd that are still maintained need its headers to install.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from contextlib import contextmanager
@@ -97,4 +98,6 @@ def _watchdog_seconds(environ: Mapping[str, str]) -> float | None:
     """
     is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
     microseconds = environ.get("WATCHDOG_USEC", "")
-    return int(microseconds) / 1e6 if is_ours and microseconds.isdigit() else None
+    if not is_ours or not re.fullmatch(r"\d{1,15}", microseconds, re.ASCII):
+        return None
+    return int(microseconds) / 1e6 or None

@@ -4,6 +4,7 @@ The worker's HTTP endpoints: health, metrics and the status page.
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -154,13 +155,21 @@ def serving(application: WSGIApplication, host: str, port: int) -> Iterator[int]
     except OSError as exc:
         raise ConfigurationError(
             f"SYNCSVC_HTTP_HOST, SYNCSVC_HTTP_PORT: can't listen at {host}, port {port} "
-            f"({exc.strerror or exc}). Choose another, or turn the endpoints off with port 0."
+            f"({_reason(exc)}). Choose another, or turn the endpoints off with port 0."
         ) from None
     log.info("http.listening", host=host, port=server.bind_addr[1])
     try:
         yield server.bind_addr[1]
     finally:
         _in_background("http-stop", server.stop).join(TIMEOUT)
+
+
+def _reason(exc: OSError) -> str:
+    """
+    Return the system's words from cheroot's list of the addresses that it tried.
+    """
+    tried = re.findall(r"\[Errno -?\d+\] ([^()]+)", str(exc))
+    return tried[-1] if tried else exc.strerror or str(exc)
 
 
 def _serve(server: _Server, listening: Future[None]) -> None:

@@ -10,7 +10,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from typer.testing import CliRunner
 
+from syncsvc.cli.app import app
+from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.sandbox import Behaviour, Inventory, Sandbox
 
 if TYPE_CHECKING:
@@ -113,5 +116,43 @@ def test_a_closed_stream_changes_no_exit_code(
     A run succeeds without stdin, stdout or stderr.
     """
     done = syncsvc("sync", env=inherited, cwd=tmp_path, script=f'exec "$@" {closed}')
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "sync", "runs", "migrate"])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("missing/a.db", "missing"),
+        ("directory", "is a directory"),
+        ("text", "is not a SQLite database"),
+    ],
+)
+def test_a_file_that_is_no_database_is_a_configuration_error(
+    command: str, name: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each command ends with 2 and a line that names the setting; the worker does not try again.
+    """
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "text").write_text("This is the text of a letter, and not a database. " * 99)
+    monkeypatch.setenv("SYNCSVC_DATABASE_URL", f"sqlite:///{tmp_path / name}")
+    monkeypatch.setenv("SYNCSVC_API_TOKEN", "token")
+    monkeypatch.setenv("SYNCSVC_HTTP_PORT", "0")
+
+    with pytest.raises((ConfigurationError, SchemaNotCurrent)) as refused:
+        CliRunner().invoke(app, [command], catch_exceptions=False)
+
+    message = str(refused.value)
+    assert "SYNCSVC_DATABASE_URL" in message
+    assert wrong in message
+
+
+def test_the_longest_account_works_on_sqlite(inherited: dict[str, str], tmp_path: Path) -> None:
+    """
+    A lock file's name stays within the file system's limit.
+    """
+    done = syncsvc("sync", env=inherited | {"SYNCSVC_ACCOUNT": "☎" * 100}, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr

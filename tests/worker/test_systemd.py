@@ -67,6 +67,8 @@ def test_a_manager_that_is_gone_is_no_failure(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
         ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "²"}, None),
     ],
 )
 def test_the_watchdog_is_heeded(environ: Environment, seconds: float | None) -> None:
