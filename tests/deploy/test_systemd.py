@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import signal
 import subprocess
 from pathlib import Path
 
@@ -69,6 +71,20 @@ def test_the_worker_is_given_time_to_stop() -> None:
     assert "Type=notify" in unit
     assert "RestartPreventExitStatus=2" in unit
     assert int(re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)[0]) > 10
+
+
+def test_a_reload_needs_no_kill_program() -> None:
+    """
+    A minimal Debian has no /bin/kill, so the shell's own sends SIGHUP to the worker.
+    """
+    unit = (UNITS / "syncsvc.service").read_text()
+    [reload] = re.findall(r"^ExecReload=(.+)$", unit, re.MULTILINE)
+    shell, flag, script = shlex.split(reload)
+
+    with subprocess.Popen(["/bin/sleep", "60"]) as worker:
+        subprocess.run([shell, flag, script], env={"MAINPID": str(worker.pid)}, check=True)
+
+        assert worker.wait(10) == -signal.SIGHUP
 
 
 def test_the_drop_ins_of_the_documentation_fit(tmp_path: Path) -> None:

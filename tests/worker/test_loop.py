@@ -390,7 +390,7 @@ def test_a_schema_that_falls_behind_ends_it(workers: Workers, engine: Engine) ->
 
 def test_a_port_that_is_taken_is_told(workers: Workers) -> None:
     """
-    An address that can't be had is an error of configuration, named by its settings.
+    An address that is not available is a configuration error that names its settings.
     """
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -398,6 +398,7 @@ def test_a_port_that_is_taken_is_told(workers: Workers) -> None:
         with workers.worker(http_port=str(taken.getsockname()[1])) as worker:
             assert worker.ended() == 2
             assert "SYNCSVC_HTTP_PORT" in worker.log()
+            assert "(Address already in use)" in worker.log()
 
 
 def test_without_a_port_nothing_is_served(workers: Workers, engine: Engine) -> None:
