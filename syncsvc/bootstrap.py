@@ -57,7 +57,15 @@ def is_missing_file(settings: Settings) -> bool:
     Return whether the database is a SQLite file that does not exist.
     """
     url = settings.database
-    return url.get_backend_name() == "sqlite" and not os.path.exists(url.database or "")  # noqa: PTH110 - Path.exists raises PermissionError
+    if url.get_backend_name() != "sqlite":
+        return False
+    try:
+        Path(url.database or "").stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # which `engine_from` reports
+        return False
+    return False
 
 
 def require_directory(settings: Settings) -> None:
