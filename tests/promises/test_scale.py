@@ -117,6 +117,7 @@ def test_a_second_run_over_many_numbers_adds_one_row(engine: Engine) -> None:
         "numbers": SIZE + 1,
         "number_history": SIZE + 1,
         "sync_rejects": 0,
+        "withheld_cancellations": 0,
     }
     assert (second.state, second.unchanged) == ("succeeded", SIZE)
     assert after_second == after_first | {sync_runs.name: 3}
