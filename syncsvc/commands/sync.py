@@ -22,7 +22,7 @@ from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
 from syncsvc.output import output_file, terminal
 from syncsvc.sync.run import run_once
-from syncsvc.sync.run_inputs import Job, Summary
+from syncsvc.sync.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from syncsvc.settings.settings import Settings
+    from syncsvc.sync.run_inputs import Job
 
 CHANGES_SHOWN = 100
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from syncsvc.reports import Column
-    from syncsvc.sync.run_inputs import Summary
+    from syncsvc.sync.summary import Summary
 
 EVENT_COLOURS = {
     "added": "cyan",

@@ -60,7 +60,7 @@ def _stripped(connection: Connection) -> bool:
             for statement in _stripping(connection):
                 connection.execute(statement)
     except DBAPIError as exc:
-        log.debug("sync.first_load_is_plain", error=type(exc.orig).__name__)
+        log.debug("sync.first_load_keeps_indexes", error=type(exc.orig).__name__)
         return False
     return True
 

@@ -61,7 +61,7 @@ was_live = old.lifecycle == Lifecycle.LIVE
 was_gone = old.lifecycle == Lifecycle.CANCELLED
 
 
-def plan_all(connection: Connection, run: Run) -> None:
+def plan_changes(connection: Connection, run: Run) -> None:
     """
     Plan all that is different, in the transaction that will publish.
 

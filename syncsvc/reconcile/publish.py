@@ -59,7 +59,7 @@ planned = planned_numbers.c
 first_seen_gone = and_(not_(planned.known), planned.event == Event.CANCELLED)
 
 
-def publish(connection: Connection, run: Run) -> dict[str, int]:
+def publish_plan(connection: Connection, run: Run) -> dict[str, int]:
     """
     Write what was planned, and count it by the run's own terms.
     """
@@ -75,7 +75,7 @@ def publish(connection: Connection, run: Run) -> dict[str, int]:
     return _counts(connection)
 
 
-def found_as_it_was(connection: Connection) -> dict[str, int]:
+def counts_without_changes(connection: Connection) -> dict[str, int]:
     """
     The same counts for a listing that repeats the one before, with nothing to publish.
     """

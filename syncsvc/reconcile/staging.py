@@ -67,14 +67,14 @@ class Stage:
 
     Attributes:
         known: The fingerprints by which rows of the listing are taken for unchanged.
-        repeats: Nothing was put aside but rows that are as they were.
+        only_unchanged: Only unchanged rows were staged.
         stamped: A row has a cancelled stamp beside another status than "Cancelled".
     """
 
     def __init__(self, connection: Connection, known: Known) -> None:
         self._connection = connection
         self.known = known
-        self.repeats = True
+        self.only_unchanged = True
         self.stamped = False
         self._walk = 0
         self._seq = self._address_seq = 0
@@ -113,9 +113,8 @@ class Stage:
                 self._rows[staged_rejects].append((*place, index, position, *values))
                 if row.uuid is not None:
                     self._rows[staged_numbers].append((*place, True, False, None, *_blank(row)))
-        self.repeats = (
-            self.repeats and not self._rows[staged_numbers] and not self._rows[staged_rejects]
-        )
+        if self._rows[staged_numbers] or self._rows[staged_rejects]:
+            self.only_unchanged = False
         self._flush(at_least=ROWS_AT_ONCE)
 
     def add_found(self, rows: Iterable[Number | Reject]) -> None:
@@ -131,7 +130,8 @@ class Stage:
         """
         Put one page of the cancelled listing aside.
         """
-        self.repeats = self.repeats and not page.rows
+        if page.rows:
+            self.only_unchanged = False
         for position, row in enumerate(page.rows, 1):
             self._seq += 1
             if isinstance(row, Reject):
@@ -148,7 +148,7 @@ class Stage:
                     self._rows[staged_addresses].append((0, seq, _content(address), *values))
         self._flush(at_least=ROWS_AT_ONCE)
 
-    def settle_cancelled(self) -> None:
+    def keep_latest_cancelled(self) -> None:
         """
         Leave the latest row of each number in the cancelled listing.
         """
@@ -184,7 +184,7 @@ class Stage:
             known = count(self._connection, names)
             return known + count(self._connection, staged_rejects, nameless)
 
-    def settle(self, *, complete: bool) -> None:
+    def keep_latest(self, *, complete: bool) -> None:
         """
         Leave one row for a number: of the proved walk, else the latest of all walks.
         """
@@ -193,13 +193,13 @@ class Stage:
             if complete:
                 self._keep_last_walk()
             else:
-                self._keep_latest()
+                self._keep_latest_of_all_walks()
 
     def _keep_last_walk(self) -> None:
         for table in LISTED if self._walk > 1 else ():
             self._connection.execute(delete(table).where(table.c.walk < self._walk))
 
-    def _keep_latest(self) -> None:
+    def _keep_latest_of_all_walks(self) -> None:
         _keep_latest_of(self._connection, staged_numbers)
         still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
         nameless = staged_rejects.c.uuid.is_(None)

@@ -1,5 +1,5 @@
 """
-Read the provider's listings into the stage.
+Read both of the provider's listings, and stage their rows.
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from syncsvc.reconcile.staging import says_it_is_live
 if TYPE_CHECKING:
     from syncsvc.provider.thread_pool import Fetchers
     from syncsvc.reconcile.staging import Stage
-    from syncsvc.sync.run_inputs import Job, Progress
+    from syncsvc.sync.run_context import RunContext
 
 log = structlog.get_logger(__name__)
 
 WALKS_AT_MOST = 3
 
 
-def read_listing(job: Job, stage: Stage, progress: Progress, fetchers: Fetchers) -> Proof:
+def read_listing(run: RunContext, stage: Stage, fetchers: Fetchers) -> Proof:
     """
-    Walk until one walk proves that it saw the whole listing, 3 times at most.
+    Walk until one walk proves that it saw the whole listing, at most 3 times.
     """
-    fetch = partial(job.api.page, known=stage.known)
+    progress = run.progress
+    fetch = partial(run.job.api.page, known=stage.known)
     while True:
         walk = Walk(fetch, fetchers, progress.seconds_left)
-        proof = _walk_once(job, stage, progress, walk)
+        proof = _walk_once(run, stage, walk)
         if proof.complete or progress.walks == WALKS_AT_MOST:
-            stage.settle(complete=proof.complete)
+            stage.keep_latest(complete=proof.complete)
             return proof
         log.warning("sync.walk_incomplete", walk=progress.walks, rows=walk.rows)
 
 
-def read_cancelled_listing(job: Job, stage: Stage, progress: Progress, fetchers: Fetchers) -> str:
+def read_cancelled_listing(run: RunContext, stage: Stage, fetchers: Fetchers) -> str:
     """
-    Walk over the cancelled listing once; what it does not hold is no news.
+    Walk over the cancelled listing once. An entry that it lacks means nothing.
 
     Returns:
-        What came of it, for the run's detail.
+        What was read, for the run's detail.
     """
-    if job.cancelled_listing == "off":
+    if run.job.cancelled_listing == "off":
         said = "off"
     else:
-        walk = Walk(job.api.cancelled_page, fetchers, progress.seconds_left)
+        walk = Walk(run.job.api.cancelled_page, fetchers, run.progress.seconds_left)
         live = 0
         try:
             for page in walk:
@@ -56,21 +57,22 @@ def read_cancelled_listing(job: Job, stage: Stage, progress: Progress, fetchers:
             said = f"{walk.rows} rows on {walk.pages} pages"
             said += f", {live} of them live by their own status and no evidence" if live else ""
         except NoSuchListing as exc:
-            if job.cancelled_listing == "on":
+            if run.job.cancelled_listing == "on":
                 raise
             log.info("sync.no_cancelled_listing", error=str(exc))
             said = f"not available: {exc}"
-    stage.settle_cancelled()
+    stage.keep_latest_cancelled()
     return said
 
 
-def _walk_once(job: Job, stage: Stage, progress: Progress, walk: Walk) -> Proof:
+def _walk_once(run: RunContext, stage: Stage, walk: Walk) -> Proof:
+    progress = run.progress
     stage.begin_walk()
     progress.walks += 1
     for page in walk:
         stage.add(page, walk.pages)
         progress.pages += 1
         progress.num_results = walk.num_results
-        job.on_page(walk.pages, walk.rows, walk.num_results)
+        run.job.on_page(walk.pages, walk.rows, walk.num_results)
     progress.num_results = walk.num_results  # of a listing without rows, too
     return walk.prove(stage.distinct_rows())

@@ -4,7 +4,6 @@ One run, from the lock to the summary. Nothing else does a run.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,14 +12,15 @@ from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from syncsvc.database import locks, migrate, monthly_view, runs, transactions
-from syncsvc.errors import SyncError
 from syncsvc.provider.confirm_absence import look_for
 from syncsvc.provider.thread_pool import Fetchers
 from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
 from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.staging import Stage
+from syncsvc.sync.failure import failure_text, record_failure
 from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
-from syncsvc.sync.run_inputs import Job, Progress, Summary
+from syncsvc.sync.run_context import RunContext
+from syncsvc.sync.summary import Progress
 from syncsvc.vocabulary import PUBLISHED, RunState
 
 if TYPE_CHECKING:
@@ -33,155 +33,160 @@ if TYPE_CHECKING:
     from syncsvc.provider.confirm_absence import Inquiry, Outcome
     from syncsvc.provider.walk import Proof
     from syncsvc.reconcile.cancellation_evidence import Verdict
+    from syncsvc.sync.run_inputs import Job
+    from syncsvc.sync.summary import Summary
 
 log = structlog.get_logger(__name__)
 
 CONFLICTS_NAMED = 10
-READING = 1  # thread that reads an answer while the others wait for theirs
+DECODING_THREADS = 1  # decodes a response while the others wait for theirs
 
 
 def run_once(job: Job) -> Summary:
     """
-    Make the tables agree with the provider, or leave them as they were.
+    Make the tables agree with the provider, or leave them unchanged.
 
     Pages are staged outside the real tables, which change in a single
-    transaction, after the last page. A run that fails is recorded and
-    summed up as `failed`.
+    transaction, after the last page. A run that fails is recorded, and its
+    summary has the state `failed`.
 
     Raises:
         RunInProgress: Another run of the account holds the lock.
         SchemaNotCurrent: The database needs `syncsvc migrate`.
-        DatabaseUnavailable: It could not even be recorded.
+        DatabaseUnavailable: The run could not even be recorded.
     """
-    began_at = time.monotonic()
-    progress = Progress(began_at=began_at, ends_at=began_at + job.deadline.total_seconds())
+    progress = Progress.start(job.deadline)
     with transactions.translated(), job.engine.connect() as connection:
+        run = RunContext(job, connection, progress)
         migrate.require_current(connection)
         connection.rollback()
         with locks.run_lock(connection, job.account):
-            _begin(job, connection, progress)
-            summary = _recorded_run(job, connection, progress)
+            _begin(run)
+            summary = _run_or_record_failure(run)
     if summary.state in PUBLISHED:
-        _renew_months(job, progress)
+        _refresh_monthly_view(run)
     return summary
 
 
-def _recorded_run(job: Job, connection: Connection, progress: Progress) -> Summary:
+def _begin(run: RunContext) -> None:
     """
-    The run itself; why one failed is on record.
+    Record the run, and mark those that crashed before it.
     """
+    if run.job.dry_run:
+        return
+    with run.connection.begin():
+        crashed = runs.mark_crashed(run.connection, run.account)
+        run.progress.record = runs.begin(run.connection, run.account, run.job.trigger)
+    if crashed:
+        log.warning("sync.crashed_run_found", account=run.account, runs=crashed)
+
+
+def _run_or_record_failure(run: RunContext) -> Summary:
     try:
-        with bound_contextvars(**_run_context(job, progress)):
-            return _run(job, connection, progress)
+        with bound_contextvars(**run.log_context()):
+            return _run(run)
     except BaseException as exc:
-        published = _record_failure(job, connection, progress, exc)
+        summary = record_failure(run, exc)
         if not isinstance(exc, Exception):
             raise
-        return published or progress.summary(job, RunState.FAILED, error=failure_text(exc))
+        return summary
 
 
-def _run(job: Job, connection: Connection, progress: Progress) -> Summary:
+def _run(run: RunContext) -> Summary:
     """
-    Read the listings, judge what is missing, then publish what changes.
+    Read the listings, decide on cancellations, then publish what changes.
     """
-    log.info("sync.started", dry_run=job.dry_run, trigger=str(job.trigger))
-    stage = Stage(connection, fingerprint_store.load(connection, job.account))
-    with Fetchers(_threads(job)) as fetchers:
-        proof = read_listing(job, stage, progress, fetchers)
-        cancelled = read_cancelled_listing(job, stage, progress, fetchers)
-        verdict = _judge_missing(job, connection, stage, progress, proof, fetchers)
-    detail = {"complete": proof.complete, "cancelled_listing": cancelled, **_judged(verdict)}
-    found = _publish(job, connection, progress, stage, verdict, detail)
-    summary = progress.summary(job, _state(job, verdict), withheld=verdict.withheld, **found)
-    _tell(summary, verdict)
+    log.info("sync.started", dry_run=run.job.dry_run, trigger=str(run.job.trigger))
+    stage = Stage(run.connection, fingerprint_store.load(run.connection, run.account))
+    with Fetchers(_threads(run.job)) as fetchers:
+        proof = read_listing(run, stage, fetchers)
+        cancelled = read_cancelled_listing(run, stage, fetchers)
+        verdict = _judge_cancellations(run, stage, proof, fetchers)
+    found = _publish(
+        run,
+        stage,
+        verdict,
+        {"complete": proof.complete, "cancelled_listing": cancelled},
+    )
+    summary = run.summary(_state(run.job, verdict), **found)
+    _log_result(summary, verdict)
     return summary
 
 
-def _judge_missing(
-    job: Job,
-    connection: Connection,
-    stage: Stage,
-    progress: Progress,
-    proof: Proof,
-    fetchers: Fetchers,
+def _threads(job: Job) -> int:
+    """
+    Return one thread more than requests in flight, which the throttle limits.
+    """
+    return job.concurrency + DECODING_THREADS if job.concurrency > 1 else 1
+
+
+def _judge_cancellations(
+    run: RunContext, stage: Stage, proof: Proof, fetchers: Fetchers
 ) -> Verdict:
     """
     Decide which of the doubtful numbers are cancelled.
     """
-    with connection.begin():  # a dry run is not on record, and starts now
-        now = runs.next_start(connection, job.account)
     scope = Scope(
-        account=job.account,
-        started_at=progress.run.started_at if progress.run else now,
+        account=run.account,
+        started_at=run.started_at(),
         complete=proof.complete,
-        guard=job.guard,
+        guard=run.job.guard,
     )
 
     def search(inquiries: Sequence[Inquiry]) -> Mapping[str, Number | Reject | Outcome]:
-        return look_for(inquiries, job.api, fetchers, progress.seconds_left)
+        return look_for(inquiries, run.job.api, fetchers, run.progress.seconds_left)
 
-    return cancellation_evidence.judge(connection, scope, stage, search)
+    return cancellation_evidence.judge(run.connection, scope, stage, search)
 
 
 def _publish(
-    job: Job,
-    connection: Connection,
-    progress: Progress,
-    stage: Stage,
-    verdict: Verdict,
-    detail: dict[str, Any],
+    run: RunContext, stage: Stage, verdict: Verdict, detail: dict[str, Any]
 ) -> dict[str, int]:
     """
-    Work out what is different and write it, in one transaction.
+    Plan the difference and write it, in one transaction; return the counts.
     """
-    with transactions.publishing(connection, progress.seconds_left) as transaction:
-        run = progress.run or runs.begin(connection, job.account, job.trigger)
-        if _repeats(connection, run, stage, verdict):
-            found = publish.found_as_it_was(connection)
-        else:
-            stale = fingerprint_store.changed_since_load(connection, run.account, stage.known)
-            plan.plan_all(connection, run)
-            found = publish.publish(connection, run)
-            fingerprint_store.save(connection, run, forget=stale)
-        publish.publish_withheld(connection, run, verdict.withheld)
-        counts = _counts(progress, {**found, "withheld": verdict.withheld})
-        runs.finish(connection, run, counts, {**detail, **_conflicts(connection)})
-        runs.forget_rejects(connection, run, older_than=job.keep_rejects)
-        job.on_found(connection, run.id)
+    job, connection = run.job, run.connection
+    with transactions.publishing(connection, run.progress.seconds_left) as transaction:
+        record = run.progress.record or runs.begin(connection, job.account, job.trigger)
+        found = _publish_difference(connection, record, stage, verdict)
+        detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection)}
+        runs.finish(connection, record, {**run.progress.reading(), **found}, detail)
+        runs.forget_rejects(connection, record, older_than=job.keep_rejects)
+        job.on_found(connection, record.id)
         if job.dry_run:
             transaction.rollback()
         return found
 
 
-def _repeats(connection: Connection, run: Run, stage: Stage, verdict: Verdict) -> bool:
-    """
-    Whether all is as it was, so that there is nothing to plan.
-    """
-    same_numbers = stage.repeats and not verdict.missing
-    return same_numbers and not plan.addresses_differ(connection, run.account)
+def _publish_difference(
+    connection: Connection, record: Run, stage: Stage, verdict: Verdict
+) -> dict[str, int]:
+    if _nothing_differs(connection, record, stage, verdict):
+        found = publish.counts_without_changes(connection)
+    else:
+        stale = fingerprint_store.changed_since_load(connection, record.account, stage.known)
+        plan.plan_changes(connection, record)
+        found = publish.publish_plan(connection, record)
+        fingerprint_store.save(connection, record, forget=stale)
+    publish.publish_withheld(connection, record, verdict.withheld)
+    return {**found, "withheld": verdict.withheld}
 
 
-def _threads(job: Job) -> int:
-    """
-    More than there are requests in flight, which the pace of the provider sees to.
-    """
-    return job.concurrency + READING if job.concurrency > 1 else 1
+def _nothing_differs(connection: Connection, record: Run, stage: Stage, verdict: Verdict) -> bool:
+    same_numbers = stage.only_unchanged and not verdict.missing
+    return same_numbers and not plan.addresses_differ(connection, record.account)
 
 
-def _renew_months(job: Job, progress: Progress) -> None:
+def _address_conflicts(connection: Connection) -> dict[str, int]:
     """
-    Renew the months, where they are kept: the run has published, whatever comes of that.
+    Count and log the addresses that one listing showed with two contents.
     """
-    try:
-        monthly_view.renew(job.engine, progress.seconds_left())
-    except (DBAPIError, KeyboardInterrupt) as exc:
-        context = _run_context(job, progress)
+    conflicts = plan.address_conflicts(connection)
+    if conflicts:
         log.warning(
-            "sync.months_not_renewed",
-            **context,
-            error=failure_text(exc),
-            to_do=f"{monthly_view.RENEW}; as its owner, or granted MAINTAIN on it (PostgreSQL 17)",
+            "sync.address_conflicts", count=len(conflicts), first=conflicts[:CONFLICTS_NAMED]
         )
+    return {"address_conflicts": len(conflicts)}
 
 
 def _state(job: Job, verdict: Verdict) -> str:
@@ -190,17 +195,7 @@ def _state(job: Job, verdict: Verdict) -> str:
     return str(RunState.WITHHELD if verdict.withheld else RunState.SUCCEEDED)
 
 
-def _judged(verdict: Verdict) -> dict[str, Any]:
-    """
-    The verdict as the run's detail keeps it.
-    """
-    return msgspec.structs.asdict(verdict)
-
-
-def _tell(summary: Summary, verdict: Verdict) -> None:
-    """
-    Log what needs a look, and the summary.
-    """
+def _log_result(summary: Summary, verdict: Verdict) -> None:
     if summary.rejected:
         log.warning("sync.rows_rejected", count=summary.rejected, see="sync_rejects")
     if verdict.withheld:
@@ -221,95 +216,17 @@ def _tell(summary: Summary, verdict: Verdict) -> None:
     log.info("sync.finished", **msgspec.structs.asdict(summary))
 
 
-def _begin(job: Job, connection: Connection, progress: Progress) -> None:
+def _refresh_monthly_view(run: RunContext) -> None:
     """
-    Put the run on record, and those that died before it.
+    Refresh the materialised view, if there is one. The run has published, even if this fails.
     """
-    if job.dry_run:
-        return
-    with connection.begin():
-        crashed = runs.mark_crashed(connection, job.account)
-        progress.run = runs.begin(connection, job.account, job.trigger)
-    if crashed:
-        log.warning("sync.crashed_run_found", account=job.account, runs=crashed)
-
-
-def _run_context(job: Job, progress: Progress) -> dict[str, Any]:
-    return {"account": job.account, "run_id": progress.run.id if progress.run else None}
-
-
-def _counts(progress: Progress, found: dict[str, int]) -> dict[str, int | None]:
-    return {
-        "walks": progress.walks,
-        "pages": progress.pages,
-        "num_results": progress.num_results,
-        "withheld": 0,
-        **found,
-    }
-
-
-def _conflicts(connection: Connection) -> dict[str, int]:
-    """
-    How many addresses one listing showed with two contents; they are logged too.
-    """
-    conflicts = plan.address_conflicts(connection)
-    if conflicts:
-        log.warning(
-            "sync.address_conflicts", count=len(conflicts), first=conflicts[:CONFLICTS_NAMED]
-        )
-    return {"address_conflicts": len(conflicts)}
-
-
-def _record_failure(
-    job: Job, connection: Connection, progress: Progress, exc: BaseException
-) -> Summary | None:
-    """
-    Note in the log and on record why a run failed; the tables stay as they were.
-
-    Returns:
-        The summary of a run that has published after all: its transaction took
-        effect, and the answer to that was lost.
-    """
-    known = isinstance(exc, SyncError | DBAPIError) or not isinstance(exc, Exception)
-    failed = progress.summary(job, RunState.FAILED, error=failure_text(exc))
-    log.error("sync.failed", **msgspec.structs.asdict(failed), exc_info=None if known else exc)
-    run = progress.run
-    if run is None:
-        return None
     try:
-        transactions.abandon(connection)  # it still holds the lock, until the failure is on record
-        with job.engine.begin() as fresh:
-            runs.fail(fresh, run, _counts(progress, {}), failure_text(exc))
-            row = runs.published(fresh, run)
-    except DBAPIError as again:
-        context = _run_context(job, progress)
-        error = str(transactions.translation(again))
-        log.error("sync.failure_not_recorded", **context, error=error)  # noqa: TRY400 - it is no bug
-        return None
-    return _published_after_all(job, progress, row) if row else None
-
-
-def _published_after_all(job: Job, progress: Progress, row: Mapping[str, Any]) -> Summary:
-    """
-    Sum a run up by its row in `sync_runs`.
-    """
-    told = progress.summary(job, row["state"])
-    found = {name: row[name] for name in msgspec.structs.asdict(told) if name in row}
-    summary = msgspec.structs.replace(told, **found)
-    log.warning("sync.published_after_all", **msgspec.structs.asdict(summary))
-    return summary
-
-
-def failure_text(exc: BaseException) -> str:
-    """
-    A failure in one line, without values and secrets.
-    """
-    match exc:
-        case SyncError():
-            return str(exc)
-        case DBAPIError():
-            return str(transactions.translation(exc))
-        case Exception():
-            return f"Unexpected {type(exc).__name__}; the log has its traceback."
-        case _:
-            return "Interrupted."
+        monthly_view.renew(run.job.engine, run.progress.seconds_left())
+    except (DBAPIError, KeyboardInterrupt) as exc:
+        context = run.log_context()
+        log.warning(
+            "sync.monthly_view_not_refreshed",
+            **context,
+            error=failure_text(exc),
+            to_do=f"{monthly_view.RENEW}; as its owner, or granted MAINTAIN on it (PostgreSQL 17)",
+        )

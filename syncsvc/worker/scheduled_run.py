@@ -17,6 +17,7 @@ from syncsvc.database import migrate, queries, transactions
 from syncsvc.database.locks import LeaderLock
 from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
 from syncsvc.sync import run as sync
+from syncsvc.sync.failure import failure_text
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from syncsvc.metrics import Metrics
     from syncsvc.settings.settings import Settings
-    from syncsvc.sync.run_inputs import Summary
+    from syncsvc.sync.summary import Summary
     from syncsvc.vocabulary import Trigger
 
 log = structlog.get_logger(__name__)
@@ -122,8 +123,8 @@ class ScheduledRuns:
             log.error("worker.run_failed", error=str(exc))  # noqa: TRY400 - it is not a bug
             outcome = self._record_failure(began_at, str(exc))
         except Exception as exc:
-            log.exception("worker.run_failed", error=sync.failure_text(exc))
-            outcome = self._record_failure(began_at, sync.failure_text(exc))
+            log.exception("worker.run_failed", error=failure_text(exc))
+            outcome = self._record_failure(began_at, failure_text(exc))
         except BaseException:
             self._record_failure(began_at, "Interrupted.")
             raise

@@ -197,7 +197,7 @@ def test_a_renewal_that_fails_fails_no_run(
         summary = watch.see(number_row(1))
 
     assert summary.state == "succeeded"
-    [warning] = [each for each in logs if each["event"] == "sync.months_not_renewed"]
+    [warning] = [each for each in logs if each["event"] == "sync.monthly_view_not_refreshed"]
     assert error in warning["error"]
     assert warning["run_id"] == summary.run_id
     assert warning["to_do"].startswith("REFRESH MATERIALIZED VIEW CONCURRENTLY")
@@ -234,7 +234,7 @@ def test_who_interrupts_a_renewal_interrupts_no_run(
         summary = watch.see(number_row(1))
 
     assert summary.state == "succeeded"
-    [warning] = [each for each in logs if each["event"] == "sync.months_not_renewed"]
+    [warning] = [each for each in logs if each["event"] == "sync.monthly_view_not_refreshed"]
     assert warning["error"] == "Interrupted."
     [run_row] = rows_of(engine, tables.sync_runs)
     assert run_row["state"] == "succeeded"

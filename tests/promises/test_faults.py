@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from support.build import Clock, Row, Watch
     from syncsvc.sandbox import Sandbox
-    from syncsvc.sync.run_inputs import Summary
+    from syncsvc.sync.summary import Summary
 
     Tables = dict[str, list[Row]]
 
@@ -461,7 +461,7 @@ def test_a_run_whose_last_answer_was_lost_is_summed_up_as_it_went(
         summary = rounds.run(on_found=lose_the_answer)
 
     events = [each["event"] for each in logs if each["log_level"] in {"warning", "error"}]
-    assert "sync.published_after_all" in events
+    assert "sync.commit_reply_lost" in events
     assert summary.state == ("withheld" if withheld else "succeeded")
     assert (summary.withheld, summary.error) == (withheld, None)
     assert summary.cancelled == expected.cancelled - withheld

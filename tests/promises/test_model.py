@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support.build import Clock, Watch
-    from syncsvc.sync.run_inputs import Summary
+    from syncsvc.sync.summary import Summary
 
 PLACES = range(1, 11)
 

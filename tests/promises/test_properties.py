@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support.build import Clock, Watch
-    from syncsvc.sync.run_inputs import Summary
+    from syncsvc.sync.summary import Summary
 
 # The second property tells nothing new about single rows, and takes fewer examples.
 fewer = settings(profile, max_examples=profile.max_examples // 3)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from support.build import Clock, Result, Row, Watch
     from syncsvc.sandbox import Sandbox
-    from syncsvc.sync.run_inputs import Summary
+    from syncsvc.sync.summary import Summary
 
 GONE_AT = "2025-06-01 12:00:00"
 GONE = datetime(2025, 6, 1, 12, tzinfo=UTC)

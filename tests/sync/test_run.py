@@ -32,7 +32,7 @@ from syncsvc.reconcile.guard import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
 from syncsvc.sync.run import run_once
-from syncsvc.sync.run_inputs import Summary
+from syncsvc.sync.summary import Summary
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:
