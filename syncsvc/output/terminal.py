@@ -15,6 +15,7 @@ from rich.table import Table
 
 from syncsvc.output import csv_json
 from syncsvc.reports import Kind
+from syncsvc.reports.report import each_change_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -187,10 +188,7 @@ def plain_changes(row: Mapping[str, Any]) -> str:
     """
     The same as text without markup, for pages.
     """
-    changes = row["changes"] or {}
-    said = (
-        f"{name}: {_plain(pair['old'])} → {_plain(pair['new'])}" for name, pair in changes.items()
-    )
+    said = map(_printable, each_change_as_text(row["changes"] or {}))
     return "\n".join(said) or f"first seen ({row['evidence']})"
 
 
@@ -238,9 +236,10 @@ def _plain(value: object) -> str:
     """
     A value of the provider's, with nothing in it that a terminal would obey.
     """
-    if value is None:
-        return "none"
-    text = ISO_TIME.sub(r"\1 \2", str(value))
+    return "none" if value is None else _printable(ISO_TIME.sub(r"\1 \2", str(value)))
+
+
+def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

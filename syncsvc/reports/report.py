@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import func, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
     from sqlalchemy import Connection, Select
 
@@ -170,12 +170,17 @@ def changes_as_text(changes: dict[str, dict[str, Any]] | None) -> str | None:
     """
     Format the `changes` of a history row: `status: Reserved → Active`; None if there are none.
     """
-    if not changes:
-        return None
-    return "; ".join(
+    return "; ".join(each_change_as_text(changes or {})) or None
+
+
+def each_change_as_text(changes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """
+    Format each changed column: `status: Reserved → Active`.
+    """
+    return [
         f"{name}: {_value_as_text(pair['old'])} → {_value_as_text(pair['new'])}"
         for name, pair in sorted(changes.items())  # PostgreSQL keeps them in an order of its own
-    )
+    ]
 
 
 def _value_as_text(value: object) -> str:
