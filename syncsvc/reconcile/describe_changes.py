@@ -1,8 +1,7 @@
 """
-Say for people what a planned change changes: every column, old and new.
+Describe each planned change column by column, for the history's `changes` column.
 
-Only rows that were known before and are different now are read here, a few
-at a time; what becomes of them is decided in the plan.
+Only rows that were known before and are different now are read here, in batches.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ def describe_number_changes(connection: Connection, run: Run) -> None:
     """
     query = _old_and_new(run, numbers, planned_numbers, NUMBER_FIELDS)
     _describe(connection, query, planned_changes, lambda row: _differences(row, NUMBER_FIELDS))
-    beginnings = select(
+    first_seen_cancelled = select(
         planned_numbers.c.uuid, planned_numbers.c.status, planned_numbers.c.cancelled_at
     ).where(
         not_(planned_numbers.c.known),
         planned_numbers.c.event == Event.CANCELLED,
         planned_numbers.c.provisioned_at.is_not(None),
     )
-    _describe(connection, beginnings, planned_changes, _ending)
+    _describe(connection, first_seen_cancelled, planned_changes, _change_of_cancellation)
 
 
 def describe_address_changes(connection: Connection, run: Run) -> None:
@@ -64,7 +63,7 @@ def describe_address_changes(connection: Connection, run: Run) -> None:
 
 def _old_and_new(run: Run, target: Table, plan: Table, fields: Sequence[str]) -> Select[Any]:
     """
-    The known planned rows: key, then the other fields as they were and will be.
+    Select the known planned rows: the key, then the old and the new values of the other fields.
     """
     key, *others = fields
     was = [_exactly(target.c[name], target.c[name]) for name in others]
@@ -76,7 +75,7 @@ def _old_and_new(run: Run, target: Table, plan: Table, fields: Sequence[str]) ->
 
 def _exactly(value: ColumnElement[Any], column: Column[Any]) -> ColumnElement[Any]:
     """
-    A value of a column's type; JSON as the database writes it, so that true is not 1.
+    Return a column's value; JSON as the database's text, so that true differs from 1.
     """
     return cast(value, Text) if column.name == "extra" else type_coerce(value, column.type)
 
@@ -95,24 +94,24 @@ def _describe(
 
 def _differences(row: Sequence[Any], fields: Sequence[str]) -> Change:
     """
-    Of a row from `_old_and_new`, the columns that differ.
+    Return the columns of a row from `_old_and_new` that differ.
     """
     others = fields[1:]
     was, will_be = row[1 : len(fields)], row[len(fields) :]
     return {
-        name: {"old": _shown(name, old), "new": _shown(name, new)}
+        name: {"old": _as_json(name, old), "new": _as_json(name, new)}
         for name, old, new in zip(others, was, will_be, strict=True)
         if old != new
     }
 
 
-def _shown(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+def _as_json(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
     return msgspec.Raw(value.encode()) if name == "extra" and value is not None else value
 
 
-def _ending(row: Sequence[Any]) -> Change:
+def _change_of_cancellation(row: Sequence[Any]) -> Change:
     """
-    What a number's cancellation changed that was only seen after it.
+    Describe the cancellation of a number that was first seen cancelled.
     """
     _uuid, status, cancelled_at = row
     change: Change = {"lifecycle": {"old": Lifecycle.LIVE, "new": Lifecycle.CANCELLED}}

@@ -1,9 +1,9 @@
 """
-Fill empty tables quicker: their indexes are built once the rows are there.
+Speed up the first load: drop indexes and keys, insert the rows, recreate them.
 
-An index that grows row by row, and a key that is checked row by row, take
-longer than the rows themselves. Where nobody has any number yet, the
-transaction that publishes the first ones takes both away and puts them back.
+To maintain indexes and check keys row by row takes longer than to insert the
+rows. If no account has any number yet, the transaction that publishes the
+first ones drops both and recreates them. If it fails, both are rolled back.
 """
 
 from __future__ import annotations
@@ -32,16 +32,15 @@ FILLED = (numbers, number_history)
 @contextmanager
 def quick_first_load(connection: Connection) -> Iterator[None]:
     """
-    Within a transaction that may be the first to publish numbers.
+    Insert the rows of a first load without indexes and keys, in the caller's transaction.
 
-    Where the tables may not be altered, or others are just reading them, they
-    stay as they are.
+    If the tables may not be altered, or somebody is reading them, they keep theirs.
     """
-    if not _is_first(connection) or not _stripped(connection):
+    if not _is_first(connection) or not _dropped(connection):
         yield
         return
     yield
-    for statement in _dressing(connection):
+    for statement in _create_statements(connection):
         connection.execute(statement)
 
 
@@ -49,15 +48,15 @@ def _is_first(connection: Connection) -> bool:
     return not connection.execute(select(exists().select_from(numbers))).scalar_one()
 
 
-def _stripped(connection: Connection) -> bool:
+def _dropped(connection: Connection) -> bool:
     """
-    Take indexes and keys away; whether that could be done.
+    Drop indexes and keys; return whether that was possible.
     """
     try:
         with connection.begin_nested():
             if _has_constraints(connection):
                 connection.exec_driver_sql("LOCK TABLE numbers, number_history NOWAIT")
-            for statement in _stripping(connection):
+            for statement in _drop_statements(connection):
                 connection.execute(statement)
     except DBAPIError as exc:
         log.debug("sync.first_load_keeps_indexes", error=type(exc.orig).__name__)
@@ -67,12 +66,12 @@ def _stripped(connection: Connection) -> bool:
 
 def _has_constraints(connection: Connection) -> bool:
     """
-    Whether constraints stand apart from their table; in SQLite they are a part of it.
+    Return whether constraints can be dropped; SQLite has them in the table's definition.
     """
     return connection.dialect.name == "postgresql"
 
 
-def _stripping(connection: Connection) -> Iterator[ExecutableDDLElement]:
+def _drop_statements(connection: Connection) -> Iterator[ExecutableDDLElement]:
     for table in FILLED:
         yield from (DropIndex(index) for index in _indexes(connection, table))
         if _has_constraints(connection):
@@ -81,7 +80,7 @@ def _stripping(connection: Connection) -> Iterator[ExecutableDDLElement]:
         yield DropConstraint(numbers.primary_key)
 
 
-def _dressing(connection: Connection) -> Iterator[ExecutableDDLElement]:
+def _create_statements(connection: Connection) -> Iterator[ExecutableDDLElement]:
     if _has_constraints(connection):
         yield AddConstraint(numbers.primary_key, isolate_from_table=False)
     for table in FILLED:

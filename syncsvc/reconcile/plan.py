@@ -1,9 +1,8 @@
 """
-What the staged listing changes, worked out as sets before anything is written.
+Plan what the staged listing changes, in set operations, before anything is written.
 
-`planned_numbers` holds, for every number that is new or different, the state
-that it will have and the event that leads there. The real tables are only
-read here.
+`planned_numbers` gets every number that is new or different, with its future
+state and the event. The real tables are only read here.
 """
 
 from __future__ import annotations
@@ -58,14 +57,14 @@ SET_BY_CANCELLATION = ("status", "monthly_charge", "setup_charge", "cancelled_at
 old = numbers.c
 is_new = old.uuid.is_(None)
 was_live = old.lifecycle == Lifecycle.LIVE
-was_gone = old.lifecycle == Lifecycle.CANCELLED
+was_cancelled = old.lifecycle == Lifecycle.CANCELLED
 
 
 def plan_changes(connection: Connection, run: Run) -> None:
     """
-    Plan all that is different, in the transaction that will publish.
+    Plan all differences, in the transaction that will publish.
 
-    The tables of the evidence are there already, where anything was missing.
+    The tables with the evidence exist already, unless nothing was doubtful.
     """
     create_tables(connection, *PLANNED, credible_cancellations, credible_absences)
     _plan_addresses(connection, run)
@@ -76,7 +75,7 @@ def plan_changes(connection: Connection, run: Run) -> None:
 
 def _plan_listed(connection: Connection, run: Run) -> None:
     """
-    Plan what the numbers' own rows in the listing say.
+    Plan the differences that the numbers' own rows in the listing show.
     """
     to_read = not_(or_(staged_numbers.c.rejected, staged_numbers.c.unchanged))
     _plan_sent(connection, run, staged_numbers, Evidence.LISTING, to_read)
@@ -84,15 +83,15 @@ def _plan_listed(connection: Connection, run: Run) -> None:
 
 def _plan_cancelled(connection: Connection, run: Run) -> None:
     """
-    Plan what the cancelled listing says of numbers that the listing does not hold.
+    Plan what the cancelled listing says about numbers that the listing does not have.
 
-    A number that is live as far as we know takes `credible_cancellations`, and
-    one that is gone takes no story from before it last came back.
+    For a number that is live so far, `credible_cancellations` decides. One that
+    is cancelled already takes no entry from before it was last reinstated.
     """
     uuid = staged_cancelled.c.uuid
     credible = or_(
         and_(is_new, says_cancelled(run.started_at)),
-        and_(was_gone, is_recent_cancellation(run.account, run.started_at)),
+        and_(was_cancelled, is_recent_cancellation(run.account, run.started_at)),
         uuid.in_(select(credible_cancellations.c.uuid)),
     )
     _plan_sent(
@@ -104,7 +103,7 @@ def _plan_absent(connection: Connection, run: Run) -> None:
     """
     Plan the cancellation of the numbers in `credible_absences`.
     """
-    gone: dict[str, ColumnElement[Any]] = {
+    set_by_absence: dict[str, ColumnElement[Any]] = {
         "lifecycle": literal(Lifecycle.CANCELLED),
         "cancelled_at": literal(run.started_at, UtcDateTime),
     }
@@ -113,7 +112,7 @@ def _plan_absent(connection: Connection, run: Run) -> None:
         "event": literal(Event.CANCELLED),
         "evidence": literal(Evidence.ABSENCE),
         "stamp": null(),
-        **{name: gone.get(name, old[name]) for name in NUMBER_FIELDS},
+        **{name: set_by_absence.get(name, old[name]) for name in NUMBER_FIELDS},
     }
     query = select(*columns.values()).where(
         old.account == run.account, was_live, old.uuid.in_(select(credible_absences.c.uuid))
@@ -129,7 +128,7 @@ def _plan_sent(
     *conditions: ColumnElement[bool],
 ) -> None:
     """
-    Plan what rows that the provider sent make different.
+    Plan the differences that rows of one listing make.
     """
     new = source.c
     columns: dict[str, ColumnElement[Any]] = {
@@ -150,7 +149,7 @@ def _plan_sent(
 
 def _plan_addresses(connection: Connection, run: Run) -> None:
     """
-    Plan the addresses that are new or different; the later page decides.
+    Plan the addresses that are new or different; the later page wins.
     """
     query = _different_addresses(run.account)
     connection.execute(insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], query))
@@ -158,7 +157,7 @@ def _plan_addresses(connection: Connection, run: Run) -> None:
 
 def addresses_differ(connection: Connection, account: str) -> bool:
     """
-    Whether any address is new or different.
+    Return whether any address is new or different.
     """
     return connection.execute(select(_different_addresses(account).exists())).scalar_one()
 
@@ -180,7 +179,7 @@ def _different_addresses(account: str) -> Select[Any]:
 
 def address_conflicts(connection: Connection) -> list[int]:
     """
-    Ids of addresses that one listing showed with two contents.
+    Return the ids of addresses that one listing showed with two contents.
     """
     staged = staged_addresses.c
     query: Select[Any] = (
@@ -193,16 +192,16 @@ def address_conflicts(connection: Connection) -> list[int]:
     return list(connection.execute(query).scalars())
 
 
-def _goes(new: Columns) -> ColumnElement[bool]:
+def _is_cancelled(new: Columns) -> ColumnElement[bool]:
     return new.lifecycle == Lifecycle.CANCELLED
 
 
 def _value(new: Columns, name: str) -> ColumnElement[Any]:
     """
-    What a column of a listed number becomes.
+    Return the new value of a listed number's column.
 
-    A cancelled number keeps all that was last known of it, but for what its
-    row says of the cancellation, and when it was provisioned if that was not known.
+    A cancelled number keeps its last known values, except what its row says
+    about the cancellation, and when it was provisioned if that was not known.
     """
     if name in {"uuid", "lifecycle"}:
         return new[name]
@@ -211,12 +210,12 @@ def _value(new: Columns, name: str) -> ColumnElement[Any]:
         kept = func.coalesce(new[name], old[name])
     elif name == "provisioned_at":
         kept = func.coalesce(old.provisioned_at, new.provisioned_at)
-    return case((and_(_goes(new), not_(is_new)), kept), else_=new[name])
+    return case((and_(_is_cancelled(new), not_(is_new)), kept), else_=new[name])
 
 
 def _differs(new: Columns) -> ColumnElement[bool]:
     """
-    Whether a listed number is new or not as it was.
+    Return whether a listed number is new or different.
     """
     other = [name for name in NUMBER_FIELDS if name != "uuid"]
     live_differs = or_(*(new[name].is_distinct_from(old[name]) for name in other))
@@ -225,21 +224,23 @@ def _differs(new: Columns) -> ColumnElement[bool]:
         for name in SET_BY_CANCELLATION
     )
     learnt = and_(old.provisioned_at.is_(None), new.provisioned_at.is_not(None))
-    goes = _goes(new)
-    return or_(is_new, and_(not_(goes), live_differs), and_(goes, or_(was_live, learnt, *said)))
+    cancelled = _is_cancelled(new)
+    return or_(
+        is_new, and_(not_(cancelled), live_differs), and_(cancelled, or_(was_live, learnt, *said))
+    )
 
 
 def _event(new: Columns) -> ColumnElement[str]:
     """
-    The first that holds of cancelled, reinstated, provisioned, added, changed.
+    Return the first of cancelled, reinstated, provisioned, added and changed that applies.
     """
-    goes = _goes(new)
+    cancelled = _is_cancelled(new)
     stamped = new.provisioned_at.is_not(None)
     newly_stamped = and_(stamped, new.provisioned_at.is_distinct_from(old.provisioned_at))
     return case(
-        (and_(goes, or_(is_new, was_live)), literal(Event.CANCELLED)),
-        (goes, literal(Event.CHANGED)),
-        (was_gone, literal(Event.REINSTATED)),
+        (and_(cancelled, or_(is_new, was_live)), literal(Event.CANCELLED)),
+        (cancelled, literal(Event.CHANGED)),
+        (was_cancelled, literal(Event.REINSTATED)),
         (newly_stamped, literal(Event.PROVISIONED)),
         (is_new, literal(Event.ADDED)),
         else_=literal(Event.CHANGED),
@@ -248,7 +249,7 @@ def _event(new: Columns) -> ColumnElement[str]:
 
 def _stamp(new: Columns, run: Run) -> ColumnElement[Any]:
     """
-    The provider's own time of the event; NULL where it gives none.
+    Return the provider's own time of the event, or NULL.
     """
     event = _event(new)
     ended_at = last_known_cancellation(run.started_at)

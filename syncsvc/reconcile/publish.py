@@ -1,5 +1,5 @@
 """
-Carry a plan out: state and history from the same rows, in one transaction.
+Write the plan: state and history from the same rows, in one transaction.
 
 The order follows the foreign keys: addresses, numbers, history.
 """
@@ -54,14 +54,14 @@ if TYPE_CHECKING:
 
     from syncsvc.database.runs import Run
 
-MANY = 1000  # new numbers after which the statistics of a table are out of date
+MANY = 1000  # new numbers that make the statistics of a table outdated
 planned = planned_numbers.c
-first_seen_gone = and_(not_(planned.known), planned.event == Event.CANCELLED)
+first_seen_cancelled = and_(not_(planned.known), planned.event == Event.CANCELLED)
 
 
 def publish_plan(connection: Connection, run: Run) -> dict[str, int]:
     """
-    Write what was planned, and count it by the run's own terms.
+    Write the plan; return the run's counts.
     """
     describe_address_changes(connection, run)
     describe_number_changes(connection, run)
@@ -69,15 +69,15 @@ def publish_plan(connection: Connection, run: Run) -> dict[str, int]:
     with quick_first_load(connection):
         _publish_numbers(connection, run)
         _close_history(connection, run, number_history, "uuid", _known(planned_numbers, "uuid"))
-        _write_beginnings(connection, run)
+        _write_provisioned_before_cancelled(connection, run)
         _write_history(connection, run)
-    _keep_rejects(connection, run)
+    _write_rejects(connection, run)
     return _counts(connection)
 
 
 def counts_without_changes(connection: Connection) -> dict[str, int]:
     """
-    The same counts for a listing that repeats the one before, with nothing to publish.
+    Return the same counts for a listing without any change.
     """
     listed = count(connection, staged_numbers)
     nothing = dict.fromkeys([*map(str, Event), "address_changes", "rejected"], 0)
@@ -121,15 +121,15 @@ def _publish_addresses(connection: Connection, run: Run) -> None:
 def _publish_numbers(connection: Connection, run: Run) -> None:
     runs = {"first_run_id": literal(run.id), "changed_run_id": literal(run.id)}
     _upsert(connection, run, numbers, planned_numbers, NUMBER_FIELDS, **runs)
-    _renew_statistics(connection)
+    _refresh_statistics(connection)
 
 
-def _renew_statistics(connection: Connection) -> None:
+def _refresh_statistics(connection: Connection) -> None:
     """
-    Have PostgreSQL look at `numbers` anew where many were added.
+    Refresh PostgreSQL's statistics of `numbers` if many rows were added.
 
-    By what it knew of a table with few rows, or of other accounts alone, it may look up each
-    history row's number in an index that leads to all numbers of the account.
+    With those of a nearly empty table, or of other accounts alone, it may look up each history
+    row's number in an index that finds all numbers of the account.
     """
     if connection.dialect.name != "postgresql":
         return
@@ -172,7 +172,7 @@ def _close_history(
     connection: Connection, run: Run, history: Table, key: str, changed: ColumnElement[Any]
 ) -> None:
     """
-    End the open rows of what has changed; the only update that history knows.
+    Close the open rows of what has changed; the only update of a history table.
     """
     connection.execute(
         update(history)
@@ -189,11 +189,11 @@ def _known(plan: Table, key: str) -> Any:  # noqa: ANN401 - a subquery of the ke
     return select(plan.c[key]).where(plan.c.known).scalar_subquery()
 
 
-def _write_beginnings(connection: Connection, run: Run) -> None:
+def _write_provisioned_before_cancelled(connection: Connection, run: Run) -> None:
     """
-    Give a number that is first seen when it is gone the row of its beginning.
+    Write `provisioned` rows for numbers that are first seen cancelled, closed at once.
 
-    That row is closed at once. The status of then is not known.
+    Their status at that time is not known.
     """
     then = {
         "event": literal(Event.PROVISIONED),
@@ -210,7 +210,7 @@ def _write_beginnings(connection: Connection, run: Run) -> None:
         number_history,
         _history_row(run) | then,
         planned_numbers,
-        first_seen_gone,
+        first_seen_cancelled,
         stamped,
     )
 
@@ -239,7 +239,7 @@ def _history_row(run: Run) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _keep_rejects(connection: Connection, run: Run) -> None:
+def _write_rejects(connection: Connection, run: Run) -> None:
     fields = ("page", "position", "uuid", "reason", "payload")
     values: dict[str, ColumnElement[Any]] = {
         "run_id": literal(run.id),
@@ -263,15 +263,15 @@ def _insert(
 
 def _counts(connection: Connection) -> dict[str, int]:
     """
-    What was written, and what was found as it is.
+    Count what was written, and what was found unchanged.
     """
     events = dict.fromkeys((str(event) for event in Event), 0)
     query = select(planned.event, func.count()).group_by(planned.event)
     events.update({row[0]: row[1] for row in connection.execute(query)})
-    beginnings = count(
-        connection, planned_numbers, first_seen_gone, planned.provisioned_at.is_not(None)
+    closed_at_once = count(
+        connection, planned_numbers, first_seen_cancelled, planned.provisioned_at.is_not(None)
     )
-    events[Event.PROVISIONED] += beginnings
+    events[Event.PROVISIONED] += closed_at_once
     staged = staged_numbers.c
     searched = staged.walk == OF_A_SEARCH
     readable = and_(not_(staged.rejected), not_(searched))

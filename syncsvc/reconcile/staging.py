@@ -1,12 +1,11 @@
 """
-Put the records of a walk aside, in temporary tables beside the real ones.
+Stage the records of a walk in temporary tables.
 
-A temporary table lives in the run's own session, is not logged, and is gone
-with it. Nothing of it is seen by anybody else, so that pages may be staged as
-they come while the tables stay as they were.
+Nobody else sees a temporary table, so pages are staged as they arrive while
+the real tables stay unchanged.
 
-A row of the listing whose uuid can be read is staged even where the rest of
-it can't: it is a reject, but its number is not absent.
+A row of the listing whose uuid can be read is staged even if the rest of it
+can't: it is a reject, but its number is not absent.
 """
 
 from __future__ import annotations
@@ -51,19 +50,19 @@ if TYPE_CHECKING:
 
     from syncsvc.payloads.fingerprint import Known
 
-ROWS_AT_ONCE = 2_000  # handed over to the database
-ADDRESSES_REMEMBERED = 10_000  # so that one that stands in many numbers is staged once
+ROWS_AT_ONCE = 2_000  # inserted into the database
+ADDRESSES_REMEMBERED = 10_000  # so that an address of many numbers is staged once
 UNCHANGED = ("walk", "seq", "rejected", "unchanged", "fingerprint", "uuid")
-OF_A_SEARCH = 0  # in the place of a walk's number
+OF_A_SEARCH = 0  # in place of a walk's number
 BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
 
 
 class Stage:
     """
-    The temporary tables of one run, and what was put into them.
+    The temporary tables of one run.
 
-    Rows are numbered as they come, so that of two rows for one number the
-    later page's is the one that counts.
+    Rows are numbered as they arrive, so that of two rows for one number the
+    later one wins.
 
     Attributes:
         known: The fingerprints by which rows of the listing are taken for unchanged.
@@ -86,14 +85,14 @@ class Stage:
 
     def begin_walk(self) -> None:
         """
-        Number what comes now as another walk.
+        Count the following pages as another walk.
         """
         self._walk += 1
         self._known_addresses.clear()
 
     def add(self, page: Page, index: int) -> None:
         """
-        Put one page of the listing aside.
+        Stage one page of the listing.
         """
         marks: Sequence[int | None] = page.fingerprints or [None] * len(page.rows)
         for position, (row, mark) in enumerate(zip(page.rows, marks, strict=True), 1):
@@ -112,54 +111,54 @@ class Stage:
                 values = msgspec.structs.astuple(row)
                 self._rows[staged_rejects].append((*place, index, position, *values))
                 if row.uuid is not None:
-                    self._rows[staged_numbers].append((*place, True, False, None, *_blank(row)))
+                    self._rows[staged_numbers].append((*place, True, False, None, *_only_uuid(row)))
         if self._rows[staged_numbers] or self._rows[staged_rejects]:
             self.only_unchanged = False
         self._flush(at_least=ROWS_AT_ONCE)
 
     def add_found(self, rows: Iterable[Number | Reject]) -> None:
         """
-        Put rows aside that a search found, though the listing does not hold them.
+        Stage rows that searches found, although the listing does not have them.
         """
         self._walk = OF_A_SEARCH
-        told = [_prefixed(row, "search") if isinstance(row, Reject) else row for row in rows]
-        self.add(Page(rows=told, num_results=None, paginates=None), index=0)
+        found = [_prefixed(row, "search") if isinstance(row, Reject) else row for row in rows]
+        self.add(Page(rows=found, num_results=None, paginates=None), index=0)
         self._flush()
 
     def add_cancelled(self, page: Page, index: int) -> None:
         """
-        Put one page of the cancelled listing aside.
+        Stage one page of the cancelled listing.
         """
         if page.rows:
             self.only_unchanged = False
         for position, row in enumerate(page.rows, 1):
             self._seq += 1
             if isinstance(row, Reject):
-                said = msgspec.structs.astuple(_prefixed(row, "cancelled listing"))
-                self._rows[staged_rejects].append((self._walk, self._seq, index, position, *said))
-            elif isinstance(row, Number) and not says_it_is_live(row):
-                gone = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
-                values = msgspec.structs.astuple(gone)[:-1]
+                values = msgspec.structs.astuple(_prefixed(row, "cancelled listing"))
+                self._rows[staged_rejects].append((self._walk, self._seq, index, position, *values))
+            elif isinstance(row, Number) and not is_live_entry(row):
+                cancelled = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
+                values = msgspec.structs.astuple(cancelled)[:-1]
                 strong = row.lifecycle == Lifecycle.CANCELLED
                 self._rows[staged_cancelled].append((self._seq, strong, *values))
                 for address in row.addresses:
                     values = msgspec.structs.astuple(address)
                     seq = BEFORE_ALL_WALKS + self._seq
-                    self._rows[staged_addresses].append((0, seq, _content(address), *values))
+                    self._rows[staged_addresses].append((0, seq, _digest(address), *values))
         self._flush(at_least=ROWS_AT_ONCE)
 
     def keep_latest_cancelled(self) -> None:
         """
-        Leave the latest row of each number in the cancelled listing.
+        Keep the latest row of each number in the cancelled listing.
         """
         self._flush()
         with self._connection.begin():
-            _ready(self._connection, staged_cancelled_by_uuid)
+            _prepare_joins(self._connection, staged_cancelled_by_uuid)
             _keep_latest_of(self._connection, staged_cancelled)
 
     def _flush(self, at_least: int = 1) -> None:
         """
-        Hand the rows that have gathered over to the database, where they are so many.
+        Insert the rows collected so far, if there are at least this many.
         """
         if sum(map(len, self._rows.values())) + len(self._unchanged) < at_least:
             return
@@ -172,9 +171,9 @@ class Stage:
 
     def distinct_rows(self) -> int:
         """
-        How many distinct numbers the walk under way has read, rejects included.
+        Count the distinct numbers that the current walk has read, rejects included.
 
-        A reject without a readable uuid is one of its own.
+        Each reject without a readable uuid counts as one.
         """
         self._flush()
         of_walk = staged_numbers.c.walk == self._walk
@@ -186,10 +185,10 @@ class Stage:
 
     def keep_latest(self, *, complete: bool) -> None:
         """
-        Leave one row for a number: of the proved walk, else the latest of all walks.
+        Keep one row of each number: of the proved walk, else the latest of all walks.
         """
         with self._connection.begin():
-            _ready(self._connection, staged_numbers_by_uuid)
+            _prepare_joins(self._connection, staged_numbers_by_uuid)
             if complete:
                 self._keep_last_walk()
             else:
@@ -211,7 +210,7 @@ class Stage:
 
     def _add_addresses(self, found: Iterable[Address]) -> None:
         """
-        Put the addresses aside that differ from what was staged last under their ids.
+        Stage the addresses that differ from what was staged last under their ids.
         """
         for address in found:
             if self._known_addresses.get(address.id) == address:
@@ -221,31 +220,31 @@ class Stage:
             self._known_addresses[address.id] = address
             self._address_seq += 1
             values = msgspec.structs.astuple(address)
-            row = (self._walk, self._address_seq, _content(address), *values)
+            row = (self._walk, self._address_seq, _digest(address), *values)
             self._rows[staged_addresses].append(row)
 
 
-def says_it_is_live(row: Number | Reject | Unchanged) -> bool:
+def is_live_entry(row: Number | Reject | Unchanged) -> bool:
     """
-    Whether an entry of the cancelled listing contradicts it: another status, and no stamp.
+    Return whether an entry of the cancelled listing is of a live number: another status, no stamp.
 
-    A host that answers with its usual listing there would else cancel what that listing misses.
+    A host may answer with its usual listing there, which must not cancel what that listing lacks.
     """
     if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED or row.cancelled_at:
         return False
     return bool(row.status and not row.status.isspace())
 
 
-def _content(address: Address) -> str:
+def _digest(address: Address) -> str:
     """
-    Equal for addresses with equal content.
+    Return a digest of an address's content.
     """
     return hashlib.blake2b(msgspec.json.encode(address), digest_size=16).hexdigest()
 
 
-def _ready(connection: Connection, by_uuid: Index) -> None:
+def _prepare_joins(connection: Connection, by_uuid: Index) -> None:
     """
-    Give the database what it needs to join a staged table: an index, or its size and shape.
+    Prepare a staged table for joins: with statistics on PostgreSQL, with an index on SQLite.
     """
     if connection.dialect.name == "postgresql":  # it joins whole tables, and needs no index
         connection.exec_driver_sql(f"ANALYZE {by_uuid.table} (uuid, seq)")
@@ -261,13 +260,13 @@ def _keep_latest_of(connection: Connection, table: Table) -> None:
 
 def _prefixed(row: Reject, source: str) -> Reject:
     """
-    A reject that says where it stood, where that was not the listing.
+    Return a reject whose reason names another source than the listing.
     """
     return msgspec.structs.replace(row, reason=f"{source}: {row.reason}")
 
 
-def _blank(row: Reject) -> tuple[Any, ...]:
+def _only_uuid(row: Reject) -> tuple[Any, ...]:
     """
-    A reject in the place of its number: the uuid and nothing else.
+    Return the staged row of a reject: the uuid and nothing else.
     """
     return (row.uuid, *(None for _ in NUMBER_FIELDS[1:]))

@@ -47,7 +47,7 @@ temporary = MetaData()
 
 def as_staged(column: Column[Any]) -> Column[Any]:
     """
-    A column of a real table as a temporary one has it.
+    Return a column of a temporary table like that of a real one.
     """
     return Column(column.name, JsonText if column.name == "extra" else column.type)
 
@@ -157,7 +157,7 @@ planned_numbers = Table(
     Column("known", Boolean, nullable=False),
     Column("event", Text, nullable=False),
     Column("evidence", Text, nullable=False),
-    Column("stamp", UtcDateTime),  # the provider's time of the event, where it gives one
+    Column("stamp", UtcDateTime),  # the provider's time of the event, if any
     *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
     prefixes=["TEMPORARY"],
 )
@@ -208,7 +208,7 @@ def create_tables(connection: Connection, *tables: Table) -> None:
 
 def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions
     """
-    How many rows of a table meet the conditions.
+    Count the rows of a table that meet the conditions.
     """
     return connection.execute(
         select(func.count()).select_from(table).where(*conditions)
@@ -217,7 +217,7 @@ def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  
 
 def as_sqlite_keeps(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """
-    A row as the types of its columns would have it, without asking them value by value.
+    Convert a row to SQLite's storage types directly; SQLAlchemy's type processing is slow here.
     """
     return tuple([KEPT[type(value)](value) if type(value) in KEPT else value for value in row])
 
@@ -237,10 +237,10 @@ def copy_into(
     columns: Sequence[str] = (),
 ) -> None:
     """
-    Insert many rows by the fastest way there is.
+    Insert many rows the fastest way: COPY on PostgreSQL, executemany on SQLite.
 
     Args:
-        columns: In the order of the values; all of the table's, where none are named.
+        columns: In the order of the values; by default all of the table's.
     """
     if not rows:
         return

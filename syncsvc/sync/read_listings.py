@@ -11,7 +11,7 @@ import structlog
 
 from syncsvc.errors import NoSuchListing
 from syncsvc.provider.walk import Proof, Walk
-from syncsvc.reconcile.staging import says_it_is_live
+from syncsvc.reconcile.staging import is_live_entry
 
 if TYPE_CHECKING:
     from syncsvc.provider.thread_pool import Fetchers
@@ -53,7 +53,7 @@ def read_cancelled_listing(run: RunContext, stage: Stage, fetchers: Fetchers) ->
         try:
             for page in walk:
                 stage.add_cancelled(page, walk.pages)
-                live += sum(map(says_it_is_live, page.rows))
+                live += sum(map(is_live_entry, page.rows))
             said = f"{walk.rows} rows on {walk.pages} pages"
             said += f", {live} of them live by their own status and no evidence" if live else ""
         except NoSuchListing as exc:
