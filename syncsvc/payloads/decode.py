@@ -37,7 +37,7 @@ from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
     from decimal import Decimal
 
     from syncsvc.payloads.fingerprint import Known
@@ -150,8 +150,11 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
     details = row.details or NO_DETAILS
     status = details.status if row.status is None else row.status
     own_cancelled_at = values.moment("cancelled", row.cancelled, zone)
-    cancelled_at = values.moment("details.cancelled", details.cancelled, zone) or own_cancelled_at
+    cancelled_at = values.moment("details.cancelled", details.cancelled, zone)
     details_provisioned_at = values.moment("details.provisioned", details.provisioned, zone)
+    provisioned_at = values.moment("provisioned", row.provisioned, zone) or details_provisioned_at
+    if own_cancelled_at is not None:
+        cancelled_at = _more_credible(cancelled_at, own_cancelled_at, provisioned_at)
     addresses = _addresses_of(row, details)
     first_status = row.status or details.status or ""
     is_cancelled = first_status.strip().casefold() == "cancelled"
@@ -170,7 +173,7 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
         status,
         _amount("monthly_charge", bytes(row.monthly_charge)),
         _amount("setup_charge", bytes(row.setup_charge)),
-        values.moment("provisioned", row.provisioned, zone) or details_provisioned_at,
+        provisioned_at,
         cancelled_at,
         addresses.number_address_id,
         addresses.emergency_number_address_id,
@@ -179,6 +182,18 @@ def _number(raw: bytes, zone: tzinfo) -> Number:
         rest,
         addresses.addresses,
     )
+
+
+def _more_credible(
+    inside: datetime | None, own: datetime, provisioned_at: datetime | None
+) -> datetime:
+    """
+    Return the `cancelled` stamp of the details, unless only the number's own is late enough.
+    """
+    if inside is None:
+        return own
+    only_own = provisioned_at is not None and inside <= provisioned_at < own
+    return own if only_own else inside
 
 
 def _decode_row(raw: bytes) -> tuple[SentRow, str | None]:

@@ -346,6 +346,20 @@ def test_cancelled_is_read_in_both_places() -> None:
     assert [stamp and stamp.year for stamp in stamps] == [2018, 2018, 2016]
 
 
+def test_of_two_cancelled_stamps_one_from_before_the_provisioning_gives_way() -> None:
+    """
+    The stamp of the details comes first, unless it is too early and the number's own is not.
+    """
+    both = {"cancelled": "2018-11-12 14:21:48", "details": {"cancelled": "1970-01-01 00:00:00"}}
+
+    found = [
+        number(row(provisioned=each, **both))
+        for each in ("2016-01-03 17:48:59", "", "2020-01-01 00:00:00")
+    ]
+
+    assert [each.cancelled_at and each.cancelled_at.year for each in found] == [2018, 1970, 1970]
+
+
 @pytest.mark.parametrize("status", ["Cancelled", "cancelled", "CANCELLED", " Cancelled "])
 @pytest.mark.parametrize("place", ["row", "details"])
 def test_the_status_cancelled_means_cancelled(status: str, place: str) -> None:

@@ -151,7 +151,10 @@ def read_number(sent: Row) -> tuple[Row, dict[int, Row]]:
     if inside := {key: details[key] for key in set(details) - DETAILS_KEYS}:
         extra["details"] = inside
     status = sent["status"] if sent.get("status") is not None else details.get("status")
-    cancelled_at = moment(details.get("cancelled")) or moment(sent.get("cancelled"))
+    provisioned_at = moment(sent.get("provisioned")) or moment(details.get("provisioned"))
+    stamps = [moment(details.get("cancelled")), moment(sent.get("cancelled"))]
+    late = [each for each in stamps if each and (not provisioned_at or each > provisioned_at)]
+    cancelled_at = next(iter([*late, *filter(None, stamps)]), None)
     gone = (status or "").lower() == "cancelled"
     number = {
         **{name: sent.get(name) for name in TEXTS},
@@ -160,7 +163,7 @@ def read_number(sent: Row) -> tuple[Row, dict[int, Row]]:
         "status": status,
         "monthly_charge": amount(sent.get("monthly_charge")),
         "setup_charge": amount(sent.get("setup_charge")),
-        "provisioned_at": moment(sent.get("provisioned")) or moment(details.get("provisioned")),
+        "provisioned_at": provisioned_at,
         "cancelled_at": cancelled_at,
         "details_status": details.get("status"),
         "details_provisioned_at": moment(details.get("provisioned")),
