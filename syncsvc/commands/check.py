@@ -177,8 +177,11 @@ def _triggers(settings: Settings) -> str:
 def _rehearsal(settings: Settings) -> str:
     if _is_a_readers(settings):
         return "left out: this user only reads the database"
+    engine = bootstrap.engine_from(settings)
+    if rehearsal.is_standby(engine):
+        return "left out: the server is a standby; reports work there, runs do not"
     try:
-        rehearsal.rehearse(bootstrap.engine_from(settings), settings.account)
+        rehearsal.rehearse(engine, settings.account)
     except RunInProgress as exc:
         return f"left out. {exc}"
     return "the lock, temporary tables and writes to every table work; all was rolled back"

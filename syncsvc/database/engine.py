@@ -29,12 +29,14 @@ CONNECTING = {  # to PostgreSQL, unless its URL says otherwise
 }
 
 
-# How times and bytes are read and written, and what psycopg can parse. No statement is
-# compiled (jit): that takes longer than a run's statements gain by it.
+# How times, bytes and text are read and written, and what psycopg can parse. No statement is
+# compiled (jit): that takes longer than a run's statements gain by it. Read-only stays as it was
+# set: somebody who freezes a database means everyone.
 SESSION_SETTINGS = """
 SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
 SET TIME ZONE 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres';
 SET bytea_output = 'hex'; SET extra_float_digits = 1; SET standard_conforming_strings = on;
+SET client_encoding = 'UTF8'; SET transform_null_equals = off; SET array_nulls = on;
 SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off;
 SET jit = off; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;
 SET tcp_keepalives_count = 3; SET tcp_user_timeout = 60000"""
@@ -73,15 +75,26 @@ def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     whose machine has vanished ends within a minute, and its locks with it.
 
     Raises:
-        ConfigurationError: The database's encoding is not UTF8.
+        ConfigurationError: The database's encoding is not UTF8, or no schema is in use.
     """
     _require_utf8(connection)
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute(SESSION_SETTINGS)
     cursor.execute(NEWER_TIMEOUTS)
+    cursor.execute("SELECT current_schema(), current_setting('search_path')")
+    _require_schema(*cursor.fetchone() or (None, ""))
     cursor.close()
     connection.autocommit = False
+
+
+def _require_schema(schema: str | None, search_path: str) -> None:
+    if schema is None or schema.startswith("pg_"):
+        raise ConfigurationError(
+            f"The search_path of the PostgreSQL session ({search_path!r}) begins with no schema "
+            "that tables can be created in. Create the schema, grant USAGE on it, or set the "
+            "search_path of the role in SYNCSVC_DATABASE_URL."
+        )
 
 
 def _require_utf8(connection: DBAPIConnection) -> None:

@@ -37,6 +37,16 @@ AND tgenabled IN ('A', CASE current_setting('session_replication_role')
 }
 
 
+def is_standby(engine: Engine) -> bool:
+    """
+    Return whether this is a PostgreSQL server that replays another one and only reads.
+    """
+    if engine.dialect.name != "postgresql":
+        return False
+    with engine.connect() as connection:
+        return bool(connection.execute(select(func.pg_is_in_recovery())).scalar_one())
+
+
 def rehearse(engine: Engine, account: str) -> None:
     """
     Take the lock and write to every table, twice in a row, and roll it back.
@@ -72,9 +82,8 @@ def _require_writable(connection: Connection) -> None:
         return
     if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
         raise DatabaseUnavailable(
-            "The database accepts no writes: the server is a standby, or "
-            "default_transaction_read_only is on for the server, the database or the role. "
-            "Connect to the primary, or turn the setting off for the worker's role."
+            "The database accepts no writes: default_transaction_read_only is on for the server, "
+            "the database or the role. Turn the setting off for the worker's role."
         )
 
 

@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 STEPS_BETWEEN_CHECKS = 100_000  # SQLite steps between looks at the clock and for Ctrl-C: some ms
 SHORT_READ_TIMEOUT = 5_000  # ms
 READ_ONLY_ERROR = "attempt to write a readonly database"  # by SQLite
-READ_ONLY = (
+READ_ONLY_FILE = (
     "This user can't write the SQLite file (SYNCSVC_DATABASE_URL) or its directory. "
     "Run syncsvc as their owner, or change their permissions."
 )
 NOT_A_DATABASE = (
     "The file is not a SQLite database (SYNCSVC_DATABASE_URL). Name a database or a new file."
+)
+READ_ONLY_TRANSACTION = "25006"  # PostgreSQL's SQLSTATE
+READ_ONLY_SERVER = (
+    "It accepts no writes: the server (SYNCSVC_DATABASE_URL) is a standby, or "
+    "default_transaction_read_only is on. Connect to the primary, or turn the setting off."
 )
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
@@ -122,7 +127,15 @@ def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable | Config
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
         return ConfigurationError(NOT_A_DATABASE)
-    told = getattr(cause, "diag", None)  # by PostgreSQL
-    primary = told.message_primary if told else None
-    words = READ_ONLY if READ_ONLY_ERROR in str(cause) else primary or cause
-    return DatabaseUnavailable(f"The database reported an error: {' '.join(str(words).split())}")
+    message = " ".join(_message(cause).split())
+    return DatabaseUnavailable(f"The database reported an error: {message}")
+
+
+def _message(cause: BaseException | None) -> str:
+    if READ_ONLY_ERROR in str(cause):
+        return READ_ONLY_FILE
+    if getattr(cause, "sqlstate", None) == READ_ONLY_TRANSACTION:
+        return READ_ONLY_SERVER
+    diagnostics = getattr(cause, "diag", None)  # from PostgreSQL
+    primary = diagnostics.message_primary if diagnostics else None
+    return str(primary or cause)

@@ -559,6 +559,8 @@ SERVER_SETTINGS = {
     "datestyle": "'German, DMY'",
     "intervalstyle": "'sql_standard'",
     "bytea_output": "'escape'",
+    "client_encoding": "'LATIN1'",
+    "transform_null_equals": "on",
     "extra_float_digits": "-10",
     "default_transaction_isolation": "'serializable'",
     "timezone": "'Asia/Kolkata'",
@@ -603,6 +605,8 @@ def test_no_setting_of_the_server_reaches_a_session(engine: Engine) -> None:
         "datestyle": "ISO, YMD",
         "intervalstyle": "postgres",
         "bytea_output": "hex",
+        "client_encoding": "UTF8",
+        "transform_null_equals": "off",
         "extra_float_digits": "1",
         "default_transaction_isolation": "read committed",
         "timezone": "UTC",
@@ -631,6 +635,64 @@ def test_an_encoding_that_loses_text_is_refused_by_name(
                 open_engine(postgresql_server.set(database=name)).connect()
         finally:
             admin.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def set_for_database(engine: Engine) -> Iterator[Callable[[str, str], None]]:
+    """
+    Sets something for the sessions of this database, until the test ends.
+    """
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        database = engine.url.database
+
+        def change(name: str, value: str) -> None:
+            connection.exec_driver_sql(f"ALTER DATABASE {database} SET {name} = {value}")
+
+        yield change
+        connection.exec_driver_sql(f"ALTER DATABASE {database} RESET ALL")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "WIN1252"])
+def test_text_of_every_script_passes_whatever_the_clients_encoding(
+    watch: Watch, set_for_database: Callable[[str, str], None], encoding: str
+) -> None:
+    """
+    The session's encoding is UTF8, also if the server proposes one that has no such letters.
+    """
+    set_for_database("client_encoding", encoding)
+
+    watch.see(number_row(range_name="Łódź 東京"))
+
+    assert watch.number()["range_name"] == "Łódź 東京"
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("search_path", ["''", "nowhere", "pg_catalog, public"])
+def test_a_search_path_without_a_schema_is_refused(
+    engine: Engine, set_for_database: Callable[[str, str], None], search_path: str
+) -> None:
+    """
+    Tables would be created nowhere, or next to PostgreSQL's own; the message names the setting.
+    """
+    set_for_database("search_path", search_path)
+
+    with pytest.raises(ConfigurationError, match="search_path"):
+        engine.connect()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_a_server_that_only_reads_says_what_to_do(
+    watch: Watch, set_for_database: Callable[[str, str], None]
+) -> None:
+    """
+    A frozen database stays frozen, and the failure names the setting.
+    """
+    set_for_database("default_transaction_read_only", "on")
+
+    with pytest.raises(DatabaseUnavailable, match=r"accepts no writes.*default_transaction"):
+        watch.see(number_row())
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
