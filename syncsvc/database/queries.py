@@ -151,7 +151,7 @@ def _last_run(connection: Connection, account: str, states: Sequence[RunState]) 
 
 def last_runs(connection: Connection, account: str, limit: int) -> list[Row]:
     """
-    The last runs of an account, newest first.
+    Return the last runs of an account, newest first.
     """
     query = (
         select(sync_runs)
@@ -164,7 +164,7 @@ def last_runs(connection: Connection, account: str, limit: int) -> list[Row]:
 
 def changes_of_run(connection: Connection, run_id: int, limit: int) -> list[Row]:
     """
-    The history rows that one run wrote, with the number that each is about.
+    Return the history rows that one run wrote, each with its number.
     """
     query = (
         select(numbers.c.number_e164, number_history)
@@ -180,9 +180,9 @@ def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]
     """
     Find the numbers of an account by a uuid, or by an E.164 number they have or had.
 
-    Any spelling of the same digits will do: with a plus sign, 00 or neither, and with
-    separators. Only if nothing has exactly this text or these digits behind a plus sign are
-    all spellings and earlier numbers compared, which reads the whole account.
+    Any spelling of the same digits will do: with a plus sign, 00 or neither, as a national
+    number, and with separators. Only if nothing has exactly this text or these digits behind a
+    plus sign are all spellings and earlier numbers compared, which reads the whole account.
 
     Raises:
         UnknownNumber: There is none.
@@ -216,22 +216,39 @@ def _numbers_where(
 
 def _spelled_otherwise(connection: Connection, account: str, digits: str) -> Iterator[str]:
     """
-    The uuids of numbers that have these digits in another spelling, or had them before.
+    Find the uuids of numbers that have these digits in another spelling, or had them before.
     """
-    now = select(numbers.c.uuid, numbers.c.number_e164).where(numbers.c.account == account)
-    for uuid, text in connection.execute(now):
-        if _digits(text) == digits:
-            yield uuid
+    columns = (numbers.c.uuid, numbers.c.country_code)
+    known = select(*columns, numbers.c.number_e164).where(numbers.c.account == account)
     renumbered = cast(history.changes, Text).like('%"number_e164"%')
-    before = select(history.uuid, history.changes).where(history.account == account, renumbered)
-    for uuid, changes in connection.execute(before):
-        if _digits(str(changes.get("number_e164", {}).get("old"))) == digits:
+    before = (
+        select(*columns, history.changes)
+        .join_from(number_history, numbers, same_number)
+        .where(history.account == account, renumbered)
+    )
+    for uuid, country_code, number in connection.execute(known):
+        if digits in _spellings(number, country_code):
             yield uuid
+    for uuid, country_code, changes in connection.execute(before):
+        old = changes.get("number_e164", {}).get("old")
+        if digits in _spellings(str(old), country_code):
+            yield uuid
+
+
+def _spellings(number: str, country_code: str | None) -> set[str]:
+    """
+    Return the digits of a number as people write it: +44 1245, 01245, 1245 and +44 (0)1245.
+    """
+    digits, prefix = _digits(number), _digits(country_code or "")
+    if not (prefix and digits.startswith(prefix)):
+        return {digits}
+    national = digits.removeprefix(prefix)
+    return {digits, national, f"0{national}", f"{prefix}0{national}"}
 
 
 def _digits(text: str) -> str:
     """
-    The digits of a number behind its plus sign or 00.
+    Return the digits of a number behind its plus sign or 00.
     """
     found = "".join(character for character in text if character in "0123456789")
     return found.removeprefix("00")
@@ -239,7 +256,7 @@ def _digits(text: str) -> str:
 
 def timeline(connection: Connection, account: str, uuid: str) -> list[Row]:
     """
-    The history of one number, oldest first.
+    Return the history of one number, oldest first.
     """
     query = (
         select(number_history)
@@ -251,7 +268,7 @@ def timeline(connection: Connection, account: str, uuid: str) -> list[Row]:
 
 def most_changed(connection: Connection, account: str) -> str | None:
     """
-    The E.164 number with the longest history of an account.
+    Return the E.164 number that has the longest history in an account.
     """
     query = (
         select(numbers.c.number_e164)

@@ -48,6 +48,18 @@ def test_any_spelling_finds_any_other(watch: Watch, engine: Engine, sent: str, w
     assert found(engine, wanted) == [sent]
 
 
+@pytest.mark.parametrize("wanted", ["01245 123456", "1245123456", "+44 (0)1245 123456"])
+def test_a_national_number_is_found(watch: Watch, engine: Engine, wanted: str) -> None:
+    """
+    People leave the country code out, or write the zero that it replaces.
+    """
+    watch.see(number_row(1, number_e164="+441245123456"), number_row(2))
+    watch.see(number_row(1, number_e164="+441245999999"), number_row(2))
+
+    assert found(engine, wanted) == ["+441245999999"]
+    assert found(engine, "01245 999999") == ["+441245999999"]
+
+
 def test_a_number_is_found_by_what_it_was_before(watch: Watch, engine: Engine) -> None:
     """
     A uuid that has another number now is found by each one that it had.
@@ -58,7 +70,9 @@ def test_a_number_is_found_by_what_it_was_before(watch: Watch, engine: Engine) -
     assert found(engine, "441245 000001") == ["+441245000009"]
 
 
-@pytest.mark.parametrize("wanted", ["", "+", "00", "+4412450000", "nobody", "%"])
+@pytest.mark.parametrize(
+    "wanted", ["", "+", "00", "+4412450000", "000001", "1245", "44", "nobody", "%"]
+)
 def test_what_nobody_had_is_not_found(watch: Watch, engine: Engine, wanted: str) -> None:
     """
     A part of a number, or none, finds nothing.
