@@ -34,7 +34,8 @@ def migrate(
         bool,
         typer.Option(
             "--keep-months",
-            help="Keep the answer of inventory_by_month on PostgreSQL; each run renews it.",
+            help="Maintain a materialised view of inventory_by_month; each run refreshes it "
+            "(PostgreSQL).",
         ),
     ] = False,
     database_url: DatabaseFlag = None,

@@ -45,14 +45,14 @@ def bring_up(
         if reporting is not None:
             reporting_role.require(engine, reporting)
         if keep_months:
-            monthly_view.require(engine)
+            monthly_view.require_postgresql(engine)
         if not check:
             migrate.upgrade(engine)
         with engine.begin() as connection:
             migrate.require_known(connection)
             found = migrate.current(connection)
             if keep_months:
-                monthly_view.keep(connection)
+                monthly_view.create(connection)
             if reporting is not None:
                 reporting_role.grant(connection, reporting, addresses=addresses)
     needed = migrate.newest()

@@ -43,7 +43,7 @@ LISTED = (
     Column("meaning", Kind.TEXT, "What its rows are."),
     Column("takes", Kind.TEXT, "Its parameters, with their defaults."),
 )
-KEPT = "the months are kept, and each run renews them."
+FROM_MONTHLY_VIEW = "months come from the materialised view, which each run refreshes."
 
 
 def show_runs(connection: Connection, account: str, limit: int, *, as_json: bool) -> None:
@@ -188,7 +188,9 @@ def _note(connection: Connection, report: Report, arguments: Arguments) -> None:
     if report.every_account:
         return
     if arguments.months_as_of is not None:
-        typer.echo(f"As of {arguments.months_as_of:%Y-%m-%d %H:%M:%S} UTC: {KEPT}", err=True)
+        typer.echo(
+            f"As of {arguments.months_as_of:%Y-%m-%d %H:%M:%S} UTC: {FROM_MONTHLY_VIEW}", err=True
+        )
     history = number_history.c
     first = connection.execute(
         select(history.valid_from)

@@ -85,7 +85,7 @@ def downgrade(engine: Engine, revision: str) -> None:
     Take the database back to a revision, in one transaction.
     """
     config = _config()
-    with engine.begin() as connection, monthly_view.put_aside(connection):
+    with engine.begin() as connection, monthly_view.dropped_during(connection):
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
 
@@ -95,7 +95,7 @@ def _room_for_changes(connection: Connection) -> AbstractContextManager[None]:
     Drop the materialised view while there is something to change beneath it.
     """
     is_there = current(connection) == newest()
-    return nullcontext() if is_there else monthly_view.put_aside(connection)
+    return nullcontext() if is_there else monthly_view.dropped_during(connection)
 
 
 def ddl(url: URL) -> str:

@@ -1,8 +1,8 @@
 """
-The months kept: on PostgreSQL, a materialised view of `inventory_by_month`.
+Maintain a materialised view of `inventory_by_month` on PostgreSQL.
 
-It is there where an operator asked for it (`syncsvc migrate --keep-months`), and is renewed after
-each run that published. `inventory_by_month` itself is always worked out anew.
+It exists if an operator asked for it (`syncsvc migrate --keep-months`), and is refreshed after
+each run that publishes. `inventory_by_month` itself is computed by each query.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ inventory_by_month_kept = Table(
     "inventory_by_month_kept",
     MetaData(),
     *(Column(each.name, each.type, comment=each.comment) for each in inventory_by_month.c),
-    Column("as_of", UtcDateTime, comment="When it was last renewed, the same in all rows. UTC."),
-    comment="inventory_by_month as it was when last renewed, after a run that published. It is "
-    "there where `syncsvc migrate --keep-months` made it.",
+    Column("as_of", UtcDateTime, comment="When it was last refreshed, the same in all rows. UTC."),
+    comment="inventory_by_month at the last refresh, after a run that published. It exists if "
+    "`syncsvc migrate --keep-months` created it.",
 )
 NAME = inventory_by_month_kept.name
-KEEP = (
+CREATE = (
     f"CREATE MATERIALIZED VIEW {NAME} AS SELECT *, now() AS as_of FROM inventory_by_month",  # noqa: S608 - a name of ours
     f"CREATE UNIQUE INDEX uq_{NAME} ON {NAME} (month, account, country_alpha2)",
 )
-RENEW = f"REFRESH MATERIALIZED VIEW CONCURRENTLY {NAME}"
+REFRESH = f"REFRESH MATERIALIZED VIEW CONCURRENTLY {NAME}"
 A_DAY = 86_400  # seconds
 
-FOUND = "SELECT to_regclass(:name) IS NOT NULL"
+EXISTS = "SELECT to_regclass(:name) IS NOT NULL"
 READABLE = """
 SELECT relispopulated AND has_table_privilege(oid, 'SELECT')
 FROM pg_class WHERE oid = to_regclass(:name)"""
@@ -55,30 +55,30 @@ WHERE c.oid = CAST('inventory_by_month' AS regclass) AND privilege_type = 'SELEC
 ORDER BY 1"""
 
 
-def require(engine: Engine) -> None:
+def require_postgresql(engine: Engine) -> None:
     """
-    Refuse a database that can't keep an answer.
+    Refuse a database without materialised views.
 
     Raises:
         ConfigurationError: It is SQLite.
     """
     if engine.dialect.name != "postgresql":
         raise ConfigurationError(
-            "--keep-months: SQLite keeps no answers of views; inventory_by_month itself answers "
-            "there. It is for PostgreSQL."
+            "--keep-months: SQLite has no materialised views; inventory_by_month itself answers "
+            "there. Leave the flag out."
         )
 
 
-def are_kept(connection: Connection) -> bool:
+def exists(connection: Connection) -> bool:
     """
-    Whether the database keeps the months.
+    Return whether the database has the materialised view.
     """
-    return connection.dialect.name == "postgresql" and _is_there(connection, NAME)
+    return connection.dialect.name == "postgresql" and _relation_exists(connection, NAME)
 
 
 def as_of(connection: Connection) -> datetime | None:
     """
-    When the months kept were last renewed; None where there are none that this user may read.
+    Return when the view was last refreshed; None if there is none that this user may read.
     """
     if connection.dialect.name != "postgresql":
         return None
@@ -87,47 +87,47 @@ def as_of(connection: Connection) -> datetime | None:
     return connection.execute(select(func.max(inventory_by_month_kept.c.as_of))).scalar()
 
 
-def keep(connection: Connection) -> None:
+def create(connection: Connection) -> None:
     """
-    Keep the months from now on; whoever may read the view may read them too.
+    Create the materialised view, and grant it to everyone who may read the view itself.
     """
-    if are_kept(connection):
+    if exists(connection):
         return
-    for statement in (*KEEP, *commented("MATERIALIZED VIEW", inventory_by_month_kept)):
+    for statement in (*CREATE, *commented("MATERIALIZED VIEW", inventory_by_month_kept)):
         connection.exec_driver_sql(statement)
     for reader in connection.execute(text(READERS)).scalars().all():
         connection.exec_driver_sql(f"GRANT SELECT ON {NAME} TO {reader}")
 
 
 @contextmanager
-def put_aside(connection: Connection) -> Iterator[None]:
+def dropped_during(connection: Connection) -> Iterator[None]:
     """
-    Don't have them stand in the way of a change of the view; make them anew of what it is then.
+    Drop the materialised view while migrations change the view beneath it, then recreate it.
     """
-    kept = are_kept(connection)
-    if kept:
+    existed = exists(connection)
+    if existed:
         connection.exec_driver_sql(f"DROP MATERIALIZED VIEW IF EXISTS {NAME}")
     yield
-    if kept and _is_there(connection, inventory_by_month.name):
-        keep(connection)
+    if existed and _relation_exists(connection, inventory_by_month.name):
+        create(connection)
 
 
-def renew(engine: Engine, seconds: float) -> None:
+def refresh(engine: Engine, seconds: float) -> None:
     """
-    Renew them, where they are kept, in a session of its own; no reader waits for that.
+    Refresh the materialised view, if there is one, in a session of its own; no reader waits.
 
     Args:
-        seconds: How long that may take.
+        seconds: The time limit.
     """
     if engine.dialect.name != "postgresql":
         return
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        if are_kept(connection):
+        if exists(connection):
             most = min(max(math.ceil(seconds), 1), A_DAY)
             connection.exec_driver_sql(f"SET statement_timeout = '{most}s'")
-            connection.exec_driver_sql(RENEW)
+            connection.exec_driver_sql(REFRESH)
 
 
-def _is_there(connection: Connection, name: str) -> bool:
-    return bool(connection.execute(text(FOUND), {"name": name}).scalar())
+def _relation_exists(connection: Connection, name: str) -> bool:
+    return bool(connection.execute(text(EXISTS), {"name": name}).scalar())

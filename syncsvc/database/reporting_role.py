@@ -1,9 +1,9 @@
 """
-A role of PostgreSQL that may read the tables and views, and do nothing else.
+Grant a PostgreSQL role read-only access to the tables and views.
 
-Views run with their owner's rights, so that a role can be given a view, or
-some of its columns, without the tables under it. What may hold a street
-address is marked in the schema, and can be kept from the role.
+Views run with their owner's rights, so a role can be granted a view, or some of its columns,
+without the tables beneath it. Columns that may contain a street address are marked in the
+schema, and can be withheld from the role.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
 RELATIONS = (*tables.metadata.tables.values(), *views.view_metadata.tables.values())
-REVISION = "alembic_version"  # so that `syncsvc report` can tell that the schema is current
+REVISION = "alembic_version"  # `syncsvc report` reads it to check the schema
 
 FOUND = "SELECT rolsuper FROM pg_roles WHERE rolname = :role"
 OWNS = """
@@ -39,51 +39,51 @@ SELECT has_schema_privilege(:role, current_schema(), 'CREATE')
 
 def require(engine: Engine, role: str) -> None:
     """
-    Refuse a role that is not there, or is no ordinary one.
+    Refuse a role that does not exist, or is a superuser.
 
     Raises:
-        ConfigurationError: With what to do about it.
+        ConfigurationError: It says what to do.
     """
     if engine.dialect.name != "postgresql":
         raise ConfigurationError(
-            "--reporting-role: SQLite has no roles; who may read the file may read all of it. "
-            "It is for PostgreSQL."
+            "--reporting-role: SQLite has no roles; whoever can read the file can read all of it. "
+            "Leave the flag out, and protect the file by its permissions."
         )
     with engine.connect() as connection:
         superuser = connection.execute(text(FOUND), {"role": role}).scalar()
     if superuser is None:
         raise ConfigurationError(
             f"--reporting-role: there is no role {role!r}. "
-            f"Let an administrator make it: CREATE ROLE {_quoted(engine, role)} LOGIN;"
+            f"Let an administrator create it: CREATE ROLE {_quoted(engine, role)} LOGIN;"
         )
     if superuser:
-        raise ConfigurationError(f"--reporting-role: {role!r} is a superuser. Take another role.")
+        raise ConfigurationError(f"--reporting-role: {role!r} is a superuser. Name another role.")
 
 
 def grant(connection: Connection, role: str, *, addresses: bool) -> None:
     """
-    Let a role read, and take everything else from it that it was given here.
+    Grant a role SELECT, and revoke everything else that it was granted here.
 
-    With addresses it may read what the same user makes later, too; without
-    them, a later table is not its own until this is done again.
+    With addresses it may also read tables that the same user creates later; without them, a
+    later table needs another grant.
 
     Raises:
-        ConfigurationError: It could do more all the same, by another grant.
+        ConfigurationError: Another grant still lets it do more.
     """
     for statement in _grants(connection, role, addresses=addresses):
         connection.exec_driver_sql(statement)
     excess = [*_excess(connection, role, addresses=addresses)]
     if excess:
         raise ConfigurationError(
-            f"--reporting-role: nothing was granted, since {role!r} could do more than read: "
-            f"{'; '.join(excess)}. It may do so as PUBLIC or as a member of another role. "
-            "Revoke that, or take another role."
+            f"--reporting-role: nothing was granted, because {role!r} could do more than read: "
+            f"{'; '.join(excess)}. The right may come from PUBLIC or from another role that it is "
+            "a member of. Revoke it, or name another role."
         )
 
 
 def _grants(connection: Connection, role: str, *, addresses: bool) -> Iterator[str]:
     """
-    The statements that leave a role with what it shall have, whatever it had.
+    Return the statements that reset the role's privileges to exactly these.
     """
     who = _quoted(connection, role)
     name: str = connection.execute(text("SELECT current_schema()")).scalar_one()
@@ -104,10 +104,10 @@ def _grants(connection: Connection, role: str, *, addresses: bool) -> Iterator[s
 
 def _relations(connection: Connection) -> Iterator[Table]:
     """
-    Tables and views, and the months where they are kept.
+    Return the tables and views, and the materialised view if it exists.
     """
     yield from RELATIONS
-    if monthly_view.are_kept(connection):
+    if monthly_view.exists(connection):
         yield monthly_view.inventory_by_month_kept
 
 
@@ -117,7 +117,7 @@ def _impersonal(table: Table) -> list[str]:
 
 def _excess(connection: Connection, role: str, *, addresses: bool) -> Iterator[str]:
     """
-    What a role can do that it shall not.
+    Return what a role can do beyond reading.
     """
 
     def holds(query: str, **of: str) -> bool:
@@ -138,6 +138,6 @@ def _excess(connection: Connection, role: str, *, addresses: bool) -> Iterator[s
 
 def _quoted(database: Connection | Engine, name: str) -> str:
     """
-    A name as it stands in a statement, whatever characters it has.
+    Quote a name for a statement, whatever characters it contains.
     """
     return database.dialect.identifier_preparer.quote_identifier(name)

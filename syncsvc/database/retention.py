@@ -1,9 +1,8 @@
 """
-Remove what was kept for long enough: closed history, and runs.
+Delete closed history and runs that are past their retention time.
 
-What the tables say of the kept time does not change: neither the inventory as
-it was known at any moment of it, nor the months that end in it, nor how an
-account stands.
+Queries about the retained period return the same as before: the inventory as known at any of
+its moments, the months that end in it, and the state of each account.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ if TYPE_CHECKING:
 
 def back_from(now: datetime, length: str) -> datetime:
     """
-    The time that lies so many days (90d) or calendar years (7y) back.
+    Return the time N days (90d) or N calendar years (7y) before now.
 
-    Nothing shorter is taken: what is older will be removed, and 6m are six minutes elsewhere.
+    Shorter units are refused: older rows will be deleted, and 6m means six minutes elsewhere.
 
     Raises:
-        ValueError: It is written in another way, or lies before the calendar.
+        ValueError: The length has another format, or the time would be before year 1.
     """
     written = re.fullmatch(r"(\d{1,6})([dy])", length.strip(), re.ASCII)
     if written is None or int(written[1]) == 0:
@@ -44,7 +43,7 @@ def back_from(now: datetime, length: str) -> datetime:
 
 def _years_back(now: datetime, number: int) -> datetime:
     """
-    The same day of an earlier year; of a leap day, the day before.
+    Return the same day of an earlier year; for 29 February, the day before.
     """
     day = 28 if (now.month, now.day) == (2, 29) else now.day
     return now.replace(year=now.year - number, day=day)
@@ -54,10 +53,10 @@ def superseded(
     account: str, history_before: datetime | None, runs_before: datetime | None
 ) -> dict[Table, list[ColumnElement[bool]]]:
     """
-    By table, what the rows meet that need no longer be kept.
+    Return the conditions of the rows past their retention time, by table.
 
     Args:
-        history_before: Where the kept time begins; None keeps all history.
+        history_before: The begin of the retained period; None keeps all history.
         runs_before: The same for runs.
     """
     found: dict[Table, list[ColumnElement[bool]]] = {}
@@ -71,7 +70,7 @@ def superseded(
 
 def count(connection: Connection, table: Table, conditions: list[ColumnElement[bool]]) -> int:
     """
-    How many rows would be removed.
+    Return how many rows would be deleted.
     """
     query = select(func.count()).select_from(table).where(*conditions)
     return connection.execute(query).scalar_one()
@@ -79,23 +78,23 @@ def count(connection: Connection, table: Table, conditions: list[ColumnElement[b
 
 def remove(connection: Connection, table: Table, conditions: list[ColumnElement[bool]]) -> int:
     """
-    Remove the rows, and tell how many they were.
+    Delete the rows, and return how many they were.
     """
     return connection.execute(delete(table).where(*conditions)).rowcount
 
 
 def _closed(history: Table, account: str, before: datetime) -> list[ColumnElement[bool]]:
     """
-    Rows that were known to be superseded when the kept time began; never an open one.
+    Select rows that were superseded when the retained period began; never an open one.
     """
     return [history.c.account == account, history.c.valid_to <= before]
 
 
 def _closed_numbers(account: str, before: datetime) -> list[ColumnElement[bool]]:
     """
-    The same of numbers of which nothing known by then is dated later.
+    Select the same of numbers of which no row known by then occurred later.
 
-    A stamp that runs ahead puts an old row into the kept time's months.
+    A timestamp ahead of its run puts an old row into the months of the retained period.
     """
     history = number_history.c
     ahead = select(history.uuid).where(
@@ -106,17 +105,17 @@ def _closed_numbers(account: str, before: datetime) -> list[ColumnElement[bool]]
 
 def _old_runs(account: str, before: datetime) -> list[ColumnElement[bool]]:
     """
-    Runs that began before, have no rejects on record, and don't tell how the account stands.
+    Select runs that began before, have no stored rejects, and don't show the account's state.
     """
     run = sync_runs.c
     old = [run.account == account, run.started_at < before, run.state != RunState.RUNNING]
     refer = select(sync_rejects.c.run_id).where(sync_rejects.c.account == account)
-    return [*old, run.id.not_in(refer), *(run.id.not_in(each) for each in _telling(account))]
+    return [*old, run.id.not_in(refer), *(run.id.not_in(each) for each in _last_runs(account))]
 
 
-def _telling(account: str) -> Iterator[Select[Any]]:
+def _last_runs(account: str) -> Iterator[Select[Any]]:
     """
-    The ids of the account's last run, the last that ended, and the last that published.
+    Select the ids of the account's last run, the last that ended, and the last that published.
     """
     run = sync_runs.c
     for which in ([], [run.state != RunState.RUNNING], [run.state.in_(PUBLISHED)]):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import and_, exists, insert, literal, not_, or_, select
 
+from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Number, Reject
 from syncsvc.provider.confirm_absence import Inquiry, Outcome
 from syncsvc.reconcile.credible_stamps import (
@@ -36,7 +37,6 @@ from syncsvc.reconcile.guard import (
 )
 from syncsvc.reconcile.temp_tables import (
     JUDGED,
-    copy_into,
     count,
     create_tables,
     credible_absences,

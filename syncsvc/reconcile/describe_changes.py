@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Text, and_, cast, not_, select, type_coerce
 
+from syncsvc.database.bulk import copy_into
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
-    copy_into,
     planned_address_changes,
     planned_addresses,
     planned_changes,

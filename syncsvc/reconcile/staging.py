@@ -26,12 +26,12 @@ from sqlalchemy import (
     select,
 )
 
+from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 from syncsvc.reconcile.temp_tables import (
     LISTED,
     NUMBER_FIELDS,
     STAGED,
-    copy_into,
     count,
     create_tables,
     staged_addresses,

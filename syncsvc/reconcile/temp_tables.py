@@ -8,8 +8,6 @@ is not logged, nobody else sees it, and it ends with the session.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -27,14 +25,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateTable
 
-from syncsvc.database import transactions
 from syncsvc.payloads.records import Address, Number
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from sqlalchemy import Connection, FromClause
 
 NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
@@ -213,48 +208,3 @@ def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  
     return connection.execute(
         select(func.count()).select_from(table).where(*conditions)
     ).scalar_one()
-
-
-def as_sqlite_keeps(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """
-    Convert a row to SQLite's storage types directly; SQLAlchemy's type processing is slow here.
-    """
-    return tuple([KEPT[type(value)](value) if type(value) in KEPT else value for value in row])
-
-
-def _kept_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(" ", "microseconds")[:-6]
-
-
-# What SQLite's driver does not take by itself.
-KEPT: dict[type, Callable[[Any], float | str]] = {Decimal: float, datetime: _kept_time}
-
-
-def copy_into(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[tuple[Any, ...]],
-    columns: Sequence[str] = (),
-) -> None:
-    """
-    Insert many rows the fastest way: COPY on PostgreSQL, executemany on SQLite.
-
-    Args:
-        columns: In the order of the values; by default all of the table's.
-    """
-    if not rows:
-        return
-    names = columns or table.c.keys()
-    if connection.dialect.name != "postgresql":
-        places = ", ".join("?" * len(names))
-        statement = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608 - our names
-        connection.exec_driver_sql(statement, [as_sqlite_keeps(row) for row in rows])
-        return
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101 - the connection is open
-    try:
-        with driver.cursor().copy(f"COPY {table.name} ({', '.join(names)}) FROM STDIN") as copy:
-            for row in rows:
-                copy.write_row(row)
-    except driver.Error as exc:  # SQLAlchemy knows nothing of COPY
-        raise transactions.translation(exc) from exc

@@ -221,12 +221,12 @@ def _refresh_monthly_view(run: RunContext) -> None:
     Refresh the materialised view, if there is one. The run has published, even if this fails.
     """
     try:
-        monthly_view.renew(run.job.engine, run.progress.seconds_left())
+        monthly_view.refresh(run.job.engine, run.progress.seconds_left())
     except (DBAPIError, KeyboardInterrupt) as exc:
         context = run.log_context()
         log.warning(
             "sync.monthly_view_not_refreshed",
             **context,
             error=failure_text(exc),
-            to_do=f"{monthly_view.RENEW}; as its owner, or granted MAINTAIN on it (PostgreSQL 17)",
+            to_do=f"{monthly_view.REFRESH}; as its owner, or with MAINTAIN on it (PostgreSQL 17)",
         )

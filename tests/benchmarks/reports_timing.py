@@ -101,7 +101,7 @@ def ask(engine: Engine, size: int, *, write: bool) -> str:
                 table += line(connection, each)
             plans.append(f"### {each.words}\n\n{_plan(connection, each, statements)}")
         with connection.begin():
-            monthly_view.keep(connection)
+            monthly_view.create(connection)
         kept = "".join(line(connection, each) for each in questions_of_kept())
     if write:
         told = {"table": HEADER + table, "kept": HEADER + kept}
@@ -158,7 +158,7 @@ def _page(connection: Connection) -> int:
 
 
 def _refresh(connection: Connection) -> int:
-    connection.exec_driver_sql(monthly_view.RENEW)
+    connection.exec_driver_sql(monthly_view.REFRESH)
     return 0
 
 

@@ -1,5 +1,5 @@
 """
-The months kept: they are those of the view, each run renews them, and no run hangs on them.
+The materialised view has the view's rows, each run refreshes it, and no run depends on it.
 """
 
 from __future__ import annotations
@@ -97,15 +97,15 @@ def kept(engine: Engine) -> list[tuple[object, ...]]:
         return sorted((tuple(row) for row in found), key=str)
 
 
-def renewed_at(engine: Engine) -> object:
+def refreshed_at(engine: Engine) -> object:
     """
-    When the months kept were last renewed.
+    When the materialised view was last refreshed.
     """
     with engine.connect() as connection:
         return monthly_view.as_of(connection)
 
 
-def test_each_run_renews_the_months(
+def test_each_run_refreshes_the_view(
     migrated: Callable[..., Result], watch: Watch, engine: Engine
 ) -> None:
     """
@@ -125,7 +125,7 @@ def test_each_run_renews_the_months(
     assert kept(engine) == of_view(engine)
 
 
-def test_what_publishes_nothing_renews_nothing(
+def test_what_publishes_nothing_refreshes_nothing(
     migrated: Callable[..., Result], watch: Watch, engine: Engine
 ) -> None:
     """
@@ -133,13 +133,13 @@ def test_what_publishes_nothing_renews_nothing(
     """
     migrated("--keep-months")
     watch.see(number_row(1))
-    before = renewed_at(engine)
+    before = refreshed_at(engine)
 
     planned = watch.see(number_row(2), dry_run=True)
     failed = watch.run(deadline=timedelta(0))
 
     assert (planned.state, failed.state) == ("planned", "failed")
-    assert renewed_at(engine) == before
+    assert refreshed_at(engine) == before
 
 
 def test_it_may_be_asked_for_again(migrated: Callable[..., Result]) -> None:
@@ -158,13 +158,13 @@ def test_a_run_has_published_and_given_its_lock_back_before(
     migrated: Callable[..., Result], watch: Watch, engine: Engine
 ) -> None:
     """
-    While the months are renewed another run may begin, and its numbers are there to be read.
+    While the view is refreshed another run may begin, and its numbers can be read.
     """
     migrated("--keep-months")
     seen: list[tuple[object, ...]] = []
 
     def look(*of: object) -> None:
-        if of[2] == monthly_view.RENEW:
+        if of[2] == monthly_view.REFRESH:
             with open_engine(engine.url).connect() as other:
                 free = text(f"SELECT pg_try_advisory_lock({locks.lock_key(other, 'default')})")
                 numbers = text("SELECT count(*) FROM numbers")
@@ -183,7 +183,7 @@ def test_a_run_has_published_and_given_its_lock_back_before(
         ("ALTER MATERIALIZED VIEW inventory_by_month_kept OWNER TO pg_monitor", "denied"),
     ],
 )
-def test_a_renewal_that_fails_fails_no_run(
+def test_a_refresh_that_fails_fails_no_run(
     migrated: Callable[..., Result], watch: Watch, engine: Engine, breakage: str, error: str
 ) -> None:
     """
@@ -203,7 +203,7 @@ def test_a_renewal_that_fails_fails_no_run(
     assert warning["to_do"].startswith("REFRESH MATERIALIZED VIEW CONCURRENTLY")
 
 
-def test_a_renewal_takes_no_longer_than_the_run_may(
+def test_a_refresh_takes_no_longer_than_the_run_may(
     migrated: Callable[..., Result], engine: Engine
 ) -> None:
     """
@@ -214,19 +214,19 @@ def test_a_renewal_takes_no_longer_than_the_run_may(
         holder.execute(text("REFRESH MATERIALIZED VIEW inventory_by_month_kept"))
 
         with pytest.raises(DBAPIError, match="statement timeout"):
-            monthly_view.renew(engine, seconds=0.1)
+            monthly_view.refresh(engine, seconds=0.1)
 
 
-def test_who_interrupts_a_renewal_interrupts_no_run(
+def test_who_interrupts_a_refresh_interrupts_no_run(
     migrated: Callable[..., Result], watch: Watch, engine: Engine
 ) -> None:
     """
-    A signal that ends the renewal leaves the run as it is: published.
+    A signal that ends the refresh leaves the run as it is: published.
     """
     migrated("--keep-months")
 
     def interrupt(*of: object) -> None:
-        if of[2] == monthly_view.RENEW:
+        if of[2] == monthly_view.REFRESH:
             raise KeyboardInterrupt
 
     event.listen(engine, "before_cursor_execute", interrupt)
@@ -259,7 +259,7 @@ def test_reports_tell_of_when_the_months_are(
 
     assert as_kept.out == worked_out.out
     assert "As of" not in worked_out.err
-    assert f"As of {renewed_at(engine):%Y-%m-%d %H:%M:%S} UTC" in as_kept.err
+    assert f"As of {refreshed_at(engine):%Y-%m-%d %H:%M:%S} UTC" in as_kept.err
     with engine.connect() as connection:
         page = inventory_page.render(connection, "default", None, clock.now())
     assert "Month ends are those kept on" in page
@@ -273,7 +273,7 @@ def test_who_may_read_the_view_may_read_the_months(
     granted_first: bool,
 ) -> None:
     """
-    A reporting role reads them, whichever came first, and can neither write nor renew them.
+    A reporting role reads them, whichever came first, and can neither write nor refresh them.
     """
     if not granted_first:
         migrated("--keep-months")
@@ -287,7 +287,7 @@ def test_who_may_read_the_view_may_read_the_months(
             assert connection.execute(text("TABLE inventory_by_month_kept")).all() == []
             connection.rollback()
             with pytest.raises(DBAPIError, match="denied"):
-                connection.execute(text(monthly_view.RENEW))
+                connection.execute(text(monthly_view.REFRESH))
 
 
 def test_a_user_who_may_not_read_them_is_answered_by_the_view(
@@ -312,7 +312,7 @@ def test_a_change_of_the_view_makes_the_months_anew(
     migrated("--reporting-role", roles[0])
     migrated("--keep-months")
     watch.see(number_row(1))
-    with engine.begin() as connection, monthly_view.put_aside(connection):
+    with engine.begin() as connection, monthly_view.dropped_during(connection):
         connection.exec_driver_sql(f"CREATE OR REPLACE VIEW inventory_by_month AS {CHANGED}")
 
     assert kept(engine) == of_view(engine) != []
@@ -333,11 +333,11 @@ def test_migrations_go_both_ways_around_the_months(
     migrate.upgrade(engine)
 
     with engine.connect() as connection:
-        assert monthly_view.are_kept(connection)
+        assert monthly_view.exists(connection)
         assert migrate.current(connection) == head
     migrate.downgrade(engine, "base")
     with engine.connect() as connection:
-        assert not monthly_view.are_kept(connection)
+        assert not monthly_view.exists(connection)
 
 
 def test_sqlite_keeps_no_months(cli: Callable[..., Result], tmp_path: Path) -> None:

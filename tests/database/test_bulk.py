@@ -1,5 +1,5 @@
 """
-How rows get into the temporary tables.
+Copied rows are stored as inserted ones are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, insert, text
 
-from syncsvc.reconcile.temp_tables import copy_into
+from syncsvc.database.bulk import copy_into
 from syncsvc.schema.columns import Money, UtcDateTime
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-KEPT = Table(
-    "kept",
+COPIED = Table(
+    "copied",
     MetaData(),
     Column("number", BigInteger),
     Column("flag", Boolean),
@@ -51,40 +51,40 @@ def connection(engine: Engine) -> Iterator[Connection]:
     A connection with the table.
     """
     with engine.connect() as connection:
-        KEPT.create(connection)
+        COPIED.create(connection)
         yield connection
         connection.rollback()
 
 
-def kept(connection: Connection) -> list[tuple[object, ...]]:
+def stored(connection: Connection) -> list[tuple[object, ...]]:
     """
     What the table holds, as the driver gives it, and emptied.
     """
-    rows = [tuple(row) for row in connection.execute(text("SELECT * FROM kept"))]
-    connection.execute(KEPT.delete())
+    rows = [tuple(row) for row in connection.execute(text("SELECT * FROM copied"))]
+    connection.execute(COPIED.delete())
     return rows
 
 
 @given(row=ROW)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it leaves nothing
-def test_copied_values_are_kept_as_inserted_ones(
+def test_copied_values_are_stored_as_inserted_ones(
     connection: Connection, row: tuple[int, bool, str, Decimal, datetime]
 ) -> None:
     """
     The quick way writes what the types of the columns write.
     """
-    connection.execute(insert(KEPT).values(row))
-    inserted = kept(connection)
+    connection.execute(insert(COPIED).values(row))
+    inserted = stored(connection)
 
-    copy_into(connection, KEPT, [row])
+    copy_into(connection, COPIED, [row])
 
-    assert inserted == kept(connection)
+    assert inserted == stored(connection)
 
 
 def test_columns_may_be_named(connection: Connection) -> None:
     """
     Those that are not named stay empty.
     """
-    copy_into(connection, KEPT, [("x", 1)], ["words", "number"])
+    copy_into(connection, COPIED, [("x", 1)], ["words", "number"])
 
-    assert kept(connection) == [(1, None, "x", None, None)]
+    assert stored(connection) == [(1, None, "x", None, None)]
