@@ -71,7 +71,7 @@ def _examine_database(settings: Settings) -> Iterator[Finding]:
         session = _finding("session", lambda: _session(settings))
         yield session
         schema = schema if session.healthy else session
-    if schema.healthy and not _is_new(settings):
+    if schema.healthy and not migrate.is_new_file(bootstrap.engine_from(settings)):
         yield _finding("triggers", lambda: _triggers(settings))
         yield _finding("rehearsal", lambda: _rehearsal(settings))
 
@@ -143,20 +143,8 @@ def _is_a_readers(settings: Settings) -> bool:
     return is_read_only(path) and path.stat().st_uid != os.geteuid()
 
 
-def _is_new(settings: Settings) -> bool:
-    """
-    Return whether the database is a SQLite file that has no tables yet.
-    """
-    if settings.database.get_backend_name() != "sqlite":
-        return False
-    if bootstrap.is_missing_file(settings):
-        return True
-    with bootstrap.engine_from(settings).connect() as connection:
-        return migrate.is_empty(connection)
-
-
 def _schema(settings: Settings) -> str:
-    if _is_new(settings):
+    if migrate.is_new_file(bootstrap.engine_from(settings)):
         return "no tables yet; the first `syncsvc sync` creates them"
     with bootstrap.engine_from(settings).connect() as connection:
         migrate.require_current(connection)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +25,7 @@ from syncsvc.sync.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
@@ -113,7 +113,7 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
     """
     bootstrap.require_directory(settings)
     engine = bootstrap.engine_from(settings)
-    if not _is_empty_file(engine):
+    if not migrate.is_new_file(engine):
         yield engine
     elif dry_run:
         with tempfile.TemporaryDirectory(prefix="syncsvc-") as directory:
@@ -124,15 +124,6 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
         with transactions.translated():
             migrate.upgrade(engine)
         yield engine
-
-
-def _is_empty_file(engine: Engine) -> bool:
-    if engine.dialect.name != "sqlite":
-        return False
-    if not Path(engine.url.database or "").exists():
-        return True
-    with transactions.translated(), engine.connect() as connection:
-        return migrate.is_empty(connection)
 
 
 def _ignore(*_: object) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy import inspect
 
 from syncsvc import __version__
 from syncsvc.database import monthly_view
+from syncsvc.database.transactions import translated
 from syncsvc.errors import SchemaNotCurrent
 
 if TYPE_CHECKING:
@@ -64,6 +65,18 @@ def is_empty(connection: Connection) -> bool:
     Return whether the database has no table at all.
     """
     return not inspect(connection).get_table_names()
+
+
+def is_new_file(engine: Engine) -> bool:
+    """
+    Return whether the database is a SQLite file that does not exist yet, or has no tables.
+    """
+    if engine.dialect.name != "sqlite":
+        return False
+    if not Path(engine.url.database or "").exists():
+        return True
+    with translated(), engine.connect() as connection:
+        return is_empty(connection)
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
