@@ -1,5 +1,5 @@
 """
-What the commands have in common: flags, exit codes, settings, signals.
+Flags, exit codes, settings and signals that several commands share.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def use_utf8() -> None:
 
 def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object) -> Settings:
     """
-    The settings, and logging as they want it.
+    Load the settings, and set up logging accordingly.
 
     Args:
-        quiet: Say no more than warnings, unless a level was asked for.
+        quiet: Log warnings and errors only, unless the settings name another level.
     """
     from syncsvc.logs import set_up_logging
     from syncsvc.settings.settings import load_settings
@@ -66,7 +66,7 @@ def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object)
 @contextmanager
 def interrupts() -> Iterator[list[int]]:
     """
-    Turn the first SIGINT or SIGTERM into a KeyboardInterrupt, and remember it.
+    Turn SIGINT and SIGTERM into a KeyboardInterrupt, and list those received.
 
     A signal may reach SQLite in the middle of a statement, which then ends as
     a failure of the database.

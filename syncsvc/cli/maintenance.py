@@ -17,18 +17,21 @@ if TYPE_CHECKING:
 def migrate(
     context: typer.Context,
     check: Annotated[
-        bool, typer.Option("--check", help="Only tell; exit 1 where the schema is behind.")
+        bool, typer.Option("--check", help="Change nothing; exit 1 if the schema is not current.")
     ] = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print the DDL instead.")] = False,
     reporting_role: Annotated[
         str | None,
         typer.Option(
-            help="A role of PostgreSQL that may read tables and views, now and later.",
+            help="Grant this PostgreSQL role read access to all tables and views.",
             show_default=False,
         ),
     ] = None,
     without_addresses: Annotated[
-        bool, typer.Option("--without-addresses", help="Keep street addresses from that role.")
+        bool,
+        typer.Option(
+            "--without-addresses", help="Exclude street addresses from that role's access."
+        ),
     ] = False,
     keep_months: Annotated[
         bool,
@@ -47,20 +50,20 @@ def migrate(
     from syncsvc.database import migrate as schema
 
     if reporting_role is not None and (check or sql):
-        raise typer.BadParameter("--reporting-role goes with neither --check nor --sql.")
+        raise typer.BadParameter("--reporting-role can't be combined with --check or --sql.")
     if without_addresses and reporting_role is None:
         raise typer.BadParameter("--without-addresses needs --reporting-role.")
     if keep_months and (check or sql):
-        raise typer.BadParameter("--keep-months goes with neither --check nor --sql.")
+        raise typer.BadParameter("--keep-months can't be combined with --check or --sql.")
     settings = settings_of(context, quiet=True, database_url=database_url)
     if sql:
         typer.echo(schema.ddl(settings.database))
         return
-    current = maintenance.bring_up(
+    current = maintenance.migrate_database(
         settings,
         check=check,
-        reporting=reporting_role,
-        addresses=not without_addresses,
+        reporting_role=reporting_role,
+        with_addresses=not without_addresses,
         keep_months=keep_months,
     )
     raise typer.Exit(0 if current else FAILED)
@@ -70,13 +73,13 @@ def prune(
     context: typer.Context,
     keep_history: Annotated[
         str | None,
-        typer.Option(help="Remove closed history older than this: 90d, 7y.", show_default=False),
+        typer.Option(help="Delete closed history older than this: 90d, 7y.", show_default=False),
     ] = None,
     keep_runs: Annotated[
-        str | None, typer.Option(help="Remove runs older than this: 90d, 7y.", show_default=False)
+        str | None, typer.Option(help="Delete runs older than this: 90d, 7y.", show_default=False)
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count what would be removed; remove nothing.")
+        bool, typer.Option("--dry-run", help="Count what would be deleted; delete nothing.")
     ] = False,
     as_json: JsonFlag = False,
     account: AccountFlag = None,
@@ -88,18 +91,20 @@ def prune(
     from syncsvc.commands import maintenance
 
     if keep_history is None and keep_runs is None:
-        raise typer.BadParameter("Say what to keep: --keep-history 7y, --keep-runs 90d, or both.")
+        raise typer.BadParameter(
+            "Give --keep-history, --keep-runs, or both, such as --keep-history 7y."
+        )
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     maintenance.prune(
         settings,
-        history_before=_back_from_now("--keep-history", keep_history),
-        runs_before=_back_from_now("--keep-runs", keep_runs),
+        history_before=_cutoff("--keep-history", keep_history),
+        runs_before=_cutoff("--keep-runs", keep_runs),
         dry_run=dry_run,
         as_json=as_json,
     )
 
 
-def _back_from_now(flag: str, length: str | None) -> datetime | None:
+def _cutoff(flag: str, length: str | None) -> datetime | None:
     from syncsvc import clock
     from syncsvc.database import retention
 

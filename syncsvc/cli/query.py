@@ -20,7 +20,7 @@ from syncsvc.cli.common import (
 
 def runs(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most N runs.")] = 20,
     as_json: JsonFlag = False,
     account: AccountFlag = None,
     database_url: DatabaseFlag = None,
@@ -55,23 +55,26 @@ def history(
 def report(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(help="A report; none lists them.", show_default=False)
+        str | None,
+        typer.Argument(help="Report name; omit it to list the reports.", show_default=False),
     ] = None,
     output_format: Annotated[
         Literal["table", "csv", "json"],
-        typer.Option("--format", help="How the answer is written."),
+        typer.Option("--format", help="Output format."),
     ] = "table",
     output: Annotated[
-        Path, typer.Option(help="Write here instead, whole or not at all; - is stdout.")
+        Path, typer.Option(help="Output file, written atomically; - is stdout.")
     ] = Path("-"),
     html: Annotated[
         Path | None,
-        typer.Option(help="Write a page of the inventory's state.", show_default=False),
+        typer.Option(
+            help="Write the inventory's state to this file, as one HTML page.", show_default=False
+        ),
     ] = None,
     account: AccountFlag = None,
     database_url: DatabaseFlag = None,
-    help_wanted: Annotated[
-        bool, typer.Option("--help", "-h", help="Show this message, or what a report takes.")
+    show_help: Annotated[
+        bool, typer.Option("--help", "-h", help="Show this message, or a report's parameters.")
     ] = False,
 ) -> None:
     """
@@ -82,7 +85,7 @@ def report(
     from syncsvc.output.output_file import require_writable
 
     words = [*filter(None, [name]), *context.args]
-    if help_wanted:
+    if show_help:
         typer.echo(query.describe(words) if words else context.get_help())
         return
     if not words and html is None:
@@ -96,4 +99,4 @@ def report(
         if html is not None:
             query.write_page(connection, settings, html, words)
         else:
-            query.answer(connection, settings, words, Format(output_format), output)
+            query.print_report(connection, settings, words, Format(output_format), output)

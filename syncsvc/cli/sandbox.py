@@ -1,5 +1,5 @@
 """
-`sandbox` and `demo`: the service without a provider.
+`syncsvc sandbox` and `demo`: the service without a provider.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from syncsvc.cli.common import interrupts
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 chooses a free one.")] = 8080,
     numbers: Annotated[int, typer.Option(min=0, help="Size of the inventory.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Another seed, another inventory.")] = 1,
+    seed: Annotated[int, typer.Option(help="Each seed makes another inventory.")] = 1,
     example: Annotated[
         bool, typer.Option("--example", help="Serve the provider's documented example.")
     ] = False,
     change_every: Annotated[
-        float, typer.Option(min=0, help="Seconds between changes; 0 changes when told.")
+        float, typer.Option(min=0, help="Seconds between changes; 0 = only on request.")
     ] = 0,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help='A fault to begin with: reset, or {"kind": "status", "times": 3}.'),
+        typer.Option(
+            help='Inject this fault at the start: reset, or {"kind": "status", "times": 3}.'
+        ),
     ] = None,
 ) -> None:
     """
     Serve a simulated provider on loopback, until interrupted.
     """
-    from syncsvc.commands import sandbox as shown
+    from syncsvc.commands import sandbox as sandbox_commands
 
     with interrupts():
-        shown.serve(
+        sandbox_commands.serve(
             port=port,
             size=None if example else numbers,
             seed=seed,
@@ -45,8 +47,8 @@ def demo() -> None:
     """
     Sync a simulated provider into SQLite several times while it changes.
     """
-    from syncsvc.commands import sandbox as shown
+    from syncsvc.commands import sandbox as sandbox_commands
     from syncsvc.logs import set_up_logging
 
     set_up_logging("warning", "console")
-    shown.show()
+    sandbox_commands.run_demo()

@@ -37,7 +37,7 @@ def sync(
     metrics_file: Annotated[
         Path | None,
         typer.Option(
-            help="Write metrics there, for node_exporter's textfile collector.",
+            help="Write the metrics to this file, for node_exporter's textfile collector.",
             show_default=False,
         ),
     ] = None,
@@ -47,17 +47,17 @@ def sync(
     """
     Do one full run now.
     """
-    from syncsvc.commands import sync as oneshot
+    from syncsvc.commands import sync as sync_command
 
-    watched = sys.stderr.isatty() and not as_json
-    settings = settings_of(context, quiet=watched, account=account, database_url=database_url)
+    show_progress = sys.stderr.isatty() and not as_json
+    settings = settings_of(context, quiet=show_progress, account=account, database_url=database_url)
     with interrupts() as interrupted:
-        summary = oneshot.sync(
+        summary = sync_command.sync(
             settings,
-            oneshot.Wanted(
+            sync_command.Options(
                 dry_run=dry_run,
                 allow_mass_cancel=allow_mass_cancel,
-                watched=watched,
+                show_progress=show_progress,
                 as_json=as_json,
                 metrics_file=metrics_file,
             ),

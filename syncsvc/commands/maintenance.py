@@ -1,5 +1,5 @@
 """
-`syncsvc migrate` and `syncsvc prune`: what the database needs now and then.
+`syncsvc migrate` and `syncsvc prune`: the schema and the retention of history.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import msgspec
 import typer
 
 from syncsvc import bootstrap
-from syncsvc.database import locks, migrate, monthly_view, reporting_role, retention, transactions
+from syncsvc.database import locks, migrate, monthly_view, retention, transactions
+from syncsvc.database import reporting_role as roles
 from syncsvc.output import output_file
 
 if TYPE_CHECKING:
@@ -21,29 +22,29 @@ if TYPE_CHECKING:
     from syncsvc.settings.settings import Settings
 
 
-def bring_up(
+def migrate_database(
     settings: Settings,
     *,
     check: bool,
-    reporting: str | None,
-    addresses: bool = True,
+    reporting_role: str | None,
+    with_addresses: bool = True,
     keep_months: bool = False,
 ) -> bool:
     """
-    Bring the database to the newest schema, or only tell; whether it is there now.
+    Bring the database to the newest schema, or only compare; return whether it is current.
 
     Args:
-        check: Only tell.
-        reporting: The role that may read, if any.
-        addresses: Whether it may read street addresses.
-        keep_months: Keep the answer of `inventory_by_month` from now on.
+        check: Change nothing.
+        reporting_role: A role to grant read access to, if any.
+        with_addresses: Whether it may read street addresses.
+        keep_months: Maintain a materialised view of `inventory_by_month` from now on.
     """
     if check:
         bootstrap.require_file(settings)
     engine = bootstrap.engine_from(settings)
     with transactions.translated():
-        if reporting is not None:
-            reporting_role.require(engine, reporting)
+        if reporting_role is not None:
+            roles.require(engine, reporting_role)
         if keep_months:
             monthly_view.require_postgresql(engine)
         if not check:
@@ -53,21 +54,23 @@ def bring_up(
             found = migrate.current(connection)
             if keep_months:
                 monthly_view.create(connection)
-            if reporting is not None:
-                reporting_role.grant(connection, reporting, addresses=addresses)
+            if reporting_role is not None:
+                roles.grant(connection, reporting_role, addresses=with_addresses)
     needed = migrate.newest()
     with output_file.printing():
-        _print_schema(found, needed, reporting, addresses=addresses, keep_months=keep_months)
+        _print_schema(
+            found, needed, reporting_role, with_addresses=with_addresses, keep_months=keep_months
+        )
     return found == needed
 
 
 def _print_schema(
-    found: str | None, needed: str, reporting: str | None, *, addresses: bool, keep_months: bool
+    found: str | None, needed: str, role: str | None, *, with_addresses: bool, keep_months: bool
 ) -> None:
     typer.echo(f"The schema is at {found or 'no revision'}, the newest is {needed}.")
-    if reporting is not None:
-        left_out = "" if addresses else ", but for street addresses"
-        typer.echo(f"The role {reporting!r} may read the tables and views{left_out}.")
+    if role is not None:
+        left_out = "" if with_addresses else ", except street addresses"
+        typer.echo(f"The role {role!r} may read the tables and views{left_out}.")
     if keep_months:
         typer.echo(f"{monthly_view.NAME} is a materialised view; each run refreshes it.")
 
@@ -81,14 +84,14 @@ def prune(
     as_json: bool,
 ) -> None:
     """
-    Remove the account's closed history and runs from before, and print how many rows those were.
+    Delete the account's closed history and runs from before, and print how many rows that is.
 
     Args:
-        dry_run: Count them only.
+        dry_run: Only count them.
         as_json: Print one JSON object and nothing else.
 
     Raises:
-        RunInProgress: A run of the account is under way; nothing was removed.
+        RunInProgress: A run of the account is in progress; nothing was deleted.
     """
     bootstrap.require_file(settings)
     engine = bootstrap.engine_from(settings)
@@ -116,7 +119,7 @@ def _removed(
     connection: Connection, account: str, chosen: dict[Table, list[ColumnElement[bool]]]
 ) -> dict[str, int]:
     """
-    Remove all that was chosen or nothing, while no run of the account is under way.
+    Delete all of the rows or none, while no run of the account is in progress.
     """
     with locks.run_lock(connection, account):
         connection.execution_options(publishing=True)

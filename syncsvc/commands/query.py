@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from syncsvc.reports import Arguments, Report, Row
     from syncsvc.settings.settings import Settings
 
-LISTED = (
-    Column("reader", Kind.TEXT, "For whom it is."),
+REPORT_LIST = (
+    Column("reader", Kind.TEXT, "The audience."),
     Column("name", Kind.TEXT, "The report."),
-    Column("meaning", Kind.TEXT, "What its rows are."),
+    Column("meaning", Kind.TEXT, "What a row is."),
     Column("takes", Kind.TEXT, "Its parameters, with their defaults."),
 )
 FROM_MONTHLY_VIEW = "months come from the materialised view, which each run refreshes."
@@ -86,13 +86,13 @@ def list_reports(output_format: Format, output: Path) -> None:
         for reader, reports in REPORTS_BY_AUDIENCE.items()
         for each in reports
     ]
-    columns = LISTED if output_format is not Format.TABLE else LISTED[1:3]
+    columns = REPORT_LIST if output_format is not Format.TABLE else REPORT_LIST[1:3]
     _write(columns, rows, output_format, output)
 
 
 def describe(words: Sequence[str]) -> str:
     """
-    What a report is, takes and gives, for `syncsvc report NAME --help`.
+    Describe a report, its parameters and its columns, for `syncsvc report NAME --help`.
     """
     report, _ = _named(words)
     takes = [
@@ -110,7 +110,7 @@ def describe(words: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def answer(
+def print_report(
     connection: Connection,
     settings: Settings,
     words: Sequence[str],
@@ -140,7 +140,7 @@ def write_page(
     Write the page of the inventory's state.
 
     Raises:
-        ReportUsageError: More was asked for.
+        ReportUsageError: There are more arguments.
     """
     from syncsvc.output import inventory_page  # noqa: PLC0415 - charts take a while to load
 
@@ -154,7 +154,7 @@ def write_page(
 
 def _read_only(connection: Connection) -> None:
     """
-    Have all queries see the same moment, and write nothing.
+    Give all queries the same snapshot, in a transaction that can't write.
     """
     if connection.dialect.name == "postgresql":
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -166,7 +166,7 @@ def _print_json(rows: list[Row]) -> None:
 
 def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
     """
-    The report that a command line names, and the words that are its parameters.
+    Find the report that a command line names, and the words that are its parameters.
 
     Every parameter has a value, so that the name may also follow them.
     """
@@ -183,7 +183,7 @@ def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
 
 def _note(connection: Connection, report: Report, arguments: Arguments) -> None:
     """
-    Say on stderr of when an answer is, and why it may be empty.
+    Report on stderr how old the result is, and why it may be empty.
     """
     if report.every_account:
         return

@@ -1,5 +1,5 @@
 """
-The simulated provider for people: served, and synced before their eyes.
+`syncsvc sandbox` and `demo`: serve a simulated provider, and sync it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ QUERIES = {
     "Live numbers and what they cost a month, by country": """\
 SELECT country_alpha2, count(*) AS numbers, round(sum(monthly_charge), 2) AS monthly
 FROM numbers WHERE lifecycle = 'live' GROUP BY country_alpha2 ORDER BY numbers DESC""",
-    "What happened, and how we know": """\
+    "What happened, and on what evidence": """\
 SELECT event, evidence, occurred_at_source AS clock, count(*) AS rows
 FROM number_history GROUP BY event, evidence, occurred_at_source ORDER BY event""",
     "Live numbers without an emergency address": """\
@@ -47,7 +47,7 @@ WHERE lifecycle = 'live' AND emergency_number_address_id IS NULL""",
 }
 
 
-def show() -> None:
+def run_demo() -> None:
     """
     Sync a changing provider into SQLite several times, and print what happened.
     """
@@ -62,9 +62,9 @@ def show() -> None:
         for title, act in _acts(sandbox):
             act()
             console.rule(title, align="left")
-            _sync_and_tell(console, engine, api)
+            _sync_and_print(console, engine, api)
         api.close()
-    _tell_more(console, engine, path)
+    _print_queries(console, engine, path)
 
 
 def _acts(sandbox: Sandbox) -> list[tuple[str, Callable[[], Any]]]:
@@ -90,13 +90,13 @@ def _acts(sandbox: Sandbox) -> list[tuple[str, Callable[[], Any]]]:
         ("1. The first sync", lambda: None),
         ("2. Nothing has changed", lambda: None),
         ("3. Provisioned, edited, cancelled", change),
-        ("4. An error 503 and a cut body: tried again, nothing changes", misbehave),
+        ("4. An error 503 and a cut body: retried, nothing changes", misbehave),
         ("5. A number is added while the pages are walked: the walk is repeated", shift),
         ("6. Back again", lambda: inventory.reinstate(1)),
     ]
 
 
-def _sync_and_tell(console: Console, engine: Engine, api: NumberApi) -> None:
+def _sync_and_print(console: Console, engine: Engine, api: NumberApi) -> None:
     changes: list[Any] = []
 
     def note_changes(connection: Connection, run_id: int) -> None:
@@ -117,11 +117,11 @@ def _sync_and_tell(console: Console, engine: Engine, api: NumberApi) -> None:
     console.print(
         f"Run {summary.run_id} {summary.state} in {summary.duration_seconds:.2f} s: "
         f"{summary.listed:,} numbers listed on {summary.pages} pages, "
-        f"{written:,} changes written, {summary.unchanged:,} numbers as they were.\n"
+        f"{written:,} changes written, {summary.unchanged:,} numbers unchanged.\n"
     )
 
 
-def _tell_more(console: Console, engine: Engine, path: Path) -> None:
+def _print_queries(console: Console, engine: Engine, path: Path) -> None:
     console.rule("Ask the tables", align="left")
     with engine.connect() as connection:
         for title, query in QUERIES.items():

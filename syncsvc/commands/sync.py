@@ -1,5 +1,5 @@
 """
-`syncsvc sync`: one run, for whoever waits for it.
+`syncsvc sync`: one run, its progress and its result.
 """
 
 from __future__ import annotations
@@ -35,51 +35,53 @@ if TYPE_CHECKING:
 CHANGES_SHOWN = 100
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How a person, or a timer, wants one run.
+    The options of one run.
 
     Attributes:
-        watched: Show a progress bar on stderr.
+        show_progress: Show a progress bar on stderr.
         as_json: Print one JSON object and nothing else.
-        metrics_file: Write the metrics there.
+        metrics_file: The file for the metrics.
     """
 
     dry_run: bool = False
     allow_mass_cancel: bool = False
-    watched: bool = False
+    show_progress: bool = False
     as_json: bool = False
     metrics_file: Path | None = None
 
 
-def sync(settings: Settings, wanted: Wanted) -> Summary:
+def sync(settings: Settings, options: Options) -> Summary:
     """
-    Do one run and print what it found.
+    Do one run and print its summary.
     """
     settings.require_credentials()
-    if wanted.dry_run and wanted.metrics_file:
-        raise ConfigurationError("--metrics-file: a dry run has no metrics; leave one of them out.")
-    if wanted.metrics_file is not None:
-        output_file.require_writable(wanted.metrics_file, "--metrics-file")
+    if options.dry_run and options.metrics_file:
+        raise ConfigurationError(
+            "--metrics-file: a dry run has no metrics. Leave out --metrics-file or --dry-run."
+        )
+    if options.metrics_file is not None:
+        output_file.require_writable(options.metrics_file, "--metrics-file")
     metrics = Metrics(settings.account)
     changes: list[Any] = []
     with ExitStack() as stack:
         try:
-            engine = stack.enter_context(_prepared(settings, dry_run=wanted.dry_run))
-            on_page = stack.enter_context(_progress_bar()) if wanted.watched else _ignore
+            engine = stack.enter_context(_prepared(settings, dry_run=options.dry_run))
+            on_page = stack.enter_context(_progress_bar()) if options.show_progress else _ignore
             api = bootstrap.api_from(settings, meter=metrics)
             stack.callback(api.close)
             job = bootstrap.job_from(settings, engine, api)
-            guard = msgspec.structs.replace(job.guard, lifted=wanted.allow_mass_cancel)
+            guard = msgspec.structs.replace(job.guard, lifted=options.allow_mass_cancel)
             job = msgspec.structs.replace(job, guard=guard, on_page=on_page)
-            summary = run_once(_dry(job, changes) if wanted.dry_run else job)
+            summary = run_once(_dry(job, changes) if options.dry_run else job)
         except DatabaseUnavailable as exc:
             summary = Summary(account=settings.account, state="failed", error=str(exc))
     with output_file.printing():
-        _print(summary, changes, as_json=wanted.as_json)
-    if wanted.metrics_file is not None:
+        _print(summary, changes, as_json=options.as_json)
+    if options.metrics_file is not None:
         with output_file.after_the_work("--metrics-file"):
-            _write_metrics(settings, metrics, summary, wanted.metrics_file)
+            _write_metrics(settings, metrics, summary, options.metrics_file)
     return summary
 
 
@@ -97,7 +99,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
 
 def _dry(job: Job, changes: list[Any]) -> Job:
     """
-    The same run with nothing written, and its first changes noted.
+    Return the job as a dry run that collects its first changes.
     """
 
     def note_changes(connection: Connection, run_id: int) -> None:
@@ -109,7 +111,7 @@ def _dry(job: Job, changes: list[Any]) -> Job:
 @contextmanager
 def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
     """
-    The engine; an empty SQLite file is given its tables, for a dry run elsewhere.
+    Return the engine; create the tables in an empty SQLite file, for a dry run in a scratch file.
     """
     bootstrap.require_directory(settings)
     engine = bootstrap.engine_from(settings)
@@ -128,14 +130,14 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
 
 def _ignore(*_: object) -> None:
     """
-    Nobody wants to know.
+    Ignore the progress.
     """
 
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int, int | None], None]]:
     """
-    Pages and numbers on stderr, while a run reads the listing.
+    Show pages and numbers on stderr while a run reads the listing.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -159,7 +161,7 @@ def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
     console = terminal.console()
     if summary.error is not None:
         console.print(f"{terminal.outcome(summary)}. {summary.error}", markup=False)
-        console.print("`syncsvc check` looks at the settings and what they lead to.")
+        console.print("Run `syncsvc check` to find out why.")
         return
     if changes:
         events = (getattr(summary, event) for event in terminal.EVENT_COLOURS)

@@ -1,5 +1,5 @@
 """
-Charts as SVG that stands in a page: no script, no style, no reference to anywhere.
+Charts as inline SVG, without script, style or references.
 
 The page's own style gives them their colours, so that they follow the reader's
 light, dark or paper. Each says in words what it shows, and each of its points
@@ -35,10 +35,10 @@ LOOKS = Style(label_font_size=14, major_label_font_size=14, value_font_size=14)
 
 class Words(NamedTuple):
     """
-    What a chart is called, and what it shows, for those who don't see it.
+    A chart's title and description, also for screen readers.
 
     Attributes:
-        id: Of this chart in its page.
+        id: The chart's id in its page.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Words(NamedTuple):
 
 def over_time(words: Words, months: Sequence[str], values: Values) -> Markup:
     """
-    A line over months, oldest first, from zero up.
+    Draw a line over months, oldest first, from zero up.
     """
     chart = pygal.Line(**_options(), include_x_axis=True)
     _label_months(chart, months)
@@ -59,7 +59,7 @@ def over_time(words: Words, months: Sequence[str], values: Values) -> Markup:
 
 def up_and_down(words: Words, months: Sequence[str], series: Mapping[str, Values]) -> Markup:
     """
-    Bars over months, oldest first, one on the other; negative values hang below.
+    Draw stacked bars over months, oldest first; negative values are below the axis.
     """
     chart = pygal.StackedBar(**_options())
     _label_months(chart, months)
@@ -70,7 +70,7 @@ def up_and_down(words: Words, months: Sequence[str], series: Mapping[str, Values
 
 def ranked(words: Words, names: Sequence[str], values: Values) -> Markup:
     """
-    A horizontal bar with its value for each name, the first one at the top.
+    Draw a horizontal bar with its value for each name, the first one at the top.
     """
     chart = pygal.HorizontalBar(**{**_options(), "height": 45 + ROW * len(names)})
     chart.x_labels = list(reversed(names))
@@ -107,7 +107,7 @@ def _points(values: Values) -> list[float]:
 
 def _drawn(chart: Any, words: Words) -> Markup:  # noqa: ANN401 - pygal ships no types
     """
-    The chart without what a page has no use for, and with words.
+    Render the chart without pygal's styles and scripts, and with title and description.
     """
     root = chart.render_tree()
     for node in list(root.iter()):
@@ -125,7 +125,7 @@ def _drawn(chart: Any, words: Words) -> Markup:  # noqa: ANN401 - pygal ships no
 
 def _say_value(node: Any) -> None:  # noqa: ANN401 - an element of whichever etree pygal has found
     """
-    Turn pygal's notes on a point into a text that a pointer brings up.
+    Turn pygal's notes on a point into a tooltip.
     """
     notes = {child.get("class"): child.text for child in node if child.tag == "desc"}
     if "value" in notes:

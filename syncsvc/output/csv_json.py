@@ -1,5 +1,5 @@
 """
-Answers as text: exact for machines, readable for people.
+Rows as CSV, JSON or readable text.
 
 CSV is RFC 4180 in UTF-8, with a heading row; NULL is an empty field. JSON is an
 array of objects, one on each line. In both, amounts have all of their four
@@ -39,7 +39,7 @@ HARMLESS = re.compile(r"\+\d+")  # an E.164 number: as a formula it is that numb
 
 class Format(StrEnum):
     """
-    How an answer is written.
+    The formats of a report.
     """
 
     TABLE = "table"
@@ -49,7 +49,7 @@ class Format(StrEnum):
 
 def csv_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
     """
-    The heading and each row, as CSV.
+    Yield the header and each row as CSV.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
@@ -86,7 +86,7 @@ def _harmless(text: str) -> str:
 
 def json_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
     """
-    An array of objects, one on each line.
+    Yield an array of objects, one on each line.
     """
     before = "[\n"
     for row in rows:
@@ -98,14 +98,14 @@ def json_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
 
 def heading(column: Column, currency: str | None) -> str:
     """
-    A column's name, with the currency where it holds amounts.
+    Return a column's name, with the currency if it has amounts.
     """
     return f"{column.name} ({currency})" if currency and column.kind is Kind.AMOUNT else column.name
 
 
 def shown(value: Any, kind: Kind) -> str:  # noqa: ANN401 - whatever a column of this kind holds
     """
-    A value as people read it; empty for None.
+    Format a value for people; empty for None.
     """
     if value is None:
         return ""
@@ -120,7 +120,7 @@ def shown(value: Any, kind: Kind) -> str:  # noqa: ANN401 - whatever a column of
 
 def amount(value: Decimal) -> str:
     """
-    An amount to the cent, or further where it goes further: 1,234.50, 0.0125.
+    Format an amount with at least two decimal places: 1,234.50, 0.0125.
     """
     whole, _, places = f"{value:,.4f}".partition(".")
     return f"{whole}.{places.rstrip('0').ljust(2, '0')}"

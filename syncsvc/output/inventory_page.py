@@ -1,8 +1,8 @@
 """
-The inventory's state as one page that stands on its own: nothing is loaded from anywhere.
+Render the inventory's state as one self-contained HTML page, which loads nothing.
 
-Its figures are the answers of reports. All that the provider sent is escaped,
-and a Content-Security-Policy lets only the page's own style and script work.
+Its figures come from reports. All text of the provider's is escaped, and a
+Content-Security-Policy allows only the page's own style and script.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ FOR_MACHINES = {"uuid", "address_id"}
 LONG = {"what", "says"}
 CAME = {"added": "first seen", "provisioned": "provisioned", "reinstated": "reinstated"}
 VERDICTS = {
-    "wrong": "Do not rely on these figures before this is seen to.",
-    "look": "A person should look at this before relying on every figure.",
+    "wrong": "Do not rely on these figures until this is resolved.",
+    "look": "Review this before you rely on every figure.",
     "ok": "The last run read the whole listing and published all of it.",
 }
 
 
 class Section(NamedTuple):
     """
-    A report's answer, as far as the page shows it.
+    The rows of a report that the page shows.
 
     Attributes:
-        total: How many rows there are in all.
+        total: The number of all its rows.
     """
 
     report: Report
@@ -78,14 +78,14 @@ class Section(NamedTuple):
     @property
     def columns(self) -> list[Column]:
         """
-        Those that people read.
+        Return the columns that people read.
         """
         return [column for column in self.report.columns if column.name not in FOR_MACHINES]
 
 
 class Figure(NamedTuple):
     """
-    A chart, and the answer that it is drawn from.
+    A chart, and the rows that it is drawn from.
     """
 
     words: Words
@@ -96,7 +96,7 @@ class Figure(NamedTuple):
 
 def render(connection: Connection, account: str, currency: str | None, now: datetime) -> str:
     """
-    The page of an account, as HTML.
+    Render the page of an account.
     """
     months_as_of = monthly_view.as_of(connection)
     ask = partial(_section, connection, Arguments(account, now, months_as_of=months_as_of))
@@ -122,7 +122,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
 
 def _section(connection: Connection, whose: Arguments, name: str, **told: object) -> Section:
     """
-    The answer of a report; the first rows of one that may have very many.
+    Read a report; only its first rows if it takes a limit.
     """
     report = REPORTS[name]
     given = {**report.takes, **told}
@@ -136,7 +136,7 @@ def _section(connection: Connection, whose: Arguments, name: str, **told: object
 
 def _verdict(trust: Section) -> str:
     """
-    The worst verdict of all checks; an account that nothing is known of has none.
+    Return the worst verdict of all checks.
     """
     found = {row["verdict"] for row in trust.rows} or {"wrong"}
     return next(verdict for verdict in VERDICTS if verdict in found)
@@ -146,7 +146,7 @@ def _figures(
     months: Section, churn: Section, spend: Section, currency: str | None
 ) -> Iterator[Figure]:
     """
-    The charts of which there is something to draw.
+    Yield the charts that have data.
     """
     unit = f" ({currency})" if currency else ""
     if months.rows:
@@ -172,7 +172,7 @@ def _over_time(name: str, title: str, section: Section, column: str) -> Figure:
 
 def _churn(section: Section) -> Figure:
     """
-    What came above the line, what went below it.
+    Return the chart of new numbers above the line and cancelled ones below it.
     """
     months = [f"{row['month']:%Y-%m}" for row in section.rows]
     came = sum(row[name] for row in section.rows for name in CAME)
@@ -186,7 +186,7 @@ def _churn(section: Section) -> Figure:
 
 def _by_country(section: Section, unit: str) -> Figure:
     """
-    The countries that cost most; the others as one.
+    Return the chart of the most expensive countries, with all others as one.
     """
     ranked = sorted(section.rows, key=lambda row: -row["monthly_charge"])
     names = [row["country_alpha2"] or row["country_name"] or "unknown" for row in ranked]
@@ -228,7 +228,7 @@ def _environment() -> Environment:
 
 def _label(column: Column, currency: str | None) -> str:
     """
-    What people call a column, with the currency of amounts.
+    Return a column's label, with the currency of amounts.
     """
     name = LABELS.get(column.name, column.name.replace("_", " "))
     return f"{name} ({currency})" if currency and column.kind is Kind.AMOUNT else name
@@ -242,6 +242,6 @@ def _cell_class(column: Column) -> str:
 
 def _sort_key(value: object) -> str:
     """
-    What a table is sorted by, without separators.
+    Return what a table is sorted by, without separators.
     """
     return "" if value is None else str(value)

@@ -1,5 +1,5 @@
 """
-Results as people read them: in 80 columns, with or without colour.
+Tables for a terminal: in 80 columns, with or without colour.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EVENT_COLOURS = {
     "changed": "blue",
 }
 WITHHELD = """\
-Cancellations were withheld: the numbers stay live until the provider shows that they are gone.
+Cancellations were withheld: the numbers stay live until the provider shows that they are cancelled.
 To look:   syncsvc sync --dry-run --allow-mass-cancel
 To accept: syncsvc sync --allow-mass-cancel"""
 UNBOUNDED = 10_000  # characters
@@ -66,7 +66,7 @@ def wide_console(stream: TextIO | None = None) -> Console:
 
 def outcome(summary: Summary) -> str:
     """
-    How one run went, in one line.
+    Summarise one run in a line.
     """
     if summary.state == "planned":
         title = "Dry run, nothing was written"
@@ -77,7 +77,7 @@ def outcome(summary: Summary) -> str:
 
 def summary_table(summary: Summary) -> Table:
     """
-    What one run found, for the end of `syncsvc sync`.
+    Return the counts of one run as a table, for the end of `syncsvc sync`.
     """
     table = _table(outcome(summary))
     table.add_column("what")
@@ -89,13 +89,13 @@ def summary_table(summary: Summary) -> Table:
         ("listed", summary.listed, f"of {size}, on {summary.pages:,} pages in {walks}"),
         ("added", summary.added, "seen for the first time, not provisioned yet"),
         ("provisioned", summary.provisioned, "provisioned, as the provider's stamp says"),
-        ("cancelled", summary.cancelled, "gone, on evidence"),
+        ("cancelled", summary.cancelled, "cancelled, on evidence"),
         ("reinstated", summary.reinstated, "live again after cancelled"),
-        ("changed", summary.changed, "different in some other column"),
-        ("unchanged", summary.unchanged, "as they were"),
+        ("changed", summary.changed, "another column differs"),
+        ("unchanged", summary.unchanged, "unchanged since the last run"),
         ("address changes", summary.address_changes, "addresses added or changed"),
         ("rejected", summary.rejected, "rows that could not be read, see sync_rejects"),
-        ("withheld", summary.withheld, "cancellations that need a look"),
+        ("withheld", summary.withheld, "cancellations that wait for a decision"),
     ):
         table.add_row(name, f"{count:,}", note, style="" if count else "dim")
     return table
@@ -103,7 +103,7 @@ def summary_table(summary: Summary) -> Table:
 
 def changes_table(rows: Sequence[Mapping[str, Any]], total: int) -> Table:
     """
-    The changes of one run, a line each.
+    Return the changes of one run, a line each.
     """
     shown = "" if len(rows) == total else f", the first {len(rows):,} of {total:,}"
     table = _table(f"Changes{shown}")
@@ -121,7 +121,7 @@ def changes_table(rows: Sequence[Mapping[str, Any]], total: int) -> Table:
 
 def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """
-    The last runs, a line each.
+    Return the last runs, a line each.
     """
     table = _table("Last runs, newest first")
     table.add_column("run", justify="right")
@@ -147,7 +147,7 @@ def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def timeline_table(number: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
     """
-    The history of one number, oldest first.
+    Return the history of one number, oldest first.
     """
     table = _table(f"{_value(number['number_e164'])}  {number['uuid']}  {number['lifecycle']}")
     for heading in ("known since (UTC)", "event", "happened (UTC)", "source", "what"):
@@ -165,28 +165,28 @@ def timeline_table(number: Mapping[str, Any], rows: Sequence[Mapping[str, Any]])
 
 def event_text(event: str) -> str:
     """
-    An event in its colour.
+    Return an event in its colour.
     """
     return f"[{EVENT_COLOURS[event]}]{event}[/]"
 
 
 def when(moment: datetime | None) -> str:
     """
-    A time to the second.
+    Format a time to the second.
     """
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "-"
 
 
 def what(row: Mapping[str, Any]) -> str:
     """
-    The changed columns of a history row, old and new; its evidence where it has none.
+    Return the changed columns of a history row, old and new; its evidence if there are none.
     """
     return escape(plain_changes(row))
 
 
 def plain_changes(row: Mapping[str, Any]) -> str:
     """
-    The same as text without markup, for pages.
+    Return the same without markup, for pages.
     """
     said = map(_printable, each_change_as_text(row["changes"] or {}))
     return "\n".join(said) or f"first seen ({row['evidence']})"
@@ -194,7 +194,7 @@ def plain_changes(row: Mapping[str, Any]) -> str:
 
 def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """
-    The rows of a query.
+    Return the rows of a query.
     """
     table = _table(None)
     for heading in headings:
@@ -208,7 +208,7 @@ def report_table(
     columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], currency: str | None
 ) -> Table:
     """
-    The answer of a report.
+    Return the rows of a report.
     """
     table = _table(None)
     for column in columns:
@@ -234,7 +234,7 @@ def _value(value: object) -> str:
 
 def _plain(value: object) -> str:
     """
-    A value of the provider's, with nothing in it that a terminal would obey.
+    Return a value of the provider's with control characters escaped, so a terminal obeys none.
     """
     return "none" if value is None else _printable(ISO_TIME.sub(r"\1 \2", str(value)))
 
@@ -245,7 +245,7 @@ def _printable(text: str) -> str:
 
 def _sum(row: Mapping[str, Any], *names: str) -> str:
     """
-    A count of a run; a failed one has none.
+    Add up counts of a run; a failed one has none.
     """
     counts = [row[name] for name in names]
     return "-" if None in counts else str(sum(counts))

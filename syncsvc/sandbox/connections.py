@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 JOIN_SECONDS = 5
 
 
-class Lines:
+class OpenConnections:
     """
-    The connections that are open, so that none outlives the server.
+    The open connections, so that none outlives the server.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Lines:
 
     def enter(self, connection: socket.socket) -> None:
         """
-        Note a connection, served by the current thread.
+        Register a connection, served by the current thread.
         """
         with self._lock:
             self._open[threading.current_thread()] = connection
@@ -66,20 +66,20 @@ def hang_up(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
-class Wire(WSGIRequestHandler):
+class ConnectionHandler(WSGIRequestHandler):
     """
     HTTP/1.1 on one connection, kept open between requests and logging nothing.
 
-    It closes the connection after an answer shorter than its Content-Length.
+    It closes the connection after a response shorter than its Content-Length.
     """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    lines: Lines
+    lines: OpenConnections
 
     def setup(self) -> None:
         """
-        Note the connection.
+        Register the connection.
         """
         self.lines.enter(self.request)
         super().setup()
@@ -137,9 +137,9 @@ class Wire(WSGIRequestHandler):
         """
 
 
-def wire_for(lines: Lines) -> type[Wire]:
+def handler_for(lines: OpenConnections) -> type[ConnectionHandler]:
     """
-    A handler whose connections are noted in these lines.
+    Return a handler that registers its connections here.
     """
     fields: dict[str, Any] = {"lines": lines}
-    return type("Wire", (Wire,), fields)
+    return type("ConnectionHandler", (ConnectionHandler,), fields)

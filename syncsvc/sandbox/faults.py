@@ -1,7 +1,5 @@
 """
-What can go wrong between the simulated provider and its client.
-
-A fault takes the place of a proper answer, or is made from it.
+Faults that the simulated provider injects: each replaces a proper response or alters it.
 """
 
 from __future__ import annotations
@@ -29,21 +27,21 @@ Endpoint = Literal["numbers", "cancelled", "search", "token", "any"]
 
 def check_choices(instance: object) -> None:
     """
-    Refuse a value that is none of those which its field's type names.
+    Refuse a value that its field's type does not name.
 
     Raises:
-        ValueError: It says which field, and what it may be.
+        ValueError: With the field and its valid values.
     """
     for name, hint in get_type_hints(type(instance)).items():
         value = getattr(instance, name)
         if get_origin(hint) is Literal and value not in get_args(hint):
-            raise ValueError(f"{name} is {value!r}, none of {get_args(hint)}")
+            raise ValueError(f"unknown {name} {value!r}; use one of {', '.join(get_args(hint))}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
     """
-    One thing to go wrong, for some requests.
+    One fault, for some requests.
     """
 
     kind: Kind
@@ -61,7 +59,7 @@ class Fault:
 
     def concerns(self, endpoint: str) -> bool:
         """
-        Whether a request to this endpoint is one to spoil.
+        Return whether the fault applies to requests to this endpoint.
         """
         return self.endpoint in ("any", endpoint)
 
@@ -77,7 +75,7 @@ class Pending:
 
     def add(self, *faults: Fault) -> None:
         """
-        Let these faults come, too.
+        Add these faults.
         """
         with self._lock:
             self._left.extend((fault, fault.skip, fault.times) for fault in faults)
@@ -104,7 +102,7 @@ class Pending:
 
 def problem(status: int, message: str) -> Response:
     """
-    An error answer as JSON.
+    Return an error response as JSON.
     """
     return Response(json.dumps({"error": message}), status=status, content_type=JSON)
 
@@ -113,10 +111,10 @@ def faulty(
     fault: Fault, answer: Callable[[], Response], connection: socket.socket, end: threading.Event
 ) -> Response:
     """
-    The fault's answer, in place of the proper one or made from it.
+    Return the fault's response, which replaces the proper one or alters it.
 
     Raises:
-        ConnectionError: There is no answer; the connection is to be closed.
+        ConnectionError: There is no response; the connection has to be closed.
     """
     match fault.kind:
         case "status" | "html" | "body":

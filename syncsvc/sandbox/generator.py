@@ -1,5 +1,5 @@
 """
-Made-up telephone numbers and addresses, in the provider's wire form.
+Generate telephone numbers and addresses, as the provider's JSON has them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EXAMPLE_ADDRESS: Row = {
 @dataclass(frozen=True, kw_only=True)
 class Country:
     """
-    A country's numbering, as far as it takes to make numbers up.
+    The part of a country's numbering plan that generated numbers need.
     """
 
     code: str
@@ -107,7 +107,7 @@ def stamp(moment: datetime) -> str:
 
 def example_row() -> Row:
     """
-    The one row of the provider's documented response.
+    Return the one row of the provider's documented response.
     """
     emergency = EXAMPLE_ADDRESS | {
         "id": 2,
@@ -139,9 +139,9 @@ def example_row() -> Row:
     }
 
 
-class Maker:
+class Generator:
     """
-    Makes numbers and addresses up, the same ones for the same seed.
+    Generates numbers and addresses, the same ones for the same seed.
     """
 
     def __init__(self, chance: random.Random) -> None:
@@ -149,9 +149,9 @@ class Maker:
         self.addresses: list[Row] = []
         self._used: set[str] = set()
 
-    def know(self, rows: Iterable[Any]) -> None:
+    def adopt(self, rows: Iterable[Any]) -> None:
         """
-        Take over the addresses and numbers of rows that are there already.
+        Adopt the addresses and numbers of existing rows.
         """
         known = {}
         for row in rows:
@@ -262,7 +262,7 @@ class Maker:
 
 def addresses_of(row: object) -> list[Row]:
     """
-    The addresses in a row's details.
+    Return the addresses in a row's details.
     """
     details = row.get("details") if isinstance(row, dict) else None
     if not isinstance(details, dict):

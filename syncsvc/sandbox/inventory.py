@@ -1,9 +1,8 @@
 """
 The numbers that the simulated provider lists, and how they change.
 
-Rows are plain dicts in the provider's wire form. A row, and an address in it,
-is never changed in place but replaced, so that a listing taken earlier stays
-as it was.
+Rows are plain dicts, as in the provider's JSON. A row, and an address in it, is
+never changed in place but replaced, so that earlier listings stay unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +14,14 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from syncsvc.sandbox.generator import BOTH_ADDRESSES, Maker, Row, addresses_of, example_row, stamp
+from syncsvc.sandbox.generator import (
+    BOTH_ADDRESSES,
+    Generator,
+    Row,
+    addresses_of,
+    example_row,
+    stamp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +36,7 @@ def utc_now() -> datetime:
 
 class Inventory:
     """
-    What one account holds: the live listing and the cancelled one.
+    The numbers of one account: the live listing and the cancelled one.
 
     One lock guards every method; `rows` and `cancelled` may be read and replaced.
     """
@@ -47,7 +53,7 @@ class Inventory:
         self.cancelled: list[Any] = list(cancelled)
         self._clock = clock
         self._random = random.Random(seed)  # noqa: S311 - made-up numbers, no cryptography
-        self._maker: Maker | None = None
+        self._lazy_generator: Generator | None = None
         self._former: dict[str, Row] = {}
         self._lock = threading.RLock()
 
@@ -57,15 +63,15 @@ class Inventory:
         Make an inventory of this many numbers, the same one for the same seed.
         """
         made = cls(seed=seed, clock=clock)
-        maker = made._made_by()
-        maker.add_addresses(size // 20 + 2)
-        made.rows = [maker.old_number() for _ in range(size)]
+        generator = made._generator()
+        generator.add_addresses(size // 20 + 2)
+        made.rows = [generator.old_number() for _ in range(size)]
         return made
 
     @classmethod
     def example(cls, *, clock: Callable[[], datetime] = utc_now) -> Self:
         """
-        The inventory of the provider's documented response.
+        Return the inventory of the provider's documented response.
         """
         return cls([example_row()], clock=clock)
 
@@ -73,7 +79,7 @@ class Inventory:
         self, *, cancelled: bool = False, digits: str | None = None, shuffled: bool = False
     ) -> list[Any]:
         """
-        The rows as of now, all or those whose number contains the digits.
+        Return the current rows: all, or those whose number contains the digits.
         """
         with self._lock:
             rows = list(self.cancelled if cancelled else self.rows)
@@ -87,7 +93,7 @@ class Inventory:
         """
         with self._lock:
             now = stamp(self._clock())
-            made = [self._made_by().number(now) for _ in range(count)]
+            made = [self._generator().number(now) for _ in range(count)]
             for row in made:
                 self._insert(row)
             return made
@@ -106,7 +112,7 @@ class Inventory:
 
     def reinstate(self, count: int = 1) -> list[Row]:
         """
-        Move random numbers back from the cancelled listing, provisioned anew.
+        Move random numbers back from the cancelled listing, provisioned again.
         """
         with self._lock:
             chosen = self._some(self.cancelled, count)
@@ -122,7 +128,7 @@ class Inventory:
         """
         Change random live numbers: a charge, the content of an address, or which address.
 
-        The content of an address changes in every number that bears its id.
+        The content of an address changes in every number that has its id.
         """
         with self._lock:
             chosen = self._some(self.rows, count)
@@ -149,11 +155,11 @@ class Inventory:
             self._random.shuffle(rows)
             self.rows = rows
 
-    def _made_by(self) -> Maker:
-        if self._maker is None:
-            self._maker = Maker(self._random)
-            self._maker.know([*self.rows, *self.cancelled])
-        return self._maker
+    def _generator(self) -> Generator:
+        if self._lazy_generator is None:
+            self._lazy_generator = Generator(self._random)
+            self._lazy_generator.adopt([*self.rows, *self.cancelled])
+        return self._lazy_generator
 
     def _some(self, rows: list[Any], count: int) -> list[int]:
         places = [place for place, row in enumerate(rows) if uuid_of(row) is not None]
@@ -183,7 +189,7 @@ class Inventory:
 
     def _recharge(self, place: int) -> None:
         row = self.rows[place]
-        charge = self._made_by().charge(other_than=row.get("monthly_charge"))
+        charge = self._generator().charge(other_than=row.get("monthly_charge"))
         self.rows[place] = row | {"monthly_charge": charge}
 
     def _rewrite(self, place: int) -> None:
@@ -194,8 +200,8 @@ class Inventory:
         old = self._random.choice(found)
         changed = old | {"addressLine2": f"Unit {self._random.getrandbits(32)}"}
         self.rows = [readdressed(row, changed) for row in self.rows]
-        maker = self._made_by()
-        maker.addresses = [changed if same(each, old) else each for each in maker.addresses]
+        generator = self._generator()
+        generator.addresses = [changed if same(each, old) else each for each in generator.addresses]
 
     def _move(self, place: int) -> None:
         row = self.rows[place]
@@ -203,17 +209,17 @@ class Inventory:
         if not isinstance(details, dict):
             self._recharge(place)
             return
-        if not self._made_by().addresses:
-            self._made_by().add_addresses(2)
+        if not self._generator().addresses:
+            self._generator().add_addresses(2)
         current = details.get("emergency_number_address")
-        choices = [None, *self._made_by().addresses]
+        choices = [None, *self._generator().addresses]
         other = self._random.choice([each for each in choices if not same(each, current)])
         self.rows[place] = row | {"details": details | {"emergency_number_address": other}}
 
 
 def uuid_of(row: object) -> str | None:
     """
-    A row's uuid, where it has one.
+    Return a row's uuid, if it has one.
     """
     found = row.get("uuid") if isinstance(row, dict) else None
     return found if isinstance(found, str) else None
@@ -221,7 +227,7 @@ def uuid_of(row: object) -> str | None:
 
 def contains(row: object, digits: str) -> bool:
     """
-    Whether the digits stand in the row's number, one after the other.
+    Return whether the row's number contains the digits, one after the other.
     """
     number = row.get("number_e164") if isinstance(row, dict) else None
     if not isinstance(number, str) or digits in number:
@@ -231,7 +237,7 @@ def contains(row: object, digits: str) -> bool:
 
 def same(one: object, other: object) -> bool:
     """
-    Whether two addresses are the same one by id, or are both none.
+    Return whether two addresses have the same id, or are both none.
     """
     if isinstance(one, dict) and isinstance(other, dict):
         return bool(one.get("id") == other.get("id"))
@@ -240,7 +246,7 @@ def same(one: object, other: object) -> bool:
 
 def readdressed(row: object, address: Row) -> object:
     """
-    The row, with this address in the place of its older content.
+    Return the row with this address in place of its older content.
     """
     if not any(same(found, address) for found in addresses_of(row)) or not isinstance(row, dict):
         return row

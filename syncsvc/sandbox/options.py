@@ -20,7 +20,7 @@ REFRESH_LIFETIME = 604800
 @dataclass(kw_only=True)
 class Behaviour:
     """
-    What the provider's documentation leaves open, decided one way or another.
+    Choices that the provider's documentation leaves open.
     """
 
     max_per_page: int = 200
@@ -29,7 +29,7 @@ class Behaviour:
     num_results: Literal["total", "page", "absent"] = "total"
     shuffled: bool = False  # another order on every request
     cancelled_listing: Literal["ok", "forbidden", "not_found"] = "ok"
-    gzip: bool = False  # where the client accepts it
+    gzip: bool = False  # if the client accepts it
     latency: float = 0  # seconds for each listing request
     token_lifetime: int = 3600  # seconds
 
@@ -42,7 +42,7 @@ def envelope(rows: list[Any], page: int, asked: int, behaviour: Behaviour) -> di
     One page of these rows, in the provider's envelope.
 
     Raises:
-        NotFound: The page is past the end, and the provider has it so.
+        NotFound: The page is past the end, and `past_end` says so.
     """
     size = min(asked, behaviour.max_per_page)
     last = max(1, -(-len(rows) // size))
@@ -62,14 +62,14 @@ def envelope(rows: list[Any], page: int, asked: int, behaviour: Behaviour) -> di
 
 def only(key: str, value: object) -> dict[str, Any]:
     """
-    The pair, or nothing where there is no value.
+    Return the pair, or nothing if the value is None.
     """
     return {} if value is None else {key: value}
 
 
 class Tokens:
     """
-    The tokens that are valid.
+    The valid tokens.
     """
 
     def __init__(self, fixed: str) -> None:
@@ -95,21 +95,21 @@ class Tokens:
 
     def accepts(self, token: str) -> bool:
         """
-        Whether this access token is valid now.
+        Return whether this access token is valid now.
         """
         with self._lock:
             return token == self._fixed or time.monotonic() < self._access.get(token, 0)
 
     def use_refresh(self, token: str) -> bool:
         """
-        Whether this refresh token was valid; it is good for one use.
+        Use up this refresh token; return whether it was valid.
         """
         with self._lock:
             return time.monotonic() < self._refresh.pop(token, 0)
 
     def expire(self, *, refresh: bool, fixed: bool) -> None:
         """
-        Make every issued access token invalid, and the others where asked for.
+        Make every issued access token invalid, and the others if requested.
         """
         with self._lock:
             self._access.clear()

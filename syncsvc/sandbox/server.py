@@ -1,9 +1,9 @@
 """
 A simulated provider over real sockets, with faults on request.
 
-It stands in for the provider in tests and demonstrations. It knows the
-provider's documentation and nothing of the service, so that the two cannot
-share a mistake.
+It is used in tests and demonstrations. It is written from the provider's
+documentation and imports nothing of the service, so that the two can't share a
+mistake.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response
 
-from syncsvc.sandbox.connections import Lines, wire_for
+from syncsvc.sandbox.connections import OpenConnections, handler_for
 from syncsvc.sandbox.faults import JSON, Fault, Pending, faulty, problem
 from syncsvc.sandbox.options import Behaviour, Tokens, envelope
 
@@ -74,7 +74,7 @@ ROUTES = Map(
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """
-    A request that the provider got.
+    A request that the provider received.
     """
 
     method: str
@@ -102,13 +102,13 @@ class Sandbox:
         self.url = ""
         self.failures: list[Exception] = []
         self._address = (host, port)
-        self._lines = Lines()
+        self._lines = OpenConnections()
         self._threads: list[threading.Thread] = []
         self.reset(inventory, behaviour)
 
     def reset(self, inventory: Inventory, behaviour: Behaviour | None = None) -> None:
         """
-        Begin anew with this inventory: no faults, no requests, no issued tokens.
+        Start again with this inventory: no faults, no requests, no issued tokens.
         """
         self.inventory = inventory
         self.behaviour = behaviour or Behaviour()
@@ -127,7 +127,7 @@ class Sandbox:
                 port,
                 application,
                 threaded=True,
-                request_handler=wire_for(self._lines),
+                request_handler=handler_for(self._lines),
                 fd=listener.fileno(),
             )
         shown = f"[{host}]" if ":" in host else host
@@ -143,13 +143,13 @@ class Sandbox:
 
     def inject(self, *faults: Fault) -> None:
         """
-        Let these things go wrong from now on.
+        Inject these faults from now on.
         """
         self._pending.add(*faults)
 
     def expire_tokens(self, *, refresh: bool = False) -> None:
         """
-        Make every issued access token invalid, and refresh tokens where asked for.
+        Make every issued access token invalid, and refresh tokens if requested.
         """
         self._tokens.expire(refresh=refresh, fixed=False)
 
@@ -161,7 +161,7 @@ class Sandbox:
 
     def change_every(self, seconds: float, changes: int = 5) -> None:
         """
-        Let the inventory change by itself until the sandbox closes.
+        Change the inventory periodically until the sandbox closes.
         """
 
         def changing() -> None:
@@ -300,7 +300,7 @@ class Sandbox:
 
 def whole(http: HttpRequest, name: str, default: int) -> int:
     """
-    A parameter that counts from 1.
+    Return a parameter that counts from 1.
 
     Raises:
         UnprocessableEntity: It is something else.
@@ -313,6 +313,6 @@ def whole(http: HttpRequest, name: str, default: int) -> int:
 
 def fault_from(order: dict[str, Any]) -> Fault:
     """
-    Read a fault from JSON, where its body is text.
+    Read a fault from JSON, in which its body is text.
     """
     return Fault(**(order | {"body": str(order.get("body", "")).encode()}))

@@ -216,7 +216,7 @@ def test_addresses_can_be_kept_from_the_role(
     result = grant("--without-addresses")
 
     reader = as_role(database, role)
-    assert "but for street addresses" in result.out
+    assert "except street addresses" in result.out
     assert refused(reader, WITHOUT) == WITHOUT
     assert refused(reader, STILL) == []
 

@@ -814,9 +814,9 @@ def test_an_unknown_fault_or_behaviour_is_refused() -> None:
     """
     wrong: Any = "explode"
 
-    with pytest.raises(ValueError, match="kind is 'explode'"):
+    with pytest.raises(ValueError, match="unknown kind 'explode'; use one of status, delay"):
         Fault(kind=wrong)
-    with pytest.raises(ValueError, match="past_end is 'explode'"):
+    with pytest.raises(ValueError, match="unknown past_end 'explode'; use one of empty"):
         Behaviour(past_end=wrong)
 
 
