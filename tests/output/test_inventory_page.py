@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from syncsvc.sync.run_inputs import Job
 
 NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
-HOSTILE = "</script></style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
+# A number has 64 characters at most.
+HOSTILE = "</script></style><script>alert(1)</script><img onerror=a(2)>\"'&"
 QUIET = [
     "--headless",
     "--no-sandbox",
