@@ -4,13 +4,10 @@ Build the engine, the API client and the run's input from settings; nothing is o
 
 from __future__ import annotations
 
-import os
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from syncsvc.database import sqlite_file
 from syncsvc.database.engine import open_engine
-from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.provider.transport import Exchange
@@ -32,94 +29,8 @@ def engine_from(settings: Settings) -> Engine:
     Raises:
         ConfigurationError: It is a SQLite file that can't be one.
     """
-    require_directory(settings)
-    _require_readable(settings)
+    sqlite_file.require_usable(settings.database)
     return open_engine(settings.database)
-
-
-def require_file(settings: Settings) -> None:
-    """
-    Refuse a SQLite file that does not exist; connecting would create an empty one.
-
-    Raises:
-        SchemaNotCurrent: It does not exist.
-    """
-    if is_missing_file(settings):
-        url = settings.database
-        raise SchemaNotCurrent(
-            f"There is no database yet ({url.database}, SYNCSVC_DATABASE_URL). "
-            "`syncsvc sync` or `syncsvc migrate` creates it."
-        )
-
-
-def is_missing_file(settings: Settings) -> bool:
-    """
-    Return whether the database is a SQLite file that does not exist.
-    """
-    url = settings.database
-    if url.get_backend_name() != "sqlite":
-        return False
-    try:
-        Path(url.database or "").stat()
-    except FileNotFoundError:
-        return True
-    except OSError:  # which `engine_from` reports
-        return False
-    return False
-
-
-def require_directory(settings: Settings) -> None:
-    """
-    Refuse a SQLite file in a directory that does not exist.
-
-    Raises:
-        ConfigurationError: It does not exist.
-    """
-    url = settings.database
-    if url.get_backend_name() != "sqlite":
-        return
-    try:
-        directory = Path(url.database or "").absolute().parent
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"SYNCSVC_DATABASE_URL: {url.database} is relative to the current directory, which "
-            "was removed. Change to another directory, or name the file with its whole path."
-        ) from None
-    if not directory.is_dir():
-        raise ConfigurationError(
-            f"SYNCSVC_DATABASE_URL: the directory {directory} does not exist. Create it first."
-        )
-
-
-def _require_readable(settings: Settings) -> None:
-    """
-    Refuse a SQLite file that is a directory or can't be read.
-
-    It is not opened: closing a file releases the locks that SQLite has on it in this process.
-
-    Raises:
-        ConfigurationError: It is a directory, or can't be read.
-    """
-    url = settings.database
-    if url.get_backend_name() != "sqlite":
-        return
-    problem = _problem_of_file(Path(url.database or ""))
-    if problem:
-        raise ConfigurationError(
-            f"SYNCSVC_DATABASE_URL: {url.database} {problem}. Name a readable file, or a new one."
-        )
-
-
-def _problem_of_file(path: Path) -> str | None:
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        return f"can't be read ({exc.strerror})"
-    if stat.S_ISDIR(mode):
-        return "is a directory"
-    return None if os.access(path, os.R_OK) else "can't be read (Permission denied)"
 
 
 def api_from(

@@ -94,10 +94,15 @@ def open_current(settings: Settings) -> Iterator[Connection]:
     Connect to a database whose schema is current.
     """
     from syncsvc import bootstrap
-    from syncsvc.database import migrate, transactions
+    from syncsvc.database import migrate, sqlite_file, transactions
 
-    bootstrap.require_file(settings)
-    with transactions.translated(), bootstrap.engine_from(settings).connect() as connection:
+    sqlite_file.require_exists(settings.database)
+    engine = bootstrap.engine_from(settings)
+    with (
+        transactions.translated(),
+        sqlite_file.unchanged(settings.database),
+        engine.connect() as connection,
+    ):
         migrate.require_current(connection)
         connection.rollback()
         yield connection

@@ -16,8 +16,7 @@ import msgspec
 from sqlalchemy import text
 
 from syncsvc import bootstrap, clock
-from syncsvc.database import migrate, rehearsal, transactions
-from syncsvc.database.engine import is_read_only
+from syncsvc.database import migrate, rehearsal, sqlite_file, transactions
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
 from syncsvc.provider.http_environment import proxy_for
 
@@ -100,8 +99,8 @@ def _settings(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    bootstrap.require_directory(settings)
-    if bootstrap.is_missing_file(settings):
+    sqlite_file.require_usable(settings.database)
+    if sqlite_file.is_missing(settings.database):
         return f"no file {settings.database.database} yet; the first `syncsvc sync` creates it"
     with bootstrap.engine_from(settings).connect() as connection:
         connection.execute(text("SELECT 1"))
@@ -115,15 +114,15 @@ def _files(settings: Settings) -> str:
 
     Somebody else's file that only its owner writes is in order: this user reads reports.
     """
-    path = Path(settings.database.database or "").absolute()
-    if bootstrap.is_missing_file(settings):
+    path = Path(settings.database.database or "").resolve()
+    if sqlite_file.is_missing(settings.database):
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise ConfigurationError(
                 f"SYNCSVC_DATABASE_URL: this user can't create files in {path.parent}. "
                 "Give the directory to the user who runs syncsvc."
             )
         return f"the directory {path.parent} can be written"
-    if not is_read_only(path):
+    if not sqlite_file.is_read_only(path):
         return f"{path} and its directory can be written"
     if _is_a_readers(settings):
         return f"{path} is another user's and read-only for this one: reports work, runs do not"
@@ -140,7 +139,7 @@ def _is_a_readers(settings: Settings) -> bool:
     if settings.database.get_backend_name() != "sqlite":
         return False
     path = Path(settings.database.database or "")
-    return is_read_only(path) and path.stat().st_uid != os.geteuid()
+    return sqlite_file.is_read_only(path) and path.stat().st_uid != os.geteuid()
 
 
 def _schema(settings: Settings) -> str:

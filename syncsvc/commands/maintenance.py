@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from syncsvc import bootstrap
-from syncsvc.database import locks, migrate, monthly_view, retention, transactions
+from syncsvc.database import locks, migrate, monthly_view, retention, sqlite_file, transactions
 from syncsvc.database import reporting_role as roles
 from syncsvc.output import output_file
 
@@ -40,7 +40,7 @@ def migrate_database(
         keep_months: Maintain a materialised view of `inventory_by_month` from now on.
     """
     if check:
-        bootstrap.require_file(settings)
+        sqlite_file.require_exists(settings.database)
     engine = bootstrap.engine_from(settings)
     with transactions.translated():
         if reporting_role is not None:
@@ -93,7 +93,7 @@ def prune(
     Raises:
         RunInProgress: A run of the account is in progress; nothing was deleted.
     """
-    bootstrap.require_file(settings)
+    sqlite_file.require_exists(settings.database)
     engine = bootstrap.engine_from(settings)
     chosen = retention.superseded(settings.account, history_before, runs_before)
     with transactions.translated(), engine.connect() as connection:

@@ -113,7 +113,6 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
     """
     Return the engine; create the tables in an empty SQLite file, for a dry run in a scratch file.
     """
-    bootstrap.require_directory(settings)
     engine = bootstrap.engine_from(settings)
     if not migrate.is_new_file(engine):
         yield engine

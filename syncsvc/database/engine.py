@@ -5,17 +5,16 @@ Create the engine of a SQLite or PostgreSQL database.
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, NullPool, create_engine, event
 
+from syncsvc.database import sqlite_file
 from syncsvc.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Dialect, Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
 BUSY_TIMEOUT = 30_000  # ms that SQLite waits for another writer
@@ -55,7 +54,7 @@ def open_engine(url: URL) -> Engine:
     """
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
-        event.listen(engine, "do_connect", _connect_to_file)
+        event.listen(engine, "do_connect", sqlite_file.connect)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -107,43 +106,6 @@ def _require_utf8(connection: DBAPIConnection) -> None:
         )
 
 
-def _connect_to_file(
-    _dialect: Dialect, _record: object, arguments: list[str], options: dict[str, Any]
-) -> DBAPIConnection | None:
-    """
-    Create a missing file for its owner alone; open one that can't be written as read-only.
-    """
-    path = Path(arguments[0])
-    if options.get("uri") or arguments[0] == ":memory:":
-        return None
-    if is_read_only(path):
-        opened: DBAPIConnection = sqlite3.connect(_read_only_uri(path), uri=True, **options)
-        return opened
-    with suppress(OSError):  # SQLite says better what is wrong with the path
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode=0o600))
-    return None
-
-
-def is_read_only(path: Path) -> bool:
-    """
-    Return whether a SQLite file exists that this user can't write, or not its directory.
-    """
-    directory = path.absolute().parent
-    return path.exists() and not (os.access(path, os.W_OK) and os.access(directory, os.W_OK))
-
-
-def _read_only_uri(path: Path) -> str:
-    """
-    Return a URI that SQLite opens without writing anything.
-
-    A file in WAL mode wants a shared-memory file beside it. If no writer has left one, and
-    none can be created, SQLite only reads a file that is said not to change meanwhile.
-    """
-    found = path.resolve()
-    is_closed = not found.with_name(f"{found.name}-wal").exists()
-    return f"{found.as_uri()}?mode=ro{'&immutable=1' if is_closed else ''}"
-
-
 def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     """
     Leave transactions to SQLAlchemy, and let readers read while one writes.
@@ -153,7 +115,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     for pragma in (f"busy_timeout={BUSY_TIMEOUT}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     path = cursor.execute("PRAGMA database_list").fetchone()[2]
-    if not (path and is_read_only(Path(path))):
+    if not (path and sqlite_file.is_read_only(Path(os.fsdecode(path.encode())))):
         cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
 

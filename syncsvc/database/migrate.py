@@ -19,7 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import inspect
 
 from syncsvc import __version__
-from syncsvc.database import monthly_view
+from syncsvc.database import monthly_view, sqlite_file
 from syncsvc.database.transactions import translated
 from syncsvc.errors import SchemaNotCurrent
 
@@ -73,7 +73,7 @@ def is_new_file(engine: Engine) -> bool:
     """
     if engine.dialect.name != "sqlite":
         return False
-    if not Path(engine.url.database or "").exists():
+    if sqlite_file.is_missing(engine.url):
         return True
     with translated(), engine.connect() as connection:
         return is_empty(connection)

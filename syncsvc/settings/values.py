@@ -291,7 +291,7 @@ def _check_sqlite(url: URL) -> None:
     path = (url.database or "").removeprefix("file:")
     if path in {"", ":memory:"} or "memory" in url.normalized_query.get("mode", ()):
         raise ValueError("is in memory, where nothing would be kept")
-    if path != url.database:
+    if path != url.database or "uri" in url.query:
         raise ValueError("is a SQLite URI; a file is named by its path alone")
     try:
         url.get_dialect()().create_connect_args(url)

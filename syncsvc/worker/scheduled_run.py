@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from syncsvc import bootstrap
-from syncsvc.database import migrate, queries, transactions
+from syncsvc.database import migrate, queries, sqlite_file, transactions
 from syncsvc.database.locks import LeaderLock
 from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
 from syncsvc.sync import run as sync
@@ -182,7 +182,7 @@ class ScheduledRuns:
         self._api.close()
 
     def _run_if_leader(self, trigger: Trigger) -> RunOutcome:
-        bootstrap.require_file(self.settings)
+        sqlite_file.require_exists(self.settings.database)
         with transactions.translated():
             with self._engine.connect() as connection:
                 migrate.require_current(connection)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, text
 
 from syncsvc import clock
-from syncsvc.commands import check
+from syncsvc.database import sqlite_file
 from syncsvc.database.locks import run_lock
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema.tables import sync_runs
@@ -209,7 +209,7 @@ def test_a_directory_without_rights_is_found(
     """
     if kind != "sqlite":
         pytest.skip("a file's question")
-    monkeypatch.setattr(check, "is_read_only", lambda _path: True)
+    monkeypatch.setattr(sqlite_file, "is_read_only", lambda _path: True)
     own = doctor()
     monkeypatch.setattr("os.geteuid", lambda: 12345)
     others = doctor()

@@ -4,7 +4,6 @@ The database: one run of an account at a time, in time, and failures that tell n
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -23,7 +22,6 @@ from support.build import Watch, number_row
 from syncsvc import clock
 from syncsvc.database import locks, runs, transactions
 from syncsvc.database.engine import open_engine
-from syncsvc.database.transactions import translated
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, DeadlineExceeded, RunInProgress
 from syncsvc.schema.tables import addresses, sync_runs
 from syncsvc.vocabulary import Trigger
@@ -693,41 +691,3 @@ def test_a_server_that_only_reads_says_what_to_do(
 
     with pytest.raises(DatabaseUnavailable, match=r"accepts no writes.*default_transaction"):
         watch.see(number_row())
-
-
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_a_new_sqlite_file_is_its_owners_alone(tmp_path: Path, umask: int) -> None:
-    """
-    Whatever the umask, nobody else reads the street addresses of a database that we create.
-    """
-    path = tmp_path / "new.db"
-    before = os.umask(umask)
-    try:
-        with open_engine(make_url(f"sqlite:///{path}")).connect() as connection:
-            connection.exec_driver_sql("CREATE TABLE t (a)")
-    finally:
-        os.umask(before)
-
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("kind", ["sqlite"])
-@pytest.mark.parametrize("is_open", [False, True])
-def test_a_file_that_can_not_be_written_is_read(
-    watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, is_open: bool
-) -> None:
-    """
-    A reader without the right to write reads the last commit, also while a writer is there.
-    """
-    watch.see(number_row(1))
-    with engine.connect() as writer:
-        if is_open:
-            writer.execute(text("UPDATE numbers SET status = 'new'"))
-            writer.commit()
-        monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anything
-        with open_engine(engine.url).connect() as reader:
-            status = reader.execute(text("SELECT status FROM numbers")).scalar_one()
-            with pytest.raises(DatabaseUnavailable, match="This user can't write"), translated():
-                reader.execute(text("DELETE FROM numbers"))
-
-    assert (status == "new") == is_open

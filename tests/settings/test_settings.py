@@ -603,6 +603,7 @@ def test_a_supported_database_is_taken(text: str, rendered: str | None) -> None:
         ("sqlite:///file:x?mode=memory&uri=true", "in memory"),
         (f"sqlite://{SECRET}.db", "three slashes"),
         (f"sqlite:///file:{SECRET}.db?uri=true", "is a SQLite URI"),
+        (f"sqlite:///{SECRET}.db?mode=ro&uri=true", "is a SQLite URI"),
         (f"sqlite:///a.db?timeout={SECRET}", "does not accept"),
         (f"postgresql://u:{SECRET}@h:port/db", "not a database URL"),
         (f"postgresql://u:{SECRET}@h/db\n", "unprintable"),
