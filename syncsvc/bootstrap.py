@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from syncsvc.database import sqlite_file
 from syncsvc.database.engine import open_engine
+from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.provider.transport import Exchange
@@ -50,6 +51,7 @@ def api_from(
         page_size=settings.page_size,
         retries=settings.api_retries if retries is None else retries,
         zone=settings.timezone,
+        ignored=IgnoredFields(settings.ignored_fields),
     )
 
 

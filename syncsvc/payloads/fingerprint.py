@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import tzinfo
 
+    from syncsvc.payloads.unknown_fields import IgnoredFields
+
 # Raise it whenever a row may be read differently than before. Rows that were stored by another
 # reader are then decoded once more; until then they would count as unchanged.
 READER_VERSION = 2
@@ -68,11 +70,11 @@ def part_of(uuid: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def salt(zone: tzinfo) -> bytes:
+def salt(zone: tzinfo, ignored: IgnoredFields) -> bytes:
     """
-    What else a row's reading depends on: the reader and the provider's time zone.
+    Return what else a row's reading depends on: the reader, the time zone and ignored fields.
     """
-    return f"{READER_VERSION} {zone} ".encode()
+    return f"{READER_VERSION} {zone} {','.join(sorted(ignored.in_row))} ".encode()
 
 
 def fingerprint(row: bytes, salted: bytes) -> int:

@@ -12,10 +12,36 @@ import msgspec
 from syncsvc.payloads import values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from syncsvc.payloads.shapes import Shape
 
+ADDRESS_PREFIXES = tuple(
+    f"{place}{role}."
+    for place in ("", "details.")
+    for role in ("number_address", "emergency_number_address")
+)
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 LEAST, MOST = -1000, 308  # exponents of a JSON number in an unknown field
+
+
+class IgnoredFields:
+    """
+    Names of unknown fields that are left out, such as one that differs in every response.
+
+    Args:
+        names: As in `extra`, with a dot before a field of an inner object. The fields of an address
+            are those of its object in the row, such as `number_address.floor`.
+    """
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.in_row = frozenset(names)
+        self.in_address = frozenset(
+            name.removeprefix(prefix)
+            for name in self.in_row
+            for prefix in ADDRESS_PREFIXES
+            if name.startswith(prefix)
+        )
 
 
 def read(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -28,11 +54,18 @@ def read(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
     return ANYTHING.decode(raw)
 
 
-def unknown_fields(raw: bytes, shape: Shape) -> str | None:
+def unknown_fields(raw: bytes, shape: Shape, ignored: frozenset[str] = frozenset()) -> str | None:
     """
     Return an object's unknown fields as canonical JSON: equal content has equal text.
+
+    Args:
+        raw: The object.
+        shape: Its known fields.
+        ignored: Unknown fields to leave out.
     """
     rest = _unknown(read(raw), shape)
+    if ignored:
+        rest = _without(rest, ignored)
     return CANONICAL.encode(rest).decode() if rest else None
 
 
@@ -42,6 +75,22 @@ def _unknown(value: Any, shape: Shape) -> dict[str, Any]:  # noqa: ANN401 - any 
     rest = {key: item for key, item in value.items() if key not in shape}
     inside = {key: _unknown(value.get(key), inner) for key, inner in shape.items() if inner}
     return rest | {key: found for key, found in inside.items() if found}
+
+
+def _without(value: Any, ignored: frozenset[str], prefix: str = "") -> Any:  # noqa: ANN401 - any JSON value
+    """
+    Leave ignored fields out; an object that has no others goes with them.
+    """
+    if isinstance(value, list):
+        return [_without(item, ignored, prefix) for item in value]
+    if not isinstance(value, dict):
+        return value
+    left = {
+        key: (item, _without(item, ignored, f"{prefix}{key}."))
+        for key, item in value.items()
+        if f"{prefix}{key}" not in ignored
+    }
+    return {key: new for key, (old, new) in left.items() if new != {} or old == {}}
 
 
 def _exact(text: str) -> Decimal:

@@ -14,7 +14,7 @@ import httpx
 import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
-from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
 from syncsvc.provider.throttle import Pace
 from syncsvc.provider.transport import endpoint
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
+    from syncsvc.payloads.unknown_fields import IgnoredFields
     from syncsvc.provider.tokens import Tokens
     from syncsvc.provider.transport import Answer, Exchange
 
@@ -54,6 +55,7 @@ class NumberApi:
         page_size: How many numbers to ask for at once.
         retries: Further attempts for one request.
         zone: The zone of timestamps that bear none.
+        ignored: Fields that are not stored.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class NumberApi:
         page_size: int,
         retries: int,
         zone: tzinfo,
+        ignored: IgnoredFields = NOTHING_IGNORED,
     ) -> None:
         self._exchange = exchange
         self._tokens = tokens
         self._page_size = page_size
         self._retries = retries
         self._zone = zone
+        self._ignored = ignored
         self._pace = Pace(exchange.connections)
         self._closed = False
 
@@ -139,7 +143,7 @@ class NumberApi:
             raise ProviderRefused("The run has ended; nothing more is requested.")
         answer = self._get(path, params)
         if answer.status == OK:
-            return read_page(answer.body, self._zone, known)
+            return read_page(answer.body, self._zone, known, self._ignored)
         if answer.status == NOT_FOUND and params["page"] != 1:
             return None
         if answer.may_pass:

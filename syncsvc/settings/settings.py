@@ -121,6 +121,11 @@ class Settings(BaseModel):
     cancelled_listing: Annotated[
         Literal["auto", "on", "off"], Field(description='"auto", "on" or "off"')
     ] = "auto"
+    ignored_fields: Annotated[
+        tuple[str, ...],
+        Before(values.field_names),
+        Field(description="names of fields with commas between them, such as served_at,meta.age"),
+    ] = ()
     currency: Annotated[
         str | None,
         Before(values.currency),
@@ -282,10 +287,10 @@ def _context(name: str, problem: str) -> dict[str, str]:
 
 def _text(value: object) -> str:
     match value:
-        case None:
-            return ""
         case SecretStr():
             return "***"
+        case tuple() | None:
+            return ",".join(value or ())
         case bool():
             return str(value).lower()
         case timedelta():

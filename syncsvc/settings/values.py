@@ -244,6 +244,22 @@ def database_url(value: object) -> object:
     return value
 
 
+def field_names(value: object) -> object:
+    """
+    Split names of fields at commas; TOML may have them as a list.
+    """
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise ValueError("is neither text nor a list of texts")
+    names = [name.strip() for name in value]
+    if not names or not all(names):
+        raise ValueError("has an empty name")
+    if not all(map(str.isprintable, names)):
+        raise ValueError("has unprintable characters")
+    return tuple(dict.fromkeys(names))
+
+
 def _check_database(text: str) -> None:
     try:
         url = make_url(text)

@@ -17,6 +17,7 @@ from syncsvc.provider.thread_pool import Fetchers
 from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
 from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.staging import Stage
+from syncsvc.reconcile.volatile_field import find_volatile_field
 from syncsvc.sync.failure import failure_text, record_failure
 from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
 from syncsvc.sync.run_context import RunContext
@@ -168,8 +169,20 @@ def _publish_difference(
         plan.plan_changes(connection, record)
         found = publish.publish_plan(connection, record)
         fingerprint_store.save(connection, record, forget=stale)
+        _warn_of_volatile_field(connection, found)
     publish.publish_withheld(connection, record, verdict.withheld)
     return {**found, "withheld": verdict.withheld}
+
+
+def _warn_of_volatile_field(connection: Connection, found: Mapping[str, int]) -> None:
+    volatile = find_volatile_field(connection, found)
+    if volatile:
+        log.warning(
+            "sync.volatile_field",
+            field=volatile.name,
+            count=volatile.numbers,
+            to_ignore=f"SYNCSVC_IGNORED_FIELDS={volatile.name}",
+        )
 
 
 def _nothing_differs(connection: Connection, record: Run, stage: Stage, verdict: Verdict) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from support.build import address, number_row, published, rows_of, uuid_at
-from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
 from syncsvc.payloads.fingerprint import (
     Known,
     fingerprint,
@@ -23,6 +23,7 @@ from syncsvc.payloads.fingerprint import (
     unpacked,
 )
 from syncsvc.payloads.records import Number, Unchanged
+from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.reconcile import fingerprint_store
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers
@@ -76,19 +77,20 @@ def test_a_fingerprint_is_known_where_it_was_kept(one: int, others: set[int]) ->
     assert not known.has("ff" + uuid_at(1)[2:], one)
 
 
-def test_another_zone_or_reader_makes_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_read_otherwise_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A row that may be read differently now does not count as known.
     """
-    before = fingerprint(b"{}", salt(UTC))
-    elsewhere = fingerprint(b"{}", salt(ZoneInfo("Europe/Berlin")))
+    before = fingerprint(b"{}", salt(UTC, NOTHING_IGNORED))
+    elsewhere = fingerprint(b"{}", salt(ZoneInfo("Europe/Berlin"), NOTHING_IGNORED))
     monkeypatch.setattr("syncsvc.payloads.fingerprint.READER_VERSION", 99)
     salt.cache_clear()
 
-    later = fingerprint(b"{}", salt(UTC))
+    later = fingerprint(b"{}", salt(UTC, NOTHING_IGNORED))
     salt.cache_clear()
 
-    assert len({before, elsewhere, later}) == 3
+    fewer = fingerprint(b"{}", salt(UTC, IgnoredFields(["served_at"])))
+    assert len({before, elsewhere, later, fewer}) == 4
 
 
 def test_a_row_that_is_as_it_was_goes_unread(watch: Watch, engine: Engine) -> None:
