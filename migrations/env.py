@@ -1,8 +1,8 @@
 """
-Tell Alembic which tables there are and on which connection to work.
+Configure Alembic: the tables' metadata and the connection.
 
-`syncsvc migrate` hands its connection over; the `alembic` command, used to
-write new migrations, takes `-x url=…`.
+`syncsvc migrate` passes its connection; the `alembic` command, used to write new migrations, takes
+`-x url=…`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from syncsvc.schema.tables import metadata
 if TYPE_CHECKING:
     from sqlalchemy.schema import SchemaItem
 
-MIGRATION_LOCK = 0x73796E63  # "sync": two hosts can't migrate at once
+MIGRATION_LOCK = 0x73796E63  # "sync": only one host migrates at a time
 
 
 def migrate_online(connection: Connection) -> None:
     """
-    Bring the database that the connection leads to up (or down).
+    Migrate the connection's database to the requested revision.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"))
@@ -31,7 +31,7 @@ def migrate_online(connection: Connection) -> None:
 
     def is_for_here(item: SchemaItem, *_: object) -> bool:
         """
-        Leave out an index that only another kind of database has.
+        Return whether this kind of database has an index.
         """
         return bool(item.info.get("only", dialect) == dialect)
 
@@ -47,7 +47,7 @@ def migrate_online(connection: Connection) -> None:
 
 def migrate_offline(url: str) -> None:
     """
-    Print the DDL instead of carrying it out.
+    Print the DDL instead of executing it.
     """
     context.configure(
         url=url,
@@ -62,7 +62,7 @@ def migrate_offline(url: str) -> None:
 
 def run() -> None:
     """
-    Use the connection given, or open one.
+    Migrate on the given connection, or on a new one.
     """
     given = context.config.attributes.get("connection")
     url = context.config.attributes.get("url") or context.get_x_argument(as_dictionary=True).get(

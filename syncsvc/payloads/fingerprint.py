@@ -1,10 +1,8 @@
 """
-Tell a row that is byte for byte as it was from one that has to be read.
+Recognise rows that have not changed since they were stored, by a hash of their bytes.
 
-A listing repeats itself: nearly all of its rows say what they said the last
-time. A fingerprint is 8 bytes of a row's hash. Where it is one of those that
-the tables are known to agree with, nothing but the row's uuid and addresses
-needs to be read. Where fingerprints are kept is told in `remembered`.
+Nearly all rows of a listing are the same as in the last run. Of a row with a known fingerprint only
+the uuid and the addresses are decoded. `reconcile.fingerprint_store` stores fingerprints.
 """
 
 from __future__ import annotations
@@ -33,9 +31,7 @@ FIRST_8_BYTES = Struct("<q")
 
 class Known:
     """
-    The fingerprints of the rows that the tables agree with, 8 bytes each.
-
-    They are kept in parts, by the first characters of the number's uuid.
+    The fingerprints of rows that the tables agree with, in parts by the first characters of uuids.
     """
 
     def __init__(self, parts: Iterable[tuple[str, bytes]] = ()) -> None:
@@ -53,7 +49,7 @@ class Known:
 
     def has(self, uuid: str, fingerprint: int) -> bool:
         """
-        Whether the tables agree with this row of this number.
+        Return whether the tables agree with this row of this number.
         """
         of_part = self._parts.get(part_of(uuid))
         if of_part is None:
@@ -64,7 +60,7 @@ class Known:
 
 def part_of(uuid: str) -> str:
     """
-    The part in which a number's fingerprint is kept.
+    Return the part that has a number's fingerprint.
     """
     return uuid[:2]
 
@@ -79,21 +75,21 @@ def salt(zone: tzinfo, ignored: IgnoredFields) -> bytes:
 
 def fingerprint(row: bytes, salted: bytes) -> int:
     """
-    8 bytes of a row's hash, as a signed integer.
+    Return 8 bytes of a row's hash, as a signed integer.
     """
     return int(FIRST_8_BYTES.unpack_from(sha256(salted + row).digest())[0])
 
 
 def packed(fingerprints: Iterable[int]) -> bytes:
     """
-    Fingerprints as they are kept: sorted, little-endian.
+    Pack fingerprints for storage: sorted, little-endian.
     """
     return _little_endian(array("q", sorted(fingerprints))).tobytes()
 
 
 def unpacked(kept: bytes) -> array[int]:
     """
-    Kept fingerprints, sorted.
+    Unpack stored fingerprints.
     """
     found = array("q")
     found.frombytes(kept)

@@ -1,8 +1,8 @@
 """
-What one listing page says, in the service's own terms.
+The records of one listing page.
 
-The fields of `Number` and `Address` bear the names of the tables' columns and
-stand in the order in which they are staged.
+The fields of `Number` and `Address` have the names of the tables' columns and the order in which
+they are staged.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import msgspec
 
 class Address(msgspec.Struct, frozen=True, gc=False):
     """
-    An address as the provider sent it, at a number.
+    An address, as the row of a number has it.
 
     Attributes:
         id: The provider's id, within 64 bits.
-        extra: Fields that this version does not know, as canonical JSON.
+        extra: Unknown fields, as canonical JSON.
     """
 
     id: int
@@ -39,7 +39,7 @@ class Address(msgspec.Struct, frozen=True, gc=False):
 
 class Number(msgspec.Struct, frozen=True, gc=False):
     """
-    A number as its row in a listing shows it.
+    A number, as its row in a listing has it.
 
     Attributes:
         uuid: Lower case, with hyphens.
@@ -47,7 +47,7 @@ class Number(msgspec.Struct, frozen=True, gc=False):
             cancels the number is decided later.
         monthly_charge: With 4 places.
         provisioned_at: Aware UTC, as every time here.
-        extra: Fields that this version does not know, as canonical JSON.
+        extra: Unknown fields, as canonical JSON.
     """
 
     uuid: str
@@ -78,8 +78,8 @@ class Reject(msgspec.Struct, frozen=True):
     A row that could not be read.
 
     Attributes:
-        uuid: The number's uuid, where at least that could be read.
-        reason: The field, what was wrong with it, what is accepted.
+        uuid: The number's uuid; None if that could not be read either.
+        reason: The field, what is wrong with it and what is accepted.
         payload: The row as sent (JSON text).
     """
 
@@ -90,7 +90,7 @@ class Reject(msgspec.Struct, frozen=True):
 
 class Unchanged(msgspec.Struct, frozen=True, gc=False):
     """
-    A row that is byte for byte as it was when the tables were made to agree with it.
+    A row with the same bytes as when it was last stored.
     """
 
     uuid: str
@@ -103,9 +103,9 @@ class Page(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: In the order sent.
-        fingerprints: Of the rows, in the same order; none where they are not wanted.
-        num_results: What the provider says of the listing's size, where it is a count.
-        paginates: Whether it says that there are more pages, where it says.
+        fingerprints: Of the rows, in the same order; empty if they were not asked for.
+        num_results: The size of the listing; None if the page has no such number.
+        paginates: Whether there are more pages; None if the page does not say.
     """
 
     rows: Sequence[Number | Reject | Unchanged]

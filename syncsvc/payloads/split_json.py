@@ -1,10 +1,9 @@
 """
-Take a JSON text apart without recursion, where the parser gives up.
+Split a JSON array or object into its elements without parsing them.
 
-A row that is nested too deeply, or bears half of a surrogate pair, makes the
-parser refuse the page that it stands on. Cutting the page into its rows first
-keeps the fault with its row. Only brackets, strings and separators are looked
-at; whether a piece is JSON is for the caller to find out.
+The parser refuses a whole page if one row is nested too deeply or has half of a surrogate pair.
+Splitting the page first confines the fault to its row. Only brackets, strings and separators are
+looked at; the caller has to check that each piece is JSON.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]', re.DOTALL)
 
 def elements(text: str) -> Iterator[str]:
     """
-    The elements of a JSON array, each as it stands in the text.
+    Yield the elements of a JSON array, each as it is in the text.
     """
     return (value for _key, value in _pieces(text))
 
 
 def members(text: str) -> dict[str, str]:
     """
-    The members of a JSON object, each value as it stands in the text.
+    Return the members of a JSON object, each value as it is in the text.
     """
     return {json.loads(key): value for key, value in _pieces(text) if key.startswith('"')}
 
 
 def is_json(text: str) -> bool:
     """
-    Whether a text is JSON (RFC 8259), half surrogates and any depth included.
+    Return whether a text is JSON (RFC 8259), with half surrogates and any depth allowed.
     """
     try:
         json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)
@@ -48,11 +47,11 @@ def is_json(text: str) -> bool:
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
     """
-    What stands between the outermost commas, as (text before the colon, value).
+    Yield the pieces between the outermost commas, as (text before the colon, value).
     """
     depth = start = 0
     key = ""
-    is_open = False  # a comma wants another piece
+    is_open = False  # after a comma another piece has to follow
     for token in TOKEN.finditer(text):
         mark = token[0]
         if depth == 1 and mark == ":":
@@ -62,7 +61,7 @@ def _pieces(text: str) -> Iterator[tuple[str, str]]:
             if value:
                 yield key, value
             elif mark == "," or is_open:
-                raise ValueError("There is a comma too many.")
+                raise ValueError("There is one comma too many.")
             key, start, is_open = "", token.end(), mark == ","
         if mark in "[{":
             depth += 1

@@ -1,5 +1,5 @@
 """
-The kinds of columns that the tables are made of.
+The column types of the tables.
 
 They differ between the databases in storage only: a time is `timestamptz` on
 PostgreSQL and UTC text on SQLite, money is `numeric(12,4)` on both, JSON is
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect
 
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
-PERSONAL = {"personal": True}  # a column that may hold a street address, or what was sent of one
+PERSONAL = {"personal": True}  # a column that may contain a street address, or a payload with one
 
 
 class UtcDateTime(TypeDecorator[datetime]):
     """
-    An aware time, kept as UTC with microseconds.
+    An aware time, stored as UTC with microseconds.
     """
 
     impl = DateTime(timezone=True)
@@ -45,7 +45,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """
-        Refuse a naive time: nobody could say which moment it means.
+        Refuse a naive time, which is ambiguous.
         """
         if value is None:
             return None
@@ -56,7 +56,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's
         """
-        Give every time as aware UTC.
+        Return every time as aware UTC.
         """
         if value is None:
             return None
@@ -65,10 +65,10 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 class Money(TypeDecorator[Decimal]):
     """
-    An amount of at most 8 digits before the point and 4 behind it.
+    An amount with at most 8 digits before the decimal point and 4 after it.
 
-    SQLite keeps it as the nearest double, which holds 15 digits, so that what
-    is read back is the amount that was written, to the last digit.
+    SQLite stores it as the nearest double, which has 15 digits, so that every amount is read back
+    exactly as it was written.
     """
 
     impl = Numeric(12, 4)
@@ -76,7 +76,7 @@ class Money(TypeDecorator[Decimal]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:  # noqa: ANN401 - the signature is SQLAlchemy's
         """
-        SQLite's driver knows no decimals.
+        Use floats on SQLite, whose driver has no decimals.
         """
         if dialect.name == "sqlite":
             return dialect.type_descriptor(Numeric(12, 4, asdecimal=False))
@@ -84,12 +84,12 @@ class Money(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ANN401, ARG002 - the signature is SQLAlchemy's
         """
-        Give every amount as a decimal with 4 places.
+        Return every amount as a decimal with 4 places.
         """
         return None if value is None else Decimal(str(value)).quantize(CENT)
 
 
-Id = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER numbers itself on SQLite
+Id = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER is generated on SQLite
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 metadata = MetaData(
@@ -105,7 +105,7 @@ metadata = MetaData(
 
 def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     """
-    Let the database refuse a word that is not in the enumeration.
+    Constrain a column to the values of an enumeration.
     """
     words = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({words})", name=f"{column}_known")
@@ -113,7 +113,7 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
 
 def account_column() -> Column[str]:
     """
-    The first part of every key.
+    The account, which comes first in every key.
     """
     return Column(
         "account",
@@ -125,14 +125,14 @@ def account_column() -> Column[str]:
 
 def run_column(name: str, comment: str) -> Column[int]:
     """
-    The id of a run, without a foreign key: runs are kept for a shorter time.
+    The id of a run, without a foreign key: runs are deleted earlier than history.
     """
     return Column(name, BigInteger, nullable=False, comment=comment)
 
 
 def valid_columns() -> tuple[Column[datetime], Column[datetime]]:
     """
-    The time during which a history row was the newest that we knew.
+    The time during which a history row was the newest.
     """
     return (
         Column(
@@ -151,7 +151,7 @@ def valid_columns() -> tuple[Column[datetime], Column[datetime]]:
 
 def changes_column() -> Column[Any]:
     """
-    What a history row changed, for people.
+    The description of what a history row changed.
     """
     return Column(
         "changes",

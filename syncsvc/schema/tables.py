@@ -1,5 +1,5 @@
 """
-The tables, what each column means, and what the database itself guards.
+The tables, with the meaning of each column and the constraints that the database enforces.
 
 The comments are the tables' documentation; on PostgreSQL they are stored with
 the tables. A change here needs a migration: see CONTRIBUTING.md.
@@ -54,7 +54,7 @@ EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); 
 
 def by_time(column: str, kind: str) -> Index:
     """
-    Find the rows of a day among many years of rows, which are written in the order of their times.
+    Index a time column, so that the rows of a day are found among those of many years.
 
     A block range index costs next to nothing to keep. SQLite has none, and goes without.
     """
@@ -70,7 +70,7 @@ def by_time(column: str, kind: str) -> Index:
 
 def address_content() -> tuple[Column[object], ...]:
     """
-    What the provider says of an address, for its state and its history.
+    The columns of an address that its history has, too.
     """
     return (
         Column("name", Text, info=PERSONAL, comment="The provider's name for the address."),
@@ -97,7 +97,7 @@ def address_content() -> tuple[Column[object], ...]:
 
 def number_state() -> tuple[Column[object], ...]:
     """
-    The tracked columns of a number: those that its history repeats row by row.
+    The tracked columns of a number, which every row of its history has, too.
     """
     return (
         Column(

@@ -1,10 +1,9 @@
 """
-The views for reports: their columns, what each means, and how they are made.
+The views for reports: the meaning of each column, and the statements that create them.
 
-Each one is a table here, so that a query over it is written as one over a
-table, with dates, decimals and aware times in its rows. They stand in a
-`MetaData` of their own: the database makes them from `view_queries`, by a
-migration.
+Each view is a `Table` here, so that queries over it return dates, decimals and aware times. They
+have a `MetaData` of their own, because migrations create them from the statements of
+`view_queries`.
 """
 
 from __future__ import annotations
@@ -28,27 +27,28 @@ view_metadata = MetaData()
 
 def _as(name: str, column: Column[Any], comment: str = "") -> Column[Any]:
     """
-    A column of a table, as a view shows it.
+    Copy a table's column for a view.
     """
     return Column(name, column.type, comment=comment or column.comment, info=dict(column.info))
 
 
 def _same(table: Table, *names: str) -> Iterator[Column[Any]]:
     """
-    Columns of a table under their own names.
+    Copy a table's columns under their own names.
     """
     return (_as(name, table.c[name]) for name in names or table.c.keys())
 
 
 def _of_addresses() -> Iterator[Column[Any]]:
     """
-    What is known of the addresses that a number has.
+    The columns of both addresses of a number.
     """
     whose = {"number_address": "Of its address", "emergency_number_address": "Of its emergency one"}
     for role in ROLES:
         for name, column in ADDRESS_FIELDS.items():
-            told = addresses.c[column]
-            yield _as(f"{role}_{name}", told, f"{whose[role]}: {told.comment}")
+            original = addresses.c[column]
+            comment = f"{whose[role]}: {original.comment}"
+            yield _as(f"{role}_{name}", original, comment)
 
 
 def _live_numbers(name: str, comment: str) -> Table:
@@ -169,7 +169,7 @@ AS_OF_COMMENT = (
 
 def statements(dialect: str) -> list[str]:
     """
-    What makes every view, in the order in which they build on each other.
+    Return the statements that create every view, in the order of their dependencies.
 
     Args:
         dialect: `postgresql` or `sqlite`.
@@ -183,7 +183,7 @@ def statements(dialect: str) -> list[str]:
 
 def as_of() -> str:
     """
-    The function that tells the inventory as known at a moment.
+    Return the statement that creates `inventory_as_of`.
     """
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy has it so
     types = {name: number_changes.c[name].type.compile(dialect) for name in AS_OF_COLUMNS}
@@ -200,7 +200,7 @@ END"""  # noqa: S608 - names of ours
 
 def comments() -> Iterator[str]:
     """
-    What PostgreSQL is told of each view, column and function.
+    Yield the COMMENT statements of each view, column and function.
     """
     for view in view_metadata.tables.values():
         yield from commented("VIEW", view)
@@ -209,7 +209,7 @@ def comments() -> Iterator[str]:
 
 def commented(kind: str, view: Table) -> Iterator[str]:
     """
-    What PostgreSQL is told of a view, of this kind, and of its columns.
+    Yield the COMMENT statements of a view, of this kind, and of its columns.
     """
     yield f"COMMENT ON {kind} {view.name} IS {_quoted(view.comment)}"
     for column in view.c:
