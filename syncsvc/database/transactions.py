@@ -31,7 +31,7 @@ NOT_A_DATABASE = (
 )
 READ_ONLY_TRANSACTION = "25006"  # PostgreSQL's SQLSTATE
 READ_ONLY_SERVER = (
-    "It accepts no writes: the server (SYNCSVC_DATABASE_URL) is a standby, or "
+    "It is read-only and accepts no writes: the server (SYNCSVC_DATABASE_URL) is a standby, or "
     "default_transaction_read_only is on. Connect to the primary, or turn the setting off."
 )
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts

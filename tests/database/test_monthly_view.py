@@ -359,4 +359,4 @@ def test_what_only_tells_keeps_nothing(cli: Callable[..., Result], flag: str) ->
     refused = cli("migrate", "--keep-months", flag)
 
     assert refused.code == 2
-    assert "--keep-months goes with neither" in refused.err
+    assert "--keep-months can't be combined with --check or" in refused.err

@@ -81,10 +81,14 @@ def test_a_reload_needs_no_kill_program() -> None:
     [reload] = re.findall(r"^ExecReload=(.+)$", unit, re.MULTILINE)
     shell, flag, script = shlex.split(reload)
 
-    with subprocess.Popen(["/bin/sleep", "60"]) as worker:
-        subprocess.run([shell, flag, script], env={"MAINPID": str(worker.pid)}, check=True)
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup, for example
+    try:
+        with subprocess.Popen(["/bin/sleep", "60"]) as worker:
+            subprocess.run([shell, flag, script], env={"MAINPID": str(worker.pid)}, check=True)
 
-        assert worker.wait(10) == -signal.SIGHUP
+            assert worker.wait(10) == -signal.SIGHUP
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
 
 
 def test_the_drop_ins_of_the_documentation_fit(tmp_path: Path) -> None:
