@@ -22,6 +22,18 @@ def main() -> None:
         app.main()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    finally:
+        _forget_interrupt()
+
+
+def _forget_interrupt() -> None:
+    """
+    Keep Python from ending by SIGINT instead of our exit code.
+
+    It does so after an interrupt that passed through `exec` of a string, by which modules make
+    dataclasses, even if the interrupt was handled. The next `exec` of a string resets that.
+    """
+    exec("")  # noqa: S102 - nothing is executed
 
 
 def _keep_standard_descriptors() -> None:

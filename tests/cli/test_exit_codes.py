@@ -138,6 +138,22 @@ def test_a_signal_ends_every_command_with_130(
     assert b"Traceback" not in told
 
 
+def test_an_interrupt_within_exec_ends_with_130(tmp_path: Path) -> None:
+    """
+    Python remembers an interrupt that passed through `exec` of a string, such as dataclasses use.
+    """
+    (tmp_path / "interrupted.py").write_text(
+        "import syncsvc.__main__, syncsvc.cli.app\n"
+        "syncsvc.cli.app.main = lambda: exec('raise KeyboardInterrupt')\n"
+        "syncsvc.__main__.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, check=False, capture_output=True
+    )
+
+    assert done.returncode == 130, done.stderr
+
+
 def wait_for_handlers(process: int) -> None:
     """
     Wait until the process catches SIGTERM, which is the first thing that it does.
