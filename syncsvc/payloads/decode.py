@@ -18,16 +18,13 @@ import msgspec
 
 from syncsvc.iso_countries import alpha2
 from syncsvc.payloads import php_values, split_json, unknown_fields, values
+from syncsvc.payloads.decode_address import Addresses, read_addresses
 from syncsvc.payloads.envelope import open_envelope
 from syncsvc.payloads.fingerprint import fingerprint, salt
-from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
+from syncsvc.payloads.records import Number, Page, Reject, Unchanged
 from syncsvc.payloads.shapes import (
-    ADDRESS_SHAPE,
     ROW_SHAPE,
-    LooseAddress,
     LooseRow,
-    SentAddress,
-    SentCountry,
     SentDetails,
     SentRow,
     ShortDetails,
@@ -47,21 +44,9 @@ E164_LENGTH = 64  # characters; an index has to hold the number
 ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
-class _Addresses(msgspec.Struct, frozen=True):
-    """
-    The addresses of a number; its row's own win over those in `details`.
-    """
-
-    number_address_id: int | None
-    emergency_number_address_id: int | None
-    addresses: tuple[Address, ...]
-
-
 ROW = msgspec.json.Decoder(SentRow)
 SHORT_ROW = msgspec.json.Decoder(ShortRow)
 LOOSE_ROW = msgspec.json.Decoder(LooseRow)
-ADDRESS = msgspec.json.Decoder(SentAddress | None)
-LOOSE_ADDRESS: msgspec.json.Decoder[LooseAddress | None] = msgspec.json.Decoder(LooseAddress | None)
 NO_DETAILS = SentDetails()
 NOTHING_IGNORED = IgnoredFields()
 NO_SHORT_DETAILS = ShortDetails()
@@ -140,8 +125,8 @@ def _unchanged(raw: bytes, mark: int, known: Known, ignored: IgnoredFields) -> U
 
 def _addresses_of(
     row: SentRow | ShortRow, details: SentDetails | ShortDetails, ignored: IgnoredFields
-) -> _Addresses:
-    return _read_addresses(
+) -> Addresses:
+    return read_addresses(
         bytes(row.number_address),
         bytes(details.number_address),
         bytes(row.emergency_number_address),
@@ -232,75 +217,6 @@ def _bad_e164(sent: str) -> str:
     if not sent or sent.isspace():
         return "number_e164: it is blank"
     return f"number_e164: {values.quoted(sent)} has more than {E164_LENGTH} characters"
-
-
-@lru_cache(maxsize=2048)
-def _read_addresses(
-    own: bytes,
-    inside: bytes,
-    own_emergency: bytes,
-    inside_emergency: bytes,
-    ignored: frozenset[str],
-) -> _Addresses:
-    """
-    Read a number's two addresses, once for all numbers with the same two.
-    """
-    address = _read_either("number_address", own, inside, ignored)
-    emergency = _read_either("emergency_number_address", own_emergency, inside_emergency, ignored)
-    return _Addresses(
-        number_address_id=address.id if address else None,
-        emergency_number_address_id=emergency.id if emergency else None,
-        addresses=tuple(filter(None, (address, emergency))),
-    )
-
-
-def _read_either(field: str, own: bytes, inside: bytes, ignored: frozenset[str]) -> Address | None:
-    in_details = _read_address(field, inside, ignored)
-    return _read_address(field, own, ignored) or in_details
-
-
-@lru_cache(maxsize=2048)
-def _read_address(field: str, raw: bytes, ignored: frozenset[str]) -> Address | None:
-    """
-    Read an address, once for all numbers that have it.
-    """
-    try:
-        sent, rest = _decode_address(raw, ignored)
-    except msgspec.ValidationError as exc:
-        raise ValueError(f"{field}: {exc}") from None
-    if sent is None:
-        return None
-    country = sent.address_country or SentCountry()
-    return Address(
-        id=values.identity(f"{field}.id", sent.id),
-        name=sent.name,
-        use_for_proof_of_address=values.flag(field, sent.use_for_proof_of_address),
-        use_for_emergency_address=values.flag(field, sent.use_for_emergency_address),
-        address_line1=sent.address_line1,
-        address_line2=sent.address_line2,
-        address_city=sent.address_city,
-        address_region=sent.address_region,
-        address_postal_code=sent.address_postal_code,
-        country_name=country.name,
-        country_iso=country.iso,
-        extra=rest,
-    )
-
-
-def _decode_address(raw: bytes, ignored: frozenset[str]) -> tuple[SentAddress | None, str | None]:
-    try:
-        return ADDRESS.decode(raw), None
-    except msgspec.ValidationError:
-        return _decode_address_loosely(raw), unknown_fields.unknown_fields(
-            raw, ADDRESS_SHAPE, ignored
-        )
-
-
-def _decode_address_loosely(raw: bytes) -> SentAddress | None:
-    try:
-        return LOOSE_ADDRESS.decode(raw)
-    except msgspec.ValidationError:
-        return LOOSE_ADDRESS.decode(php_values.repaired(raw, SentAddress | None))
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,5 @@
 """
-The column types of the tables.
+The column types of the tables, and the columns that several tables have.
 
 They differ between the databases in storage only: a time is `timestamptz` on
 PostgreSQL and UTC text on SQLite, money is `numeric(12,4)` on both, JSON is
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Dialect
 
+EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL where none."
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
 PERSONAL = {"personal": True}  # a column that may contain a street address, or a payload with one
 
@@ -159,4 +161,65 @@ def changes_column() -> Column[Any]:
         info=PERSONAL,
         comment='Every changed column as {"column": {"old": …, "new": …}}; NULL on a first row. '
         "Amounts are strings with 4 places, times ISO 8601 in UTC.",
+    )
+
+
+def address_content() -> tuple[Column[object], ...]:
+    """
+    The columns of an address that its history has, too.
+    """
+    return (
+        Column("name", Text, info=PERSONAL, comment="The provider's name for the address."),
+        Column(
+            "use_for_proof_of_address",
+            Boolean,
+            comment="Whether it serves as proof of address (useForProofOfAddress).",
+        ),
+        Column(
+            "use_for_emergency_address",
+            Boolean,
+            comment="Whether it serves as emergency address (useForEmergencyAddress).",
+        ),
+        Column("address_line1", Text, info=PERSONAL, comment="First line."),
+        Column("address_line2", Text, info=PERSONAL, comment="Second line."),
+        Column("address_city", Text, comment="City."),
+        Column("address_region", Text, comment="Region."),
+        Column("address_postal_code", Text, info=PERSONAL, comment="Postal code."),
+        Column("country_name", Text, comment="Country, as the provider names it."),
+        Column("country_iso", Text, comment="Country code, as the provider sends it."),
+        Column("extra", Json, info=PERSONAL, comment=EXTRA_COMMENT),
+    )
+
+
+def number_state() -> tuple[Column[object], ...]:
+    """
+    The tracked columns of a number, which every row of its history has, too.
+    """
+    return (
+        Column(
+            "lifecycle",
+            Text,
+            nullable=False,
+            comment="live, or cancelled on the evidence in the history.",
+        ),
+        Column("status", Text, comment="The provider's status, as sent."),
+        Column("monthly_charge", Money, comment="Cost per month, in the account's currency."),
+        Column("setup_charge", Money, comment="Cost once, in the account's currency."),
+        Column(
+            "provisioned_at",
+            UtcDateTime,
+            comment="When the provider says it was provisioned to the account. UTC.",
+        ),
+        Column(
+            "cancelled_at",
+            UtcDateTime,
+            comment="When it was cancelled: the provider's timestamp, or for a number that went "
+            "missing the start of the run that found it gone. UTC.",
+        ),
+        Column("number_address_id", BigInteger, comment="Its address; NULL where none."),
+        Column(
+            "emergency_number_address_id",
+            BigInteger,
+            comment="The address registered with the emergency services; NULL where none.",
+        ),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     ForeignKeyConstraint,
@@ -23,14 +22,16 @@ from sqlalchemy import (
 )
 
 from syncsvc.schema.columns import (
+    EXTRA_COMMENT,
     PERSONAL,
     Id,
     Json,
-    Money,
     UtcDateTime,
     account_column,
+    address_content,
     changes_column,
     metadata,
+    number_state,
     one_of,
     run_column,
     valid_columns,
@@ -49,8 +50,6 @@ __all__ = [
     "withheld_cancellations",
 ]
 
-EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL where none."
-
 
 def by_time(column: str, kind: str) -> Index:
     """
@@ -66,67 +65,6 @@ def by_time(column: str, kind: str) -> Index:
         postgresql_ops={column: kind},
         postgresql_with={"pages_per_range": 32, "autosummarize": True},
     ).ddl_if(dialect="postgresql")
-
-
-def address_content() -> tuple[Column[object], ...]:
-    """
-    The columns of an address that its history has, too.
-    """
-    return (
-        Column("name", Text, info=PERSONAL, comment="The provider's name for the address."),
-        Column(
-            "use_for_proof_of_address",
-            Boolean,
-            comment="Whether it serves as proof of address (useForProofOfAddress).",
-        ),
-        Column(
-            "use_for_emergency_address",
-            Boolean,
-            comment="Whether it serves as emergency address (useForEmergencyAddress).",
-        ),
-        Column("address_line1", Text, info=PERSONAL, comment="First line."),
-        Column("address_line2", Text, info=PERSONAL, comment="Second line."),
-        Column("address_city", Text, comment="City."),
-        Column("address_region", Text, comment="Region."),
-        Column("address_postal_code", Text, info=PERSONAL, comment="Postal code."),
-        Column("country_name", Text, comment="Country, as the provider names it."),
-        Column("country_iso", Text, comment="Country code, as the provider sends it."),
-        Column("extra", Json, info=PERSONAL, comment=EXTRA_COMMENT),
-    )
-
-
-def number_state() -> tuple[Column[object], ...]:
-    """
-    The tracked columns of a number, which every row of its history has, too.
-    """
-    return (
-        Column(
-            "lifecycle",
-            Text,
-            nullable=False,
-            comment="live, or cancelled on the evidence in the history.",
-        ),
-        Column("status", Text, comment="The provider's status, as sent."),
-        Column("monthly_charge", Money, comment="Cost per month, in the account's currency."),
-        Column("setup_charge", Money, comment="Cost once, in the account's currency."),
-        Column(
-            "provisioned_at",
-            UtcDateTime,
-            comment="When the provider says it was provisioned to the account. UTC.",
-        ),
-        Column(
-            "cancelled_at",
-            UtcDateTime,
-            comment="When it was cancelled: the provider's timestamp, or for a number that went "
-            "missing the start of the run that found it gone. UTC.",
-        ),
-        Column("number_address_id", BigInteger, comment="Its address; NULL where none."),
-        Column(
-            "emergency_number_address_id",
-            BigInteger,
-            comment="The address registered with the emergency services; NULL where none.",
-        ),
-    )
 
 
 TRACKED_COLUMNS = tuple(column.name for column in number_state())

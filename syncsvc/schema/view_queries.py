@@ -1,21 +1,21 @@
 """
 The SELECT statement of each view, for PostgreSQL and SQLite.
 
-Months begin and end in UTC, whatever the session's time zone is. SQLite stores money as the nearest
-double, so amounts are summed there as whole ten-thousandths and divided once at the end: the sums
-are as exact as those of PostgreSQL's numeric.
+Months begin and end in UTC, whatever the session's time zone is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from syncsvc import clock
+from syncsvc.schema.spell_queries import MOVES, SPELLS
+from syncsvc.schema.sql_fragments import exact_sum
 from syncsvc.schema.tables import number_history, numbers
 from syncsvc.vocabulary import PUBLISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from syncsvc.schema.sql_fragments import SqlFragments
 
 ADDRESS_FIELDS = {
     "name": "name",
@@ -32,55 +32,6 @@ ADDRESS_FIELDS = {
 ROLES = ("number_address", "emergency_number_address")
 CLOCK_TOLERANCE = int(clock.TOLERANCE.total_seconds())
 OF_NUMBER = ("number_e164", "range_name", "country_name", "country_alpha2")
-
-
-class SqlFragments(NamedTuple):
-    """
-    SQL fragments that differ between PostgreSQL and SQLite.
-
-    Attributes:
-        now: The current time, in the format of a time column.
-        month: The first day of a time's month.
-        next_month: The first day of the next month, given the first day of a month.
-        exact: An amount in a unit that sums exactly.
-        amount: Such a sum converted back to an amount.
-        seconds_since: Whole seconds from a time to now.
-    """
-
-    now: str
-    month: Callable[[str], str]
-    next_month: Callable[[str], str]
-    exact: Callable[[str], str]
-    amount: Callable[[str], str]
-    seconds_since: Callable[[str], str]
-
-
-POSTGRESQL = SqlFragments(
-    now="now()",
-    month=lambda time: f"CAST(date_trunc('month', {time} AT TIME ZONE 'UTC') AS date)",
-    next_month=lambda day: f"CAST({day} + interval '1 month' AS date)",
-    exact=lambda amount: amount,
-    amount=lambda total: total,
-    seconds_since=lambda time: f"CAST(floor(extract(epoch FROM now() - {time})) AS bigint)",
-)
-SQLITE = SqlFragments(
-    now="strftime('%Y-%m-%d %H:%M:%f000', 'now')",
-    month=lambda time: f"date({time}, 'start of month')",
-    next_month=lambda day: f"date({day}, '+1 month')",
-    exact=lambda amount: f"CAST(round({amount} * 10000) AS INTEGER)",
-    amount=lambda total: f"{total} / 10000.0",
-    seconds_since=lambda time: (
-        f"CAST(strftime('%s', 'now') AS INTEGER) - CAST(strftime('%s', {time}) AS INTEGER)"
-    ),
-)
-FRAGMENTS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
-
-
-def exact_sum(sql: SqlFragments, amount: str) -> str:
-    """
-    The exact sum of amounts; unknown ones count as zero.
-    """
-    return sql.amount(f"coalesce(sum({sql.exact(amount)}), 0)")
 
 
 def live_numbers(_sql: SqlFragments) -> str:
@@ -125,97 +76,6 @@ def monthly_charges(sql: SqlFragments) -> str:
 FROM numbers
 WHERE lifecycle = 'live'
 GROUP BY account, country_alpha2, country_name, range_name"""  # noqa: S608 - no values
-
-
-# The next four queries compute the periods ("spells") in which each number was live, by the times
-# at which things occurred. The history is in the order in which we learned of things, which may be
-# another one.
-
-# Number a number's spells in the order of the history: a spell includes its own cancellation, so
-# the cancellations up to a row are counted without the row itself. The charge of the row before is
-# needed for the difference that a row makes.
-HISTORY_WITH_SPELLS = """told AS (
-  SELECT
-    account, uuid, event, lifecycle, occurred_at, provisioned_at, valid_from, monthly_charge,
-    row_number() OVER in_order AS place,
-    count(CASE WHEN event = 'cancelled' THEN 1 END) OVER in_order
-      - CASE WHEN event = 'cancelled' THEN 1 ELSE 0 END AS spell,
-    lag(monthly_charge) OVER in_order AS charge_before,
-    count(monthly_charge) OVER in_order AS charges_known,
-    min(valid_from) OVER in_order AS seen_at
-  FROM number_history
-  WINDOW in_order AS (
-    PARTITION BY uuid, account ORDER BY valid_from, id ROWS UNBOUNDED PRECEDING
-  )
-)"""
-
-# A spell begins at the earliest time that any of its rows reports: a provisioned timestamp may
-# arrive in a later row. A `changed` row begins nothing, except as the oldest row of a number whose
-# beginning was pruned. Then the number has been live since it was provisioned, or at least since
-# that row.
-SPELL_BOUNDS = """bounds AS (
-  SELECT
-    account, uuid, spell,
-    min(CASE
-      WHEN lifecycle <> 'live' THEN NULL
-      WHEN event <> 'changed' THEN occurred_at
-      WHEN place > 1 THEN NULL
-      WHEN provisioned_at < occurred_at THEN provisioned_at
-      ELSE occurred_at
-    END) AS began,
-    min(CASE WHEN event = 'cancelled' THEN occurred_at END) AS ended
-  FROM told
-  GROUP BY account, uuid, spell
-)"""
-
-# The provider's timestamps can overlap: a number that was reinstated may have a provisioned
-# timestamp from before its cancellation. The latest end of the spells before is where a spell may
-# begin at the earliest, so that no number counts twice in a month.
-SPELL_PREDECESSORS = """ordered AS (
-  SELECT
-    account, uuid, began, ended,
-    max(ended) OVER (
-      PARTITION BY account, uuid ORDER BY spell ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ) AS ended_before
-  FROM bounds
-)"""
-
-# Clip each spell to that, and drop those that are empty then or end before they begin.
-CLIPPED_SPELLS = """spells AS (
-  SELECT
-    account, uuid, ended,
-    CASE WHEN ended_before > began THEN ended_before ELSE began END AS began
-  FROM ordered
-  WHERE began IS NOT NULL
-    AND (ended IS NULL OR (ended > began AND ended > coalesce(ended_before, began)))
-)"""
-
-SPELLS = f"{HISTORY_WITH_SPELLS},\n{SPELL_BOUNDS},\n{SPELL_PREDECESSORS},\n{CLIPPED_SPELLS}"
-
-# Apply each change of a charge to the spells that it affects. A change from before a spell counts
-# from the spell's beginning, so that all changes up to a moment add up to the charge of then.
-BILLED_SPELLS = """billed AS (
-  SELECT
-    c.account, c.uuid, s.ended, c.more,
-    CASE WHEN c.since > s.began THEN c.since ELSE s.began END AS began
-  FROM spells s
-  JOIN charges c ON c.account = s.account AND c.uuid = s.uuid
-  WHERE s.ended IS NULL OR c.since IS NULL OR c.since < s.ended
-)"""
-
-# Split spells and charges into additions and subtractions at single moments. Their running sum is
-# the inventory at any time, without a join of every month with every number.
-SINGLE_MOVES = """moves AS (
-  SELECT account, uuid, began AS moment, 1 AS numbers, 0 AS charge FROM spells
-  UNION ALL
-  SELECT account, uuid, ended, -1, 0 FROM spells WHERE ended IS NOT NULL
-  UNION ALL
-  SELECT account, uuid, began, 0, more FROM billed
-  UNION ALL
-  SELECT account, uuid, ended, 0, -more FROM billed WHERE ended IS NOT NULL
-)"""
-
-MOVES = f"{BILLED_SPELLS},\n{SINGLE_MOVES}"
 
 
 def inventory_by_month(sql: SqlFragments) -> str:

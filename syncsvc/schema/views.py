@@ -15,8 +15,9 @@ from sqlalchemy.dialects import postgresql
 
 from syncsvc.schema import view_queries
 from syncsvc.schema.columns import Money, UtcDateTime, account_column
+from syncsvc.schema.sql_fragments import FRAGMENTS
 from syncsvc.schema.tables import TRACKED_COLUMNS, addresses, number_history, numbers, sync_runs
-from syncsvc.schema.view_queries import ADDRESS_FIELDS, FRAGMENTS, OF_NUMBER, ROLES
+from syncsvc.schema.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

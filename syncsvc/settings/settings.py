@@ -29,6 +29,7 @@ from pydantic import BeforeValidator as Before
 from pydantic_core import PydanticCustomError
 
 from syncsvc.errors import ConfigurationError
+from syncsvc.settings import database_url as db_url
 from syncsvc.settings import values
 from syncsvc.settings.sources import SECRETS, Found, gather, shown, variable
 
@@ -96,7 +97,7 @@ class Settings(BaseModel):
         _Whole, Field(ge=1, le=64, description="a whole number from 1 to 64")
     ] = 4
     database_url: Annotated[
-        SecretStr, Before(values.database_url), Field(description=_DATABASE_URL)
+        SecretStr, Before(db_url.validated), Field(description=_DATABASE_URL)
     ] = SecretStr("sqlite:///syncsvc.db")
     account: Annotated[
         str,
@@ -198,7 +199,7 @@ class Settings(BaseModel):
         """
         The database's URL, with its password and the driver that is used.
         """
-        return values.openable(values.database(self.database_url.get_secret_value()))
+        return db_url.openable(db_url.parsed(self.database_url.get_secret_value()))
 
     def require_credentials(self) -> None:
         """
@@ -218,8 +219,8 @@ class Settings(BaseModel):
         Return every setting as text, without the secrets; an unset one is empty.
         """
         texts = {name: _text(getattr(self, name)) for name in type(self).model_fields}
-        database = values.database(self.database_url.get_secret_value())
-        return texts | {"database_url": values.without_secrets(database)}
+        database = db_url.parsed(self.database_url.get_secret_value())
+        return texts | {"database_url": db_url.without_secrets(database)}
 
 
 def load_settings(
