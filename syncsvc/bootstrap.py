@@ -18,7 +18,7 @@ from syncsvc.sync.run_inputs import Job
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from syncsvc.metrics import Meter
+    from syncsvc.provider.meter import Meter
     from syncsvc.provider.tokens import Tokens
     from syncsvc.settings.settings import Settings
 

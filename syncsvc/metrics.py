@@ -7,7 +7,7 @@ worker that has just started, or is on standby, has them too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,38 +28,6 @@ if TYPE_CHECKING:
 RUN_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 ENDED = (*PUBLISHED, RunState.FAILED)
-
-
-class Meter(Protocol):
-    """
-    Who is told of single requests to the provider.
-    """
-
-    def requested(self, endpoint: str, status: str, seconds: float) -> None:
-        """
-        Note a request; its status is that of HTTP, or why there was none.
-        """
-
-    def retried(self, endpoint: str, reason: str) -> None:
-        """
-        Note a further attempt, and why it is made.
-        """
-
-
-class NoMeter:
-    """
-    Nobody counts.
-    """
-
-    def requested(self, endpoint: str, status: str, seconds: float) -> None:
-        """
-        Let it pass.
-        """
-
-    def retried(self, endpoint: str, reason: str) -> None:
-        """
-        Let it pass.
-        """
 
 
 class Metrics:

@@ -27,15 +27,15 @@ import msgspec
 
 from syncsvc import __version__
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.metrics import NoMeter
 from syncsvc.provider import http_environment
+from syncsvc.provider.meter import NoMeter
 from syncsvc.provider.response_body import read_body
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable, Mapping
 
-    from syncsvc.metrics import Meter
+    from syncsvc.provider.meter import Meter
 
 ALWAYS = {"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"}
 PASSING = frozenset({408, 425, 429})  # refusals that a later attempt may not meet

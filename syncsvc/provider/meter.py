@@ -1,0 +1,39 @@
+"""
+What counts requests to the provider and their retries, such as `Metrics`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Meter(Protocol):
+    """
+    Counts single requests to the provider.
+    """
+
+    def requested(self, endpoint: str, status: str, seconds: float) -> None:
+        """
+        Record a request; its status is the HTTP status, or the reason why there is none.
+        """
+
+    def retried(self, endpoint: str, reason: str) -> None:
+        """
+        Record a retry, and the reason for it.
+        """
+
+
+class NoMeter:
+    """
+    A meter that records nothing.
+    """
+
+    def requested(self, endpoint: str, status: str, seconds: float) -> None:
+        """
+        Do nothing.
+        """
+
+    def retried(self, endpoint: str, reason: str) -> None:
+        """
+        Do nothing.
+        """
