@@ -1,5 +1,5 @@
 """
-Ask the provider about single numbers that its listing does not show.
+Search for numbers that are missing from the listing, to confirm that they are absent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import structlog
 
 from syncsvc.errors import DeadlineExceeded, SyncError
 from syncsvc.payloads.records import Unchanged
-from syncsvc.provider.thread_pool import InPlace
+from syncsvc.provider.thread_pool import InlinePool
 from syncsvc.provider.walk import Walk
 
 if TYPE_CHECKING:
@@ -20,81 +20,83 @@ if TYPE_CHECKING:
 
     from syncsvc.payloads.records import Number, Reject
     from syncsvc.provider.client import NumberApi
-    from syncsvc.provider.thread_pool import Fetchers
+    from syncsvc.provider.thread_pool import ThreadPool
 
 log = structlog.get_logger(__name__)
 
 
-class Inquiry(msgspec.Struct, frozen=True):
+class SearchRequest(msgspec.Struct, frozen=True):
     """
     A number to search for.
 
     Attributes:
-        digits: Of its local number, else of its E.164 number.
+        digits: The digits of its local number, or of its E.164 number if it has no local one.
     """
 
     uuid: str
     digits: str
 
 
-class Outcome(StrEnum):
+class SearchOutcome(StrEnum):
     """
-    What a search that does not show the number says of it.
+    The result of a search that did not find the number.
     """
 
-    GONE = "gone"  # the whole result was seen, and the number is not in it
-    UNSURE = "unsure"  # it failed, or its result was not proved complete
+    ABSENT = "absent"  # the result was complete, and the number is not in it
+    UNSURE = "unsure"  # the search failed, or its result was not proved complete
 
 
-def look_for(
-    inquiries: Sequence[Inquiry],
+def search_numbers(
+    requests: Sequence[SearchRequest],
     api: NumberApi,
-    fetchers: Fetchers,
+    pool: ThreadPool,
     seconds_left: Callable[[], float],
-) -> dict[str, Number | Reject | Outcome]:
+) -> dict[str, Number | Reject | SearchOutcome]:
     """
-    Search for numbers, several at once; what comes out of each, by uuid.
+    Search for numbers concurrently.
 
     Returns:
-        The number's own row, be it one that can't be read, where the search shows it.
+        By uuid: the number's row (a `Reject` if it can't be read) if the search found it, else
+        the outcome.
 
     Raises:
         DeadlineExceeded: The run's time is up.
     """
 
-    def look(inquiry: Inquiry) -> Number | Reject | Outcome:
-        return _look(inquiry, api, seconds_left)
+    def search(request: SearchRequest) -> Number | Reject | SearchOutcome:
+        return _search_number(request, api, seconds_left)
 
-    waiting = [(inquiry.uuid, fetchers.submit(look, inquiry)) for inquiry in inquiries]
+    futures = {request.uuid: pool.submit(search, request) for request in requests}
     try:
-        return {uuid: future.result(max(seconds_left(), 0.0)) for uuid, future in waiting}
+        return {uuid: future.result(max(seconds_left(), 0.0)) for uuid, future in futures.items()}
     except TimeoutError:
         raise DeadlineExceeded.during("searching for numbers that are not listed") from None
     finally:
-        for _uuid, future in waiting:
+        for future in futures.values():
             future.cancel()
 
 
-def _look(
-    inquiry: Inquiry, api: NumberApi, seconds_left: Callable[[], float]
-) -> Number | Reject | Outcome:
-    walk = Walk(lambda index: api.search_page(inquiry.digits, index), InPlace(), seconds_left)
+def _search_number(
+    request: SearchRequest, api: NumberApi, seconds_left: Callable[[], float]
+) -> Number | Reject | SearchOutcome:
+    walk = Walk(lambda index: api.search_page(request.digits, index), InlinePool(), seconds_left)
     try:
-        return _find(inquiry.uuid, walk)
+        return _find_number(request.uuid, walk)
     except DeadlineExceeded:
         raise
     except SyncError as exc:
-        log.warning("sync.search_failed", uuid=inquiry.uuid, error=str(exc))
-        return Outcome.UNSURE
+        log.warning("sync.search_failed", uuid=request.uuid, error=str(exc))
+        return SearchOutcome.UNSURE
 
 
-def _find(uuid: str, walk: Walk) -> Number | Reject | Outcome:
+def _find_number(uuid: str, walk: Walk) -> Number | Reject | SearchOutcome:
     seen: set[str] = set()
     for page in walk:
         for row in page.rows:
             if row.uuid is None or isinstance(row, Unchanged):  # a search reads every row
-                return Outcome.UNSURE
+                return SearchOutcome.UNSURE
             if row.uuid == uuid:
                 return row
             seen.add(row.uuid)
-    return Outcome.GONE if walk.prove(len(seen)).complete else Outcome.UNSURE
+    complete = walk.prove(len(seen)).complete
+    return SearchOutcome.ABSENT if complete else SearchOutcome.UNSURE

@@ -1,8 +1,9 @@
 """
-A few threads that fetch pages while the database works.
+A pool of daemon threads that fetch pages while the database works.
 
-They are daemon threads: a program that was told to stop does not wait for an
-answer that may come in half a minute.
+`concurrent.futures.ThreadPoolExecutor` joins its threads when the program
+exits, so Ctrl-C would wait for a response that may take half a minute. Daemon
+threads are not waited for.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Fetchers:
+class ThreadPool:
     """
-    Run calls in threads, in the order in which they were given.
+    Run calls in threads, in the order in which they were submitted.
+
+    Args:
+        size: Number of threads.
     """
 
-    def __init__(self, count: int) -> None:
-        self.count = count
+    def __init__(self, size: int) -> None:
+        self.size = size
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
     def __enter__(self) -> Self:
-        for index in range(self.count):
+        for index in range(self.size):
             threading.Thread(target=self._work, name=f"fetch-{index + 1}", daemon=True).start()
         return self
 
@@ -42,16 +46,16 @@ class Fetchers:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for _ in range(self.count):
+        for _ in range(self.size):
             self._calls.put(None)
 
     def submit(self, call: Callable[[A], T], argument: A) -> Future[T]:
         """
-        Have `call(argument)` done by the next thread that is free.
+        Run `call(argument)` in the next free thread.
         """
         future: Future[T] = Future()
-        context = copy_context()  # what the caller's log lines bear
-        self._calls.put(lambda: context.run(_settle, future, call, argument))
+        context = copy_context()  # with the fields of the caller's log records
+        self._calls.put(lambda: context.run(_run, future, call, argument))
         return future
 
     def _work(self) -> None:
@@ -59,9 +63,9 @@ class Fetchers:
             call()
 
 
-class InPlace(Fetchers):
+class InlinePool(ThreadPool):
     """
-    Run calls at once, in the thread that asks: for those who are in one already.
+    Run each call immediately, in the caller's own thread.
     """
 
     def __init__(self) -> None:
@@ -69,19 +73,19 @@ class InPlace(Fetchers):
 
     def submit(self, call: Callable[[A], T], argument: A) -> Future[T]:
         """
-        Have `call(argument)` done now.
+        Run `call(argument)` now.
         """
         future: Future[T] = Future()
-        _settle(future, call, argument)
+        _run(future, call, argument)
         return future
 
 
-def _settle(future: Future[T], call: Callable[[A], T], argument: A) -> None:
+def _run(future: Future[T], call: Callable[[A], T], argument: A) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
         result = call(argument)
-    except BaseException as exc:  # noqa: BLE001 - it is raised where the result is awaited
+    except BaseException as exc:  # noqa: BLE001 - Future.result() raises it
         future.set_exception(exc)
     else:
         future.set_result(result)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from syncsvc.payloads.records import Number, Page, Unchanged
-    from syncsvc.provider.thread_pool import Fetchers
+    from syncsvc.provider.thread_pool import ThreadPool
 
 
 class Proof(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class Walk:
 
     Args:
         fetch: Gives a page by its number; None where there is no such page.
-        fetchers: The threads that call it.
+        pool: The threads that call it.
         seconds_left: How long a page may still be waited for.
 
     Attributes:
@@ -55,11 +55,11 @@ class Walk:
     def __init__(
         self,
         fetch: Callable[[int], Page | None],
-        fetchers: Fetchers,
+        pool: ThreadPool,
         seconds_left: Callable[[], float],
     ) -> None:
         self._fetch = fetch
-        self._fetchers = fetchers
+        self._pool = pool
         self._seconds_left = seconds_left
         self._ahead: deque[tuple[int, Future[Page | None]]] = deque()
         self._known_pages = 1  # pages to ask for, by what the first one said
@@ -155,9 +155,9 @@ class Walk:
         """
         following = self._ahead[-1][0] + 1 if self._ahead else index
         while not self._ahead or (
-            len(self._ahead) < self._fetchers.count and following <= self._known_pages
+            len(self._ahead) < self._pool.size and following <= self._known_pages
         ):
-            self._ahead.append((following, self._fetchers.submit(self._fetch, following)))
+            self._ahead.append((following, self._pool.submit(self._fetch, following)))
             following += 1
 
     def _forget_ahead(self) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import and_, exists, insert, literal, not_, or_, select
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Number, Reject
-from syncsvc.provider.confirm_absence import Inquiry, Outcome
+from syncsvc.provider.confirm_absence import SearchOutcome, SearchRequest
 from syncsvc.reconcile.credible_stamps import (
     AHEAD,
     EARLY,
@@ -91,7 +91,7 @@ def judge(
     connection: Connection,
     scope: Scope,
     stage: Stage,
-    search: Callable[[Sequence[Inquiry]], Mapping[str, Number | Reject | Outcome]],
+    search: Callable[[Sequence[SearchRequest]], Mapping[str, Number | Reject | SearchOutcome]],
 ) -> Verdict:
     """
     Decide on all cancellations but those of a number's own status; stage what searches find.
@@ -106,9 +106,9 @@ def judge(
         if not stage.stamped and not count(connection, missing_numbers):
             return Verdict()
         create_tables(connection, *JUDGED)
-        inquiries = _worth_a_search(connection, scope, empty_listing=empty_listing)
-    outcomes = search(inquiries)
-    stage.add_found(row for row in outcomes.values() if not isinstance(row, Outcome))
+        requests = _worth_a_search(connection, scope, empty_listing=empty_listing)
+    outcomes = search(requests)
+    stage.add_found(row for row in outcomes.values() if not isinstance(row, SearchOutcome))
     with connection.begin():
         rows = [(uuid, _outcome(result)) for uuid, result in outcomes.items()]
         copy_into(connection, searched_numbers, rows)
@@ -119,7 +119,7 @@ def judge(
         return _verdict(connection)
 
 
-def _outcome(result: Number | Reject | Outcome) -> str:
+def _outcome(result: Number | Reject | SearchOutcome) -> str:
     match result:
         case Number():
             return FOUND
@@ -160,7 +160,9 @@ def _may_infer(connection: Connection, scope: Scope) -> bool:
     return scope.complete and not nameless
 
 
-def _worth_a_search(connection: Connection, scope: Scope, *, empty_listing: bool) -> list[Inquiry]:
+def _worth_a_search(
+    connection: Connection, scope: Scope, *, empty_listing: bool
+) -> list[SearchRequest]:
     """
     Return the missing numbers to search for, at most as many as a run may.
     """
@@ -175,7 +177,8 @@ def _worth_a_search(connection: Connection, scope: Scope, *, empty_listing: bool
     )
     rows = connection.execute(query)
     return [
-        Inquiry(uuid=uuid, digits=_digits(local) or _digits(e164)) for uuid, local, e164 in rows
+        SearchRequest(uuid=uuid, digits=_digits(local) or _digits(e164))
+        for uuid, local, e164 in rows
     ]
 
 

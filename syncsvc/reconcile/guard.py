@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import and_, case, func, insert, literal, not_, null, select
 
-from syncsvc.provider.confirm_absence import Outcome
+from syncsvc.provider.confirm_absence import SearchOutcome
 from syncsvc.reconcile.credible_stamps import cancels_live_number
 from syncsvc.reconcile.temp_tables import (
     count,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-FOUND, UNREADABLE = "found", "unreadable"  # outcomes of a search, beside those of `Outcome`
+FOUND, UNREADABLE = "found", "unreadable"  # outcomes of a search, beside those of `SearchOutcome`
 
 missing, searched, withheld = missing_numbers.c, searched_numbers.c, withheld_numbers.c
 
@@ -121,7 +121,7 @@ def _doubt_about_entry(scope: Scope, *, too_many: bool) -> ColumnElement[str | N
         (searched.outcome == UNREADABLE, literal(WithheldReason.CONTRADICTED)),
         (literal(scope.complete), null()),
         (searched.outcome.is_(None), literal(WithheldReason.SEARCH_LIMIT)),
-        (searched.outcome == Outcome.UNSURE, literal(WithheldReason.SEARCH_FAILED)),
+        (searched.outcome == SearchOutcome.UNSURE, literal(WithheldReason.SEARCH_FAILED)),
         else_=null(),
     )
 
@@ -139,7 +139,7 @@ def _doubt_about_absence(
     return case(
         (literal(too_many), literal(WithheldReason.GUARD)),
         (searched.outcome == UNREADABLE, literal(WithheldReason.CONTRADICTED)),
-        (searched.outcome == Outcome.UNSURE, literal(WithheldReason.SEARCH_FAILED)),
+        (searched.outcome == SearchOutcome.UNSURE, literal(WithheldReason.SEARCH_FAILED)),
         (literal(lifted and any_found), literal(WithheldReason.CONTRADICTED)),
         (
             and_(literal(not lifted), searched.outcome.is_(None)),

@@ -14,7 +14,7 @@ from syncsvc.provider.walk import Proof, Walk
 from syncsvc.reconcile.staging import is_live_entry
 
 if TYPE_CHECKING:
-    from syncsvc.provider.thread_pool import Fetchers
+    from syncsvc.provider.thread_pool import ThreadPool
     from syncsvc.reconcile.staging import Stage
     from syncsvc.sync.run_context import RunContext
 
@@ -23,14 +23,14 @@ log = structlog.get_logger(__name__)
 WALKS_AT_MOST = 3
 
 
-def read_listing(run: RunContext, stage: Stage, fetchers: Fetchers) -> Proof:
+def read_listing(run: RunContext, stage: Stage, pool: ThreadPool) -> Proof:
     """
     Walk until one walk proves that it saw the whole listing, at most 3 times.
     """
     progress = run.progress
     fetch = partial(run.job.api.page, known=stage.known)
     while True:
-        walk = Walk(fetch, fetchers, progress.seconds_left)
+        walk = Walk(fetch, pool, progress.seconds_left)
         proof = _walk_once(run, stage, walk)
         if proof.complete or progress.walks == WALKS_AT_MOST:
             stage.keep_latest(complete=proof.complete)
@@ -38,7 +38,7 @@ def read_listing(run: RunContext, stage: Stage, fetchers: Fetchers) -> Proof:
         log.warning("sync.walk_incomplete", walk=progress.walks, rows=walk.rows)
 
 
-def read_cancelled_listing(run: RunContext, stage: Stage, fetchers: Fetchers) -> str:
+def read_cancelled_listing(run: RunContext, stage: Stage, pool: ThreadPool) -> str:
     """
     Walk over the cancelled listing once. An entry that it lacks means nothing.
 
@@ -48,7 +48,7 @@ def read_cancelled_listing(run: RunContext, stage: Stage, fetchers: Fetchers) ->
     if run.job.cancelled_listing == "off":
         said = "off"
     else:
-        walk = Walk(run.job.api.cancelled_page, fetchers, run.progress.seconds_left)
+        walk = Walk(run.job.api.cancelled_page, pool, run.progress.seconds_left)
         live = 0
         try:
             for page in walk:

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from syncsvc.database import locks, migrate, monthly_view, runs, transactions
-from syncsvc.provider.confirm_absence import look_for
-from syncsvc.provider.thread_pool import Fetchers
+from syncsvc.provider.confirm_absence import search_numbers
+from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.reconcile import cancellation_evidence, fingerprint_store, plan, publish
 from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.staging import Stage
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from syncsvc.database.runs import Run
     from syncsvc.payloads.records import Number, Reject
-    from syncsvc.provider.confirm_absence import Inquiry, Outcome
+    from syncsvc.provider.confirm_absence import SearchOutcome, SearchRequest
     from syncsvc.provider.walk import Proof
     from syncsvc.reconcile.cancellation_evidence import Verdict
     from syncsvc.sync.run_inputs import Job
@@ -99,10 +99,10 @@ def _run(run: RunContext) -> Summary:
     """
     log.info("sync.started", dry_run=run.job.dry_run, trigger=str(run.job.trigger))
     stage = Stage(run.connection, fingerprint_store.load(run.connection, run.account))
-    with Fetchers(_threads(run.job)) as fetchers:
-        proof = read_listing(run, stage, fetchers)
-        cancelled = read_cancelled_listing(run, stage, fetchers)
-        verdict = _judge_cancellations(run, stage, proof, fetchers)
+    with ThreadPool(_threads(run.job)) as pool:
+        proof = read_listing(run, stage, pool)
+        cancelled = read_cancelled_listing(run, stage, pool)
+        verdict = _judge_cancellations(run, stage, proof, pool)
     found = _publish(
         run,
         stage,
@@ -121,9 +121,7 @@ def _threads(job: Job) -> int:
     return job.concurrency + DECODING_THREADS if job.concurrency > 1 else 1
 
 
-def _judge_cancellations(
-    run: RunContext, stage: Stage, proof: Proof, fetchers: Fetchers
-) -> Verdict:
+def _judge_cancellations(run: RunContext, stage: Stage, proof: Proof, pool: ThreadPool) -> Verdict:
     """
     Decide which of the doubtful numbers are cancelled.
     """
@@ -134,8 +132,8 @@ def _judge_cancellations(
         guard=run.job.guard,
     )
 
-    def search(inquiries: Sequence[Inquiry]) -> Mapping[str, Number | Reject | Outcome]:
-        return look_for(inquiries, run.job.api, fetchers, run.progress.seconds_left)
+    def search(requests: Sequence[SearchRequest]) -> Mapping[str, Number | Reject | SearchOutcome]:
+        return search_numbers(requests, run.job.api, pool, run.progress.seconds_left)
 
     return cancellation_evidence.judge(run.connection, scope, stage, search)
 

@@ -18,7 +18,7 @@ from collections import Counter
 from itertools import count
 
 from syncsvc.payloads.records import Number, Page
-from syncsvc.provider.thread_pool import Fetchers
+from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.provider.walk import Walk
 
 LOOKS = {  # what is looked at again: its cost in requests
@@ -109,12 +109,12 @@ def looks(chance: random.Random, pages: int) -> dict[str, list[int]]:
 
 
 def walk_once(
-    listing: Listing, chance: random.Random, fetchers: Fetchers, found: Counter[str]
+    listing: Listing, chance: random.Random, pool: ThreadPool, found: Counter[str]
 ) -> None:
     """
     Walk once, and count what the proof and the second looks make of it.
     """
-    walk = Walk(listing.answer, fetchers, lambda: 60.0)
+    walk = Walk(listing.answer, pool, lambda: 60.0)
     read = [[row.uuid for row in page.rows] for page in walk]
     flat = [int(str(uuid)) for uuids in read for uuid in uuids]
     misses = bool(listing.throughout.difference(flat))
@@ -141,11 +141,11 @@ def measure(options: argparse.Namespace, changes: int, *, together: bool) -> Cou
     """
     found: Counter[str] = Counter()
     chance = random.Random(f"{options.seed} {changes} {together}")  # noqa: S311 - no cryptography
-    with Fetchers(1) as fetchers:
+    with ThreadPool(1) as pool:
         for _ in range(options.walks):
             listing = Listing(chance, options.pages, options.length)
             listing.plan(changes, options.pages, together=together)
-            walk_once(listing, chance, fetchers, found)
+            walk_once(listing, chance, pool, found)
     return found
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from syncsvc.provider.thread_pool import Fetchers
+from syncsvc.provider.thread_pool import ThreadPool
 
 
 def fetch_threads() -> list[threading.Thread]:
@@ -23,8 +23,8 @@ def test_results_are_given_for_their_arguments() -> None:
     """
     Each call's result is that of its own argument.
     """
-    with Fetchers(4) as fetchers:
-        futures = [fetchers.submit(lambda each: each * each, number) for number in range(50)]
+    with ThreadPool(4) as pool:
+        futures = [pool.submit(lambda each: each * each, number) for number in range(50)]
         results = [future.result(timeout=5) for future in futures]
 
     assert results == [number * number for number in range(50)]
@@ -36,8 +36,8 @@ def test_one_thread_keeps_the_order() -> None:
     """
     begun: list[int] = []
 
-    with Fetchers(1) as fetchers:
-        for future in [fetchers.submit(begun.append, number) for number in range(20)]:
+    with ThreadPool(1) as pool:
+        for future in [pool.submit(begun.append, number) for number in range(20)]:
             future.result(timeout=5)
 
     assert begun == list(range(20))
@@ -49,8 +49,8 @@ def test_calls_run_side_by_side() -> None:
     """
     together = threading.Barrier(3)
 
-    with Fetchers(3) as fetchers:
-        futures = [fetchers.submit(lambda _: together.wait(5), number) for number in range(3)]
+    with ThreadPool(3) as pool:
+        futures = [pool.submit(lambda _: together.wait(5), number) for number in range(3)]
         places = {future.result(timeout=5) for future in futures}
 
     assert places == {0, 1, 2}
@@ -65,9 +65,9 @@ def test_a_failure_is_raised_where_the_result_is_awaited(failure: BaseException)
     def fail(_: int) -> None:
         raise failure
 
-    with Fetchers(1) as fetchers:
-        failed = fetchers.submit(fail, 1)
-        following = fetchers.submit(abs, -2)
+    with ThreadPool(1) as pool:
+        failed = pool.submit(fail, 1)
+        following = pool.submit(abs, -2)
         result = following.result(timeout=5)
 
     assert failed.exception(timeout=5) is failure
@@ -81,10 +81,10 @@ def test_a_cancelled_call_is_not_made() -> None:
     release = threading.Event()
     made: list[int] = []
 
-    with Fetchers(1) as fetchers:
-        busy = fetchers.submit(lambda _: release.wait(5), 0)
-        cancelled = fetchers.submit(made.append, 1)
-        following = fetchers.submit(made.append, 2)
+    with ThreadPool(1) as pool:
+        busy = pool.submit(lambda _: release.wait(5), 0)
+        cancelled = pool.submit(made.append, 1)
+        following = pool.submit(made.append, 2)
         cancelled.cancel()
         release.set()
         busy.result(timeout=5)
@@ -99,7 +99,7 @@ def test_threads_are_daemons_and_end_with_the_context() -> None:
     """
     before = set(fetch_threads())
 
-    with Fetchers(3):
+    with ThreadPool(3):
         started = [thread for thread in fetch_threads() if thread not in before]
     for thread in started:
         thread.join(5)
@@ -115,8 +115,8 @@ def test_leaving_does_not_wait_for_a_call_under_way() -> None:
     release = threading.Event()
 
     began_at = time.monotonic()
-    with Fetchers(1) as fetchers:
-        future = fetchers.submit(lambda _: release.wait(5), 0)
+    with ThreadPool(1) as pool:
+        future = pool.submit(lambda _: release.wait(5), 0)
     took = time.monotonic() - began_at
     release.set()
 

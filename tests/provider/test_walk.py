@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.build import api_for
 from syncsvc.errors import DeadlineExceeded, ProviderRefused, ProviderUnavailable
 from syncsvc.payloads.records import Number, Page, Reject
-from syncsvc.provider.thread_pool import Fetchers
+from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.provider.walk import Walk
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 
@@ -73,8 +73,8 @@ def walk_over(
     """
     A walk that has ended, and the uuids that it read.
     """
-    with Fetchers(concurrency) as fetchers:
-        walk = Walk(fetch, fetchers, lambda: seconds)
+    with ThreadPool(concurrency) as pool:
+        walk = Walk(fetch, pool, lambda: seconds)
         return walk, [row.uuid for page in walk for row in page.rows]
 
 
@@ -375,12 +375,12 @@ def test_a_walk_that_is_left_early_asks_for_no_more() -> None:
             release.wait(5)
         return page_of([str(index)], 100)
 
-    with Fetchers(1) as fetchers:
-        pages = iter(Walk(fetch, fetchers, lambda: 5.0))
+    with ThreadPool(1) as pool:
+        pages = iter(Walk(fetch, pool, lambda: 5.0))
         next(pages)
         del pages
         release.set()
-        fetchers.submit(asked.append, -1).result(timeout=5)
+        pool.submit(asked.append, -1).result(timeout=5)
 
     assert asked == [1, -1]
 
@@ -404,7 +404,7 @@ def test_a_page_is_waited_for_as_long_as_the_run_has_left(left: float, waited: f
             waits.append(timeout)
             return super().result(timeout)
 
-    class AtOnce(Fetchers):
+    class AtOnce(ThreadPool):
         """
         Calls that are done when they are submitted.
         """
@@ -626,7 +626,7 @@ class Listing:
             self._added += 1
 
 
-class InAnyOrder(Fetchers):
+class InAnyOrder(ThreadPool):
     """
     Calls in flight are made one by one, in an order drawn at random.
     """
