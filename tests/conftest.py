@@ -299,7 +299,7 @@ def tally(record_property: Callable[[str, object], None], kind: str) -> Iterator
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """
-    Tell what a soak has gone through, where this is one.
+    Tell what a soak has gone through, if this is one.
     """
     if profile is not settings.get_profile("soak"):
         return

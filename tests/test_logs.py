@@ -45,7 +45,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 
 def fail_with_secret() -> None:
     """
-    Fail where a variable holds a secret.
+    Fail if a variable holds a secret.
     """
     token = SECRET
     raise RuntimeError(f"after {len(token)} characters")

@@ -167,7 +167,7 @@ def test_a_single_run_writes_its_metrics(
     state: str,
 ) -> None:
     """
-    `sync --metrics-file` leaves what node_exporter picks up, also where the run failed.
+    `sync --metrics-file` leaves what node_exporter picks up, also if the run failed.
     """
     sandbox.inventory = Inventory([number_row()])
     if broken:

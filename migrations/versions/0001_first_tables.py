@@ -62,7 +62,7 @@ def upgrade() -> None:
             "extra",
             JSON,
             nullable=True,
-            comment="Fields that this version does not know, as sent (JSON object); NULL where none.",
+            comment="Fields that this version does not know, as sent (JSON object); NULL if none.",
         ),
         sa.Column(
             "first_seen_at",
@@ -185,9 +185,7 @@ def upgrade() -> None:
             nullable=True,
             comment="Cancellations that were not accepted.",
         ),
-        sa.Column(
-            "error", sa.Text(), nullable=True, comment="Why it failed; NULL where it did not."
-        ),
+        sa.Column("error", sa.Text(), nullable=True, comment="Why it failed; NULL if it did not."),
         sa.Column(
             "service_version", sa.Text(), nullable=False, comment="Version of syncsvc that ran."
         ),
@@ -271,7 +269,7 @@ def upgrade() -> None:
             "extra",
             JSON,
             nullable=True,
-            comment="Fields that this version does not know, as sent (JSON object); NULL where none.",
+            comment="Fields that this version does not know, as sent (JSON object); NULL if none.",
         ),
         sa.Column(
             "changes",
@@ -342,7 +340,7 @@ def upgrade() -> None:
             "country_alpha2",
             sa.Text(),
             nullable=True,
-            comment="ISO 3166-1 alpha-2 code (GB); NULL where country_iso is none that is known.",
+            comment="ISO 3166-1 alpha-2 code (GB); NULL if country_iso is unknown.",
         ),
         sa.Column(
             "lifecycle",
@@ -379,13 +377,13 @@ def upgrade() -> None:
             "number_address_id",
             sa.BigInteger(),
             nullable=True,
-            comment="Its address; NULL where none.",
+            comment="Its address; NULL if none.",
         ),
         sa.Column(
             "emergency_number_address_id",
             sa.BigInteger(),
             nullable=True,
-            comment="The address registered with the emergency services; NULL where none.",
+            comment="The address registered with the emergency services; NULL if none.",
         ),
         sa.Column(
             "details_status",
@@ -403,7 +401,7 @@ def upgrade() -> None:
             "extra",
             JSON,
             nullable=True,
-            comment="Fields that this version does not know, as sent (JSON object); NULL where none.",
+            comment="Fields that this version does not know, as sent (JSON object); NULL if none.",
         ),
         sa.Column(
             "first_seen_at",
@@ -473,7 +471,7 @@ def upgrade() -> None:
         sa.Column("page", sa.Integer(), nullable=False, comment="Page of the listing, from 1."),
         sa.Column("position", sa.Integer(), nullable=False, comment="Place on the page, from 1."),
         sa.Column(
-            "uuid", sa.Text(), nullable=True, comment="The number's uuid, where it could be read."
+            "uuid", sa.Text(), nullable=True, comment="The number's uuid, if it could be read."
         ),
         sa.Column("reason", sa.Text(), nullable=False, comment="What could not be read, and why."),
         sa.Column("payload", sa.Text(), nullable=False, comment="The row as sent (JSON text)."),
@@ -511,7 +509,7 @@ def upgrade() -> None:
             "occurred_at",
             TIME,
             nullable=False,
-            comment="When it happened: the provider's timestamp where it gives one, else the run's.",
+            comment="When it happened: the provider's timestamp if it gives one, else the run's.",
         ),
         sa.Column(
             "occurred_at_source",
@@ -572,13 +570,13 @@ def upgrade() -> None:
             "number_address_id",
             sa.BigInteger(),
             nullable=True,
-            comment="Its address; NULL where none.",
+            comment="Its address; NULL if none.",
         ),
         sa.Column(
             "emergency_number_address_id",
             sa.BigInteger(),
             nullable=True,
-            comment="The address registered with the emergency services; NULL where none.",
+            comment="The address registered with the emergency services; NULL if none.",
         ),
         sa.Column(
             "changes",

@@ -150,8 +150,7 @@ NEW_COMMENT = (
     "UTC."
 )
 OLD_COMMENT = (
-    "End of the last run that published, cancellations withheld or not; NULL where none "
-    "ever did. UTC."
+    "End of the last run that published, cancellations withheld or not; NULL if none ever did. UTC."
 )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Dialect
 
-EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL where none."
+EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL if none."
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
 PERSONAL = {"personal": True}  # a column that may contain a street address, or a payload with one
 
@@ -216,10 +216,10 @@ def number_state() -> tuple[Column[object], ...]:
             comment="When it was cancelled: the provider's timestamp, or for a number that went "
             "missing the start of the run that found it gone. UTC.",
         ),
-        Column("number_address_id", BigInteger, comment="Its address; NULL where none."),
+        Column("number_address_id", BigInteger, comment="Its address; NULL if none."),
         Column(
             "emergency_number_address_id",
             BigInteger,
-            comment="The address registered with the emergency services; NULL where none.",
+            comment="The address registered with the emergency services; NULL if none.",
         ),
     )

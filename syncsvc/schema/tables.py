@@ -97,7 +97,7 @@ sync_runs = Table(
     Column("address_changes", BigInteger, comment="Rows written to address_history."),
     Column("rejected", BigInteger, comment="Rows that could not be read; see sync_rejects."),
     Column("withheld", BigInteger, comment="Cancellations that were not accepted."),
-    Column("error", Text, comment="Why it failed; NULL where it did not."),
+    Column("error", Text, comment="Why it failed; NULL if it did not."),
     Column("service_version", Text, nullable=False, comment="Version of syncsvc that ran."),
     Column("detail", Json, comment="More about the run, for people (JSON object)."),
     Column(
@@ -140,7 +140,7 @@ numbers = Table(
     Column(
         "country_alpha2",
         Text,
-        comment="ISO 3166-1 alpha-2 code (GB); NULL where country_iso is none that is known.",
+        comment="ISO 3166-1 alpha-2 code (GB); NULL if country_iso is unknown.",
     ),
     *number_state(),
     Column("details_status", Text, comment="Status inside the number's details, as sent."),
@@ -183,7 +183,7 @@ number_history = Table(
         "occurred_at",
         UtcDateTime,
         nullable=False,
-        comment="When it happened: the provider's timestamp where it gives one, else the run's.",
+        comment="When it happened: the provider's timestamp if it gives one, else the run's.",
     ),
     Column(
         "occurred_at_source",
@@ -260,7 +260,7 @@ sync_rejects = Table(
     account_column(),
     Column("page", Integer, nullable=False, comment="Page of the listing, from 1."),
     Column("position", Integer, nullable=False, comment="Place on the page, from 1."),
-    Column("uuid", Text, comment="The number's uuid, where it could be read."),
+    Column("uuid", Text, comment="The number's uuid, if it could be read."),
     Column(
         "reason", Text, nullable=False, info=PERSONAL, comment="What could not be read, and why."
     ),

@@ -95,7 +95,7 @@ monthly_charges = Table(
 inventory_by_month = Table(
     "inventory_by_month",
     view_metadata,
-    _month("Told by its end, or by now where it is the current month."),
+    _month("Told by its end, or by now if it is the current month."),
     account_column(),
     _as("country_alpha2", numbers.c.country_alpha2),
     _count("numbers", "Numbers that were live then, going by when things occurred."),
@@ -146,7 +146,7 @@ sync_status = Table(
         "of its machine; runs from a clock that was ahead are left out. NULL if there is none. "
         "UTC.",
     ),
-    _count("seconds_since_success", "Whole seconds since then; NULL where there is no then."),
+    _count("seconds_since_success", "Whole seconds since then; NULL if there was none."),
     _count("live_numbers", "Numbers that are live."),
     _count("cancelled_numbers", "Numbers that are cancelled."),
     _as("withheld", sync_runs.c.withheld, "Cancellations that the last run did not accept."),

@@ -105,7 +105,7 @@ BARS: list[Bar] = [
 
 def bars(middle: Middle, wanted: list[Bar] = BARS) -> list[dict[str, Any]]:
     """
-    Each bar with what was measured; None where the run did not go there.
+    Each bar with what was measured; None if the run did not go there.
     """
     told = []
     for name, sign, bar, figure in wanted:

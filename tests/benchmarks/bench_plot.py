@@ -25,7 +25,7 @@ SHOWN = {
 
 def plot(middle: Middle, path: Path) -> None:
     """
-    Draw microseconds a number, which stay level where the time is in proportion.
+    Draw microseconds a number, which stay level if the time is in proportion.
     """
     sizes = [size for size in middle if size != "once"]
     chart = pygal.Bar(

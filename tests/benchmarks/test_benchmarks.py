@@ -77,7 +77,7 @@ def test_the_best_of_a_kind_is_what_syncsvc_is_held_against(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    The bars take dlt's quickest load, of all and without Arrow; where one is missing, none.
+    The bars take dlt's quickest load, of all and without Arrow; if one is missing, none.
     """
     monkeypatch.syspath_prepend(BENCHMARKS)
     from bench_bars import bars  # noqa: PLC0415

@@ -237,7 +237,7 @@ def test_a_database_out_of_reach_fails_the_run(
     cli: Callable[..., Result], provider: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Where not even the run can be recorded, the result still says so, without the password.
+    If not even the run can be recorded, the result still says so, without the password.
     """
     monkeypatch.setenv("SYNCSVC_DATABASE_URL", "postgresql://u:s3cret@127.0.0.1:1/x")
 

@@ -62,7 +62,7 @@ def test_the_list_names_every_report(cli: Callable[..., Result]) -> None:
 
 def test_a_report_is_printed_as_a_table(report: Callable[..., Result]) -> None:
     """
-    A table shows amounts to the cent, aligned and with no line folded where stdout is no terminal.
+    A table shows amounts to the cent, aligned and with no line folded if stdout is no terminal.
     """
     answer = report("spend-by-country")
 
@@ -320,6 +320,6 @@ def test_any_text_survives_csv_and_json(texts: list[str]) -> None:
 )
 def test_people_read_values_at_a_glance(value: object, kind: Kind, expected: str) -> None:
     """
-    Amounts have cents, or more where there is more; counts have separators; months are months.
+    Amounts have cents, or more if there is more; counts have separators; months are months.
     """
     assert expected == csv_json.shown(value, kind)

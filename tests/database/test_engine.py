@@ -167,7 +167,7 @@ def test_a_run_that_has_just_begun_is_not_named(engine: Engine) -> None:
 
 def test_a_run_that_does_not_say_where_it_is_is_still_named(engine: Engine) -> None:
     """
-    Where host and process are not on record, run and time are told.
+    If host and process are not on record, run and time are told.
     """
     begin(engine)
     with engine.begin() as connection:
@@ -243,7 +243,7 @@ def test_a_transaction_left_open_does_not_keep_the_lock(engine: Engine) -> None:
 @pytest.mark.parametrize("kind", ["postgresql"])
 def test_a_lost_session_is_logged_and_holds_no_lock(engine: Engine) -> None:
     """
-    Where the server ended the session, the lock went with it, and its release is no failure.
+    If the server ended the session, the lock went with it, and its release is no failure.
     """
     with capture_logs() as logs, engine.connect() as connection:
         with locks.run_lock(connection, "default"):
@@ -269,7 +269,7 @@ def test_a_transaction_that_ends_in_time_takes_effect(engine: Engine) -> None:
 
 def test_a_transaction_that_ends_too_late_does_not_take_effect(engine: Engine) -> None:
     """
-    Where time runs out between statements, nothing is published.
+    If time runs out between statements, nothing is published.
     """
     left = [60.0]
 
@@ -289,7 +289,7 @@ def test_a_transaction_that_begins_too_late_does_not_take_effect(
     engine: Engine, left: float
 ) -> None:
     """
-    Where time is up already, nothing is published.
+    If time is up already, nothing is published.
     """
 
     def publish() -> None:
@@ -481,7 +481,7 @@ def test_a_failure_shows_no_values(engine: Engine, changed: dict[str, object]) -
 
 def test_a_failure_of_many_rows_shows_no_values(engine: Engine) -> None:
     """
-    Nor are the values shown where many rows are written at once.
+    Nor are the values shown if many rows are written at once.
     """
     statement = text("INSERT INTO nowhere VALUES (:name)").bindparams(bindparam("name"))
 

@@ -73,7 +73,7 @@ def built(engine: Engine) -> dict[str, Any]:
 
 def check(engine: Engine) -> None:
     """
-    `alembic check`: fail where the tables are not those of the metadata.
+    `alembic check`: fail if the tables are not those of the metadata.
     """
     config = Config(ROOT / "alembic.ini")
     with engine.begin() as connection:
@@ -251,7 +251,7 @@ def test_the_ddl_is_plain_sql(empty: Engine, empty_url: URL) -> None:
 
 def test_the_ddl_needs_no_database() -> None:
     """
-    The statements can be printed where no database can be reached.
+    The statements can be printed if no database can be reached.
     """
     nowhere = URL.create("postgresql+psycopg", "user", "secret", "192.0.2.1", database="x")
 
@@ -322,7 +322,7 @@ def test_an_installation_without_migrations_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Where the migrations are missing, no database is called current.
+    If the migrations are missing, no database is called current.
     """
     installed(tmp_path, monkeypatch)
 

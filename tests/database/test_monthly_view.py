@@ -207,7 +207,7 @@ def test_a_refresh_takes_no_longer_than_the_run_may(
     migrated: Callable[..., Result], engine: Engine
 ) -> None:
     """
-    Where somebody holds the months, the wait ends with the time that the run has left.
+    If somebody locks the months, the wait ends with the time that the run has left.
     """
     migrated("--keep-months")
     with engine.begin() as holder:
@@ -324,7 +324,7 @@ def test_migrations_go_both_ways_around_the_months(
     migrated: Callable[..., Result], engine: Engine
 ) -> None:
     """
-    They are there after an upgrade where they were before it, and gone with the views.
+    They are there after an upgrade if they were before it, and gone with the views.
     """
     migrated("--keep-months")
     head = migrate.newest()

@@ -297,7 +297,7 @@ def test_a_role_that_could_write_anyway_is_refused(
     grant: Callable[..., Result], owner: Engine, database: URL, role: str
 ) -> None:
     """
-    Where PUBLIC or another role lets it do more than read, nothing is granted, and it is said what.
+    If PUBLIC or another role lets it do more than read, nothing is granted, and it is said what.
     """
     run(owner, "GRANT UPDATE (status) ON numbers TO PUBLIC")
     run(owner, "GRANT SELECT (address_line1) ON addresses TO PUBLIC")

@@ -209,7 +209,7 @@ def test_a_failure_after_the_end_changes_nothing(connection: Connection, state: 
 
 def test_a_run_does_not_end_before_it_began(connection: Connection, clock: Clock) -> None:
     """
-    Where the clock went back meanwhile, the end is the start.
+    If the clock went back meanwhile, the end is the start.
     """
     run = runs.begin(connection, "default", Trigger.MANUAL)
     clock.time -= MINUTE

@@ -46,7 +46,7 @@ each_build = pytest.mark.parametrize("build", BUILDS)
 
 class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
     """
-    Where a PodMonitor looks in a pod.
+    If a PodMonitor looks in a pod.
     """
 
     port: str

@@ -104,7 +104,7 @@ def test_a_replaced_file_keeps_its_owner(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_a_file_in_a_directory_of_others_is_overwritten(tmp_path: Path) -> None:
     """
-    Where no file can be created, the content of one that may be written is replaced.
+    If no file can be created, the content of one that may be written is replaced.
     """
     path = tmp_path / "spend.csv"
     path.write_text("a longer text before")

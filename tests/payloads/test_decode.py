@@ -286,7 +286,7 @@ def test_addresses_are_read_in_both_places(field: str, place: str) -> None:
 @pytest.mark.parametrize("field", ADDRESS_FIELDS)
 def test_the_numbers_own_address_comes_first(field: str) -> None:
     """
-    Where both places hold an address, the number's own is taken; where its own is null, the other.
+    If both places hold an address, the number's own is taken; if its own is null, the other.
     """
     both = number(row(**{field: {"id": 1}}, details={field: {"id": 2}}))
     inner = number(row(**{field: None}, details={field: {"id": 2}}))
@@ -581,7 +581,7 @@ def test_a_number_in_place_of_text_is_its_digits(sent: str, expected: str) -> No
 
 def test_unknown_fields_of_a_repaired_row_are_kept_as_sent() -> None:
     """
-    Where types other than the documented ones are read, nothing else is read differently.
+    If types other than the documented ones are read, nothing else is read differently.
     """
     found = number(raw_row('"number":1,"new":[],"other":{"a":"","b":1.50},"monthly_charge":"1.5"'))
 
@@ -760,7 +760,7 @@ def test_a_uuid_is_read_from_a_reject_where_possible(text: str) -> None:
 )
 def test_no_uuid_is_made_up_for_a_reject(text: str) -> None:
     """
-    Where the row's own uuid can't be read, the reject has none.
+    If the row's own uuid can't be read, the reject has none.
     """
     assert reject(text).uuid is None
 
@@ -782,7 +782,7 @@ def test_a_country_is_kept_as_sent_with_its_iso_code(
     sent: str | None, expected: str | None
 ) -> None:
     """
-    What was sent stays; ISO 3166-1 alpha-2 stands beside it where it is known.
+    What was sent stays; ISO 3166-1 alpha-2 stands beside it if it is known.
     """
     found = number(row(country_iso=sent))
 
@@ -920,7 +920,7 @@ def test_the_envelope_is_read_where_it_can_be(
     sent: str, expected: tuple[int | None, bool | None], fault: str
 ) -> None:
     """
-    Size and flag of a page are read, or not known, also where the page holds a fault.
+    Size and flag of a page are read, or not known, also if the page holds a fault.
     """
     page = read_page(body(row(), rest=sent + fault), UTC)
 
@@ -1346,7 +1346,7 @@ def test_a_charge_too_small_to_keep_is_nothing() -> None:
 
 def test_a_blank_status_gives_way_to_the_one_in_details() -> None:
     """
-    A number whose own status is blank is cancelled where its details say so.
+    A number whose own status is blank is cancelled if its details say so.
     """
     number = read_page(
         body(

@@ -349,7 +349,7 @@ def test_no_text_breaks_the_reading_of_a_time(sent: str) -> None:
 )
 def test_a_flag_is_a_boolean_or_0_or_1(sent: int | None, expected: object) -> None:
     """
-    A flag comes out as a boolean, or as None where it was not given.
+    A flag comes out as a boolean, or as None if it was not given.
     """
     assert expected is values.flag("use", sent)
 

@@ -63,7 +63,7 @@ def environment(engine: Engine, sandbox: Sandbox) -> dict[str, str]:
 @contextmanager
 def process(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """
-    A process that does one run, killed in the end where it has not ended.
+    A process that does one run, killed in the end if it has not ended.
     """
     command = [sys.executable, "-m", "syncsvc", "sync"]
     with subprocess.Popen(

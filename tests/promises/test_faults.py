@@ -305,7 +305,7 @@ class Statements:
 
     def pass_on(self, *_statement: object) -> None:
         """
-        Fail in the driver's place where it is time.
+        Fail in the driver's place if it is time.
         """
         self.count += 1
         if self.count == self.fails_at:

@@ -215,7 +215,7 @@ def test_the_cancelled_listing_is_evidence(watch: Watch, clock: Clock) -> None:
 
 def test_an_entry_without_a_stamp_is_evidence_as_of_the_run(watch: Watch, clock: Clock) -> None:
     """
-    Where the entry does not say when, the number was cancelled when the run saw it.
+    If the entry does not say when, the number was cancelled when the run saw it.
     """
     show(watch, live(2))
     start = clock.pass_by(hours=1)
@@ -368,7 +368,7 @@ def test_an_older_entry_does_not_cancel_what_slips_out_of_an_incomplete_walk(
 
 def test_an_entry_beside_an_incomplete_walk_needs_a_search(watch: Watch) -> None:
     """
-    Without a proof of the listing an entry is believed where a search confirms it, else withheld.
+    Without a proof of the listing an entry is believed if a search confirms it, else withheld.
     """
     show(watch, live(3))
     watch.sandbox.behaviour = Behaviour(num_results="absent")
@@ -384,7 +384,7 @@ def test_an_entry_beside_an_incomplete_walk_needs_a_search(watch: Watch) -> None
 
 def test_an_entry_that_is_live_by_its_own_status_is_no_evidence(watch: Watch) -> None:
     """
-    A host that answers with its usual listing where the cancelled one is asked for ends no number.
+    A host that sends its usual listing instead of the cancelled one ends no number.
     """
     show(watch, live(40))
     watch.sandbox.inject(Fault(kind="status", endpoint="search", status=403, times=100))
@@ -438,7 +438,7 @@ def test_a_new_entry_is_told_after_a_search_that_does_not_return_the_number(
     watch: Watch, clock: Clock
 ) -> None:
     """
-    An entry from after the last run is believed too only where nothing contradicts it.
+    An entry from after the last run is believed too only if nothing contradicts it.
     """
     show(watch, live(2))
     clock.pass_by(hours=2)
@@ -472,7 +472,7 @@ def test_the_search_is_for_the_local_numbers_digits(
     watch: Watch, local: str | None, digits: str
 ) -> None:
     """
-    What is no digit is left out, and where there are none the E.164 number takes their place.
+    What is no digit is left out, and if there are none the E.164 number takes their place.
     """
     show(watch, [number_row(1, number=local), number_row(2)])
     show(watch, [number_row(2)])
@@ -635,7 +635,7 @@ def test_when_the_guard_trips(
     absences: int, size: int, percent: float, count: int, *, trips: bool
 ) -> None:
     """
-    Share and count both have to be exceeded, and neither where it was lifted.
+    Share and count both have to be exceeded, and neither if it was lifted.
     """
     assert Guard(percent=percent, count=count).trips(absences, size) is trips
     assert Guard(percent=percent, count=count, lifted=True).trips(absences, size) is False
@@ -707,7 +707,7 @@ def test_the_guard_lets_the_rest_through(watch: Watch) -> None:
 
 def test_the_cancelled_listing_counts_beside_an_empty_listing(watch: Watch) -> None:
     """
-    Where the provider says that every number was cancelled, an empty listing is no surprise.
+    If the provider says that every number was cancelled, an empty listing is no surprise.
     """
     show(watch, live(15))
     summary = show(watch, [], [entry(place) for place in range(1, 16)])
@@ -822,7 +822,7 @@ def command(
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., Result]:
     """
-    The command over the same provider and the same database, where 15 of 20 numbers are missing.
+    The command over the same provider and the same database, if 15 of 20 numbers are missing.
     """
     url = watch.engine.url.render_as_string(hide_password=False)
     monkeypatch.setenv("SYNCSVC_API_URL", watch.sandbox.url)

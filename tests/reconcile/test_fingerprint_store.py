@@ -219,7 +219,7 @@ def test_the_memory_may_be_emptied(watch: Watch, engine: Engine) -> None:
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite's triggers need the table
 def test_a_server_may_lose_the_memory_altogether(watch: Watch, engine: Engine) -> None:
     """
-    Runs go on without the table where somebody dropped it.
+    Runs go on without the table if somebody dropped it.
     """
     watch.see(*ROWS)
     listing_fingerprints.drop(engine)
@@ -233,7 +233,7 @@ def test_a_server_may_lose_the_memory_altogether(watch: Watch, engine: Engine) -
 
 def test_an_unchanged_row_still_has_its_say_about_an_address(watch: Watch) -> None:
     """
-    Where two numbers show an address differently the later one decides, known or not.
+    If two numbers show an address differently the later one decides, known or not.
     """
     watch.see(
         number_row(1, number_address=address(7)),
@@ -291,7 +291,7 @@ def test_a_number_that_comes_back_is_reinstated_without_triggers(
     watch: Watch, engine: Engine
 ) -> None:
     """
-    Where no trigger fires, the same bytes as before a cancellation still reinstate the number.
+    If no trigger fires, the same bytes as before a cancellation still reinstate the number.
     """
     with no_trigger(engine):
         watch.see(*ROWS)
@@ -327,7 +327,7 @@ def test_an_edit_is_put_right_without_triggers(watch: Watch, engine: Engine, edi
 
 def test_restored_rows_are_put_right(watch: Watch, engine: Engine) -> None:
     """
-    Where older rows of numbers were restored beside newer fingerprints, the next run corrects them.
+    If older rows of numbers were restored beside newer fingerprints, the next run corrects them.
     """
     watch.see(*ROWS)
     old = rows_of(engine, numbers)

@@ -148,7 +148,7 @@ def test_an_unstamped_number_seen_first_is_added_when_the_run_sees_it(
 
 def test_a_stamp_in_the_details_alone_provisions_too(watch: Watch) -> None:
     """
-    Where only the details bear a provisioned stamp, it is the number's.
+    If only the details bear a provisioned stamp, it is the number's.
     """
     watch.see(number_row(provisioned=None, details={"provisioned": OTHER_STAMP}))
 
@@ -355,7 +355,7 @@ def test_an_unstamped_cancellation_counts_from_the_run_that_saw_it(
     watch: Watch, clock: Clock, gone: list[Row], stamp: str, source: str
 ) -> None:
     """
-    Where the provider gave no time of the cancellation, the run's stands against the stamp.
+    If the provider gave no time of the cancellation, the run's stands against the stamp.
     """
     watch.see(number_row(1), number_row(2))
     clock.pass_by(hours=1)
@@ -806,7 +806,7 @@ def test_a_row_without_a_readable_uuid_means_nothing_from_absence(
     watch: Watch, engine: Engine, uuid: object
 ) -> None:
     """
-    Where a reject's number isn't known no number is absent, but all else is done.
+    If a reject's number isn't known no number is absent, but all else is done.
     """
     watch.see(number_row(1), number_row(2))
     summary = watch.see(number_row(2, status="Active"), number_row(3, uuid=uuid), number_row(4))

@@ -248,7 +248,7 @@ def test_an_account_without_a_success_is_not_to_be_trusted(
     engine: Engine, job: Job, sandbox: Sandbox, clock: Clock
 ) -> None:
     """
-    Where no run has ever published, trust says nothing of a listing.
+    If no run has ever published, trust says nothing of a listing.
     """
     sandbox.inject(Fault(kind="status", status=400, times=50))
     run_once(job)

@@ -308,7 +308,7 @@ def test_a_page_past_the_end_is_empty_or_the_last(
 
 def test_a_page_past_the_end_may_not_be_found(sandbox: Sandbox, client: httpx.Client) -> None:
     """
-    Page 2 of 1 is 404 where the provider has it so, and page 1 of nothing is not.
+    Page 2 of 1 is 404 if the provider has it so, and page 1 of nothing is not.
     """
     sandbox.reset(Inventory(), Behaviour(past_end="not_found"))
 
@@ -617,7 +617,7 @@ def test_issued_tokens_can_be_made_to_expire(
     sandbox: Sandbox, client: httpx.Client, *, refresh: bool, status: int
 ) -> None:
     """
-    Issued tokens end, the fixed one does not, refresh tokens only where asked for.
+    Issued tokens end, the fixed one does not, refresh tokens only if asked for.
     """
     issued = issue(sandbox)
 

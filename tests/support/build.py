@@ -57,7 +57,7 @@ profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 def needs(tool: str) -> str:
     """
-    The path of a program that the machine may lack: skips without it, but fails where CI is set.
+    The path of a program that the machine may lack: skips without it, but fails if CI is set.
     """
     found = shutil.which(tool)
     if found is None:

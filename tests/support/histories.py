@@ -41,7 +41,7 @@ class Step(NamedTuple):
     Attributes:
         days: From the run before.
         choice: Which of the events that can follow.
-        stamp: The provider's time, in days from the first run; None where it gives none.
+        stamp: The provider's time, in days from the first run; None if it gives none.
         at_edge: Whether that time is the start of its month, and a microsecond before it.
     """
 

@@ -480,7 +480,7 @@ class Oracle:
         self, uuid: str, new: Row, event: str, stamp: datetime | None, evidence: str = "listing"
     ) -> None:
         """
-        Give a number another state, where it is another.
+        Give a number another state, if it is another.
         """
         changes = differences(self.numbers[uuid], new)
         if changes:

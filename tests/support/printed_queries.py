@@ -26,7 +26,7 @@ RENEW = "RENEW_DOCS"  # in the environment: write the answers instead of compari
 
 class Question(NamedTuple):
     """
-    A query, in one form for each kind of database where they differ, and its printed answer.
+    A query, in one form for each kind of database if they differ, and its printed answer.
     """
 
     forms: list[str]
@@ -57,7 +57,7 @@ def answers(engine: Engine, asked: Sequence[Question]) -> list[str]:
 
 def renew(path: Path, answered: Sequence[str]) -> None:
     """
-    Print these answers into a document, where that is asked for.
+    Print these answers into a document, if that is asked for.
     """
     if RENEW in os.environ:
         new = iter(answered)

@@ -80,7 +80,7 @@ class Running:
 
     def metric(self, name: str, **labels: str) -> float | None:
         """
-        The value of one metric that bears these labels; None where it is not shown.
+        The value of one metric that bears these labels; None if it is not shown.
         """
         for family in text_string_to_metric_families(self.get("/metrics").text):
             for sample in family.samples:

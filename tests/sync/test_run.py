@@ -369,7 +369,7 @@ def test_a_listing_that_never_stands_still_cancels_nothing(
 
 def test_of_a_number_read_several_times_the_last_row_counts(watch: Watch, paged: NumberApi) -> None:
     """
-    Where no walk is complete a number is published as the latest page that held it shows it.
+    If no walk is complete a number is published as the latest page that held it shows it.
     """
     charges = iter(range(1, 10))
 
