@@ -5,6 +5,9 @@ The internal table may be emptied at any time: the next run then decodes every r
 trusted without a look at `numbers`. Beside the fingerprints of each part is a summary of the live
 rows that they were stored for; if the rows have another one now, the part is ignored. So it is safe
 to restore rows, to write them with another program, or to disable triggers.
+
+The summary is that of the rows that the run found before it planned, plus the rows that it wrote
+itself. What another program commits in between is not part of it, so the next run notices.
 """
 
 from __future__ import annotations
@@ -32,13 +35,13 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
-from syncsvc.reconcile.temp_tables import staged_numbers
+from syncsvc.reconcile.temp_tables import planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -47,12 +50,14 @@ if TYPE_CHECKING:
 ROWS_AT_ONCE = 10_000
 PARTS_AT_ONCE = 16
 
-WHOLE = ""  # in place of a part: a summary of all parts, without fingerprints
+WHOLE = ""  # in place of a part: the schema's version and a summary of all parts
+SCHEMA_FROM_TOTAL = ": "
 
 stored = listing_fingerprints.c
 
 # What changes whenever a row of `numbers` is written, whoever writes it. PostgreSQL has the writing
-# transaction in each row. A row that SQLite replaces gets a new rowid; triggers see to updates.
+# transaction in each row. A row that SQLite replaces gets a new rowid; triggers see to updates, and
+# nobody drops a trigger without raising the schema's version.
 ROW_VERSION: dict[str, ColumnElement[Any]] = {
     "postgresql": cast(cast(literal_column("numbers.xmin"), Text), BigInteger),
     "sqlite": literal_column("numbers.rowid"),
@@ -87,6 +92,19 @@ class LiveRows(NamedTuple):
 NO_ROWS = LiveRows(0, 0, 0)
 
 
+class Found(NamedTuple):
+    """
+    What a run finds before it publishes.
+
+    Attributes:
+        live_rows: Summaries of the live rows of each part, without those that the run writes.
+        stale: Parts whose numbers somebody else has changed since `load`, or forgotten.
+    """
+
+    live_rows: dict[str, LiveRows]
+    stale: set[str]
+
+
 def load(connection: Connection, account: str) -> Known:
     """
     Return the fingerprints of an account that still agree with its numbers.
@@ -101,37 +119,54 @@ def load(connection: Connection, account: str) -> Known:
         return Known((part, kept) for part, kept in rows if part in agreeing)
 
 
-def changed_since_load(connection: Connection, account: str, known: Known) -> set[str]:
+def find(connection: Connection, account: str, known: Known) -> Found:
     """
-    Return the parts whose numbers somebody else has changed since `load`, or forgotten.
+    Summarise the live rows, and find the parts that were taken for unchanged too early.
 
-    Call it before anything is published. Rows of these parts were taken for unchanged too early.
+    Call it in the transaction that publishes, before anything is planned.
     """
-    return known.parts - _agreeing_parts(connection, account) if known else set()
+    if not _is_there(connection):
+        return Found({}, known.parts)
+    live_rows = _summaries(connection, account)
+    kept = _stored_summaries(connection, account) if known else {}
+    return Found(live_rows, stale=known.parts - _parts_with(connection, kept, live_rows))
 
 
-def save(connection: Connection, run: Run, forget: set[str]) -> None:
+def leave_out_planned(connection: Connection, account: str, found: Found) -> Found:
+    """
+    Subtract the rows that the plan will replace. Call it between planning and publishing.
+    """
+    planned = _summaries(
+        connection, account, among=numbers.c.uuid.in_(select(planned_numbers.c.uuid))
+    )
+    return found._replace(live_rows=_combined(found.live_rows, planned, int.__sub__))
+
+
+def save(connection: Connection, run: Run, found: Found) -> None:
     """
     Store the fingerprints of what was just published, unless they are stored already.
+
+    The stale parts are deleted; the next run decodes all of their rows.
 
     Args:
         connection: In the transaction that publishes.
         run: The run that published.
-        forget: Parts to delete; the next run decodes all of their rows.
+        found: What it found, without the rows that were planned.
     """
     if not _is_there(connection):
         return
-    summaries = _summaries(connection, run.account)
-    to_save = set(_parts_to_save(connection, run)) - forget
+    written = _summaries(connection, run.account, among=numbers.c.changed_run_id == run.id)
+    summaries = _combined(found.live_rows, written, int.__add__)
+    to_save = set(_parts_to_save(connection, run)) - found.stale
     outdated = {
         part
         for part, live_rows in _stored_summaries(connection, run.account).items()
-        if live_rows != str(summaries.get(part))
+        if live_rows != str(summaries.get(part, NO_ROWS))
     }
-    _delete(connection, run.account, {*to_save, *forget, *outdated, WHOLE})
+    _delete(connection, run.account, {*to_save, *found.stale, *outdated, WHOLE})
     for part, kept in _fingerprints_of(connection, sorted(to_save)):
-        _insert(connection, run.account, part, kept, summaries.get(part, NO_ROWS))
-    _insert(connection, run.account, WHOLE, b"", _total(summaries))
+        _insert(connection, run.account, part, kept, str(summaries.get(part, NO_ROWS)))
+    _insert(connection, run.account, WHOLE, b"", _whole(connection, _total(summaries)))
 
 
 def _is_there(connection: Connection) -> bool:
@@ -152,12 +187,23 @@ def _agreeing_parts(connection: Connection, account: str) -> set[str]:
 
     Nearly always all of them have, which one sum over all parts shows at a third of the cost.
     """
-    summaries = _stored_summaries(connection, account)
-    whole = summaries.pop(WHOLE, None)
-    if whole == str(_total(_summaries(connection, account, by_part=False))):
-        return {part for part, live_rows in summaries.items() if live_rows is not None}
-    now = _summaries(connection, account)
-    return {part for part, live_rows in summaries.items() if live_rows == str(now.get(part))}
+    kept = _stored_summaries(connection, account)
+    total = _total(_summaries(connection, account, by_part=False))
+    if kept.get(WHOLE) == _whole(connection, total):
+        return {part for part, live_rows in kept.items() if part != WHOLE and live_rows}
+    return _parts_with(connection, kept, _summaries(connection, account))
+
+
+def _parts_with(
+    connection: Connection, kept: dict[str, str | None], live_rows: dict[str, LiveRows]
+) -> set[str]:
+    """
+    The stored parts that have these live rows, if the schema is that of then.
+    """
+    schema, _, _ = (kept.get(WHOLE) or "").partition(SCHEMA_FROM_TOTAL)
+    if schema != _schema_version(connection):
+        return set()
+    return {part for part, live in kept.items() if live == str(live_rows.get(part, NO_ROWS))}
 
 
 def _stored_summaries(connection: Connection, account: str) -> dict[str, str | None]:
@@ -166,7 +212,11 @@ def _stored_summaries(connection: Connection, account: str) -> dict[str, str | N
 
 
 def _summaries(
-    connection: Connection, account: str, *, by_part: bool = True
+    connection: Connection,
+    account: str,
+    *,
+    by_part: bool = True,
+    among: ColumnElement[bool] | None = None,
 ) -> dict[str, LiveRows]:
     """
     Summarise the live numbers of each part, or of all together.
@@ -178,12 +228,36 @@ def _summaries(
         .select_from(numbers)
         .where(numbers.c.account == account, numbers.c.lifecycle == Lifecycle.LIVE)
     )
+    if among is not None:
+        query = query.where(among)
     rows = connection.execute(query.group_by(part) if by_part else query)
     return {part: LiveRows(*(int(each or 0) for each in sums)) for part, *sums in rows}
 
 
+def _combined(
+    one: dict[str, LiveRows], other: dict[str, LiveRows], operator: Callable[[int, int], int]
+) -> dict[str, LiveRows]:
+    return {
+        part: LiveRows(*map(operator, one.get(part, NO_ROWS), other.get(part, NO_ROWS)))
+        for part in {*one, *other}
+    }
+
+
 def _total(summaries: dict[str, LiveRows]) -> LiveRows:
     return LiveRows(*map(sum, zip(NO_ROWS, *summaries.values(), strict=True)))
+
+
+def _whole(connection: Connection, total: LiveRows) -> str:
+    return f"{_schema_version(connection)}{SCHEMA_FROM_TOTAL}{total}"
+
+
+def _schema_version(connection: Connection) -> str:
+    """
+    What SQLite changes whenever a trigger is dropped or created; nothing on PostgreSQL.
+    """
+    if connection.dialect.name != "sqlite":
+        return ""
+    return str(connection.exec_driver_sql("PRAGMA schema_version").scalar_one())
 
 
 def _delete(connection: Connection, account: str, parts: set[str]) -> None:
@@ -192,10 +266,10 @@ def _delete(connection: Connection, account: str, parts: set[str]) -> None:
 
 
 def _insert(
-    connection: Connection, account: str, part: str, fingerprints: bytes, live_rows: LiveRows
+    connection: Connection, account: str, part: str, fingerprints: bytes, live_rows: str
 ) -> None:
-    row = {"account": account, "part": part, "fingerprints": fingerprints}
-    connection.execute(insert(listing_fingerprints).values(row | {"live_rows": str(live_rows)}))
+    row = {"account": account, "part": part, "fingerprints": fingerprints, "live_rows": live_rows}
+    connection.execute(insert(listing_fingerprints).values(row))
 
 
 def _agrees() -> ColumnElement[bool]:

@@ -163,10 +163,11 @@ def _publish_difference(
     if _nothing_differs(connection, record, stage, verdict):
         found = publish.counts_without_changes(connection)
     else:
-        stale = fingerprint_store.changed_since_load(connection, record.account, stage.known)
+        seen = fingerprint_store.find(connection, record.account, stage.known)
         plan.plan_changes(connection, record)
+        seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
         found = publish.publish_plan(connection, record)
-        fingerprint_store.save(connection, record, forget=stale)
+        fingerprint_store.save(connection, record, seen)
         _warn_of_volatile_field(connection, found)
     publish.publish_withheld(connection, record, verdict.withheld)
     return {**found, "withheld": verdict.withheld}

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from support.build import address, number_row, published, rows_of, uuid_at
 from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
@@ -31,13 +31,14 @@ from syncsvc.schema.tables import number_history, numbers
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from support.build import Row, Watch
     from syncsvc.payloads.records import Page
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1)
 ROWS = [number_row(place, number_address=address(place)) for place in (1, 2, 3)]
+OF_MANY_PARTS = [number_row(n, uuid=f"{n:02d}{uuid_at(n)[2:]}") for n in (1, 2, 3, 4)]
 
 
 def known_rows(engine: Engine, account: str = "default") -> list[Row]:
@@ -343,6 +344,34 @@ def test_restored_rows_are_put_right(watch: Watch, engine: Engine) -> None:
     assert new == {place: state_of(watch.number(place)) for place in (1, 2, 3)}
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)  # PostgreSQL marks every row it writes
+@pytest.mark.parametrize("names", [["numbers_updated"], ["numbers_updated", "numbers_deleted"]])
+def test_an_edit_between_two_lives_of_a_trigger_is_put_right(
+    watch: Watch, engine: Engine, names: list[str]
+) -> None:
+    """
+    A number that was written while its triggers were dropped is made to agree, once they are back.
+    """
+    watch.see(*ROWS)
+    right = watch.number(2)
+    with engine.begin() as connection:
+        definition = text("SELECT sql FROM sqlite_master WHERE name = :name")
+        created = [connection.execute(definition, {"name": each}).scalar_one() for each in names]
+        for name in names:
+            connection.execute(text(f"DROP TRIGGER {name}"))
+        connection.execute(
+            update(numbers).where(numbers.c.uuid == uuid_at(2)).values(status="by hand")
+        )
+        for statement in created:
+            connection.exec_driver_sql(statement)
+
+    summary = watch.see(*ROWS)
+    again = watch.see(*ROWS)
+
+    assert state_of(right) == state_of(watch.number(2))
+    assert (summary.changed, again.unchanged) == (1, 3)
+
+
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)  # PostgreSQL has no REPLACE
 def test_a_replaced_row_is_put_right(watch: Watch, engine: Engine) -> None:
     """
@@ -382,6 +411,48 @@ def test_an_edit_during_a_run_is_put_right_by_the_next(watch: Watch, engine: Eng
     watch.see(changed, *ROWS[1:])
 
     assert state_of(right) == state_of(watch.number(2))
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has one writer at a time
+@pytest.mark.parametrize("role", ["origin", "replica"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        "INSERT INTO planned_numbers",
+        "INSERT INTO number_history",
+        "UPDATE numbers",
+        "INSERT INTO listing_fingerprints",
+    ],
+)
+@pytest.mark.parametrize(
+    ("place", "edit"), [(2, {"status": "by hand"}), (3, {"lifecycle": "cancelled"})]
+)
+def test_an_edit_while_a_run_publishes_is_put_right_by_the_next(
+    watch: Watch, engine: Engine, role: str, before: str, place: int, edit: Row
+) -> None:
+    """
+    What another program commits between any two steps of publishing is not taken for unchanged.
+    """
+    watch.see(*OF_MANY_PARTS)
+    right = [state_of(row) for row in rows_of(engine, numbers)]
+    edits = iter([edit])
+
+    def write(_connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith(before) and (values := next(edits, None)):
+            with engine.begin() as other:
+                other.execute(text(f"SET LOCAL session_replication_role = {role}"))
+                row = numbers.c.uuid == OF_MANY_PARTS[place]["uuid"]
+                other.execute(update(numbers).where(row).values(values))
+
+    event.listen(engine, "before_cursor_execute", write)
+    changed = {**OF_MANY_PARTS[0], "range_name": "Elsewhere"}
+    watch.see(changed, *OF_MANY_PARTS[1:])
+    event.remove(engine, "before_cursor_execute", write)
+
+    watch.see(*OF_MANY_PARTS)
+
+    assert next(edits, None) is None
+    assert right == [state_of(row) for row in rows_of(engine, numbers)]
 
 
 def test_fingerprints_of_the_previous_version_are_not_used(watch: Watch, engine: Engine) -> None:
