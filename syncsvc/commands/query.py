@@ -54,11 +54,10 @@ def show_runs(connection: Connection, account: str, limit: int, *, as_json: bool
     if as_json:
         _print_json(rows)
         return
-    console = terminal.console()
-    console.print(terminal.runs_table(rows))
+    terminal.show(terminal.runs_table(rows))
     for row in rows:
         if row["error"]:
-            console.print(f"Run {row['id']}: {row['error']}", markup=False)
+            terminal.console().print(f"Run {row['id']}: {row['error']}", markup=False)
 
 
 def show_history(connection: Connection, account: str, number: str, *, as_json: bool) -> None:
@@ -74,7 +73,7 @@ def show_history(connection: Connection, account: str, number: str, *, as_json: 
         _print_json([{**row, "history": rows} for row, rows in timelines])
         return
     for row, rows in timelines:
-        terminal.console().print(terminal.timeline_table(row, rows))
+        terminal.show(terminal.timeline_table(row, rows))
 
 
 def list_reports(output_format: Format, output: Path) -> None:
@@ -232,7 +231,7 @@ def _print_table(
 ) -> None:
     table = terminal.report_table(columns, rows, currency)
     if str(output) == "-":
-        terminal.wide_console().print(table)
+        terminal.show(table)
         return
     with output_file.open_output(output) as stream:
-        terminal.wide_console(stream).print(table)
+        terminal.show(table, stream)

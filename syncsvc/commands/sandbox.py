@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
+from rich.rule import Rule
 from sqlalchemy import make_url, text
 
 from syncsvc.database import migrate, queries
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 SIZE = 1000
 CHANGES_SHOWN = 12
+RULE_WIDTH = 80
 
 QUERIES = {
     "Live numbers and what they cost a month, by country": """\
@@ -61,10 +63,14 @@ def run_demo() -> None:
         api = NumberApi(exchange, FixedToken(sandbox.token), page_size=200, retries=5, zone=UTC)
         for title, act in _acts(sandbox):
             act()
-            console.rule(title, align="left")
+            _rule(console, title)
             _sync_and_print(console, engine, api)
         api.close()
     _print_queries(console, engine, path)
+
+
+def _rule(console: Console, title: str) -> None:
+    console.print(Rule(title, align="left"), width=RULE_WIDTH)
 
 
 def _acts(sandbox: Sandbox) -> list[tuple[str, Callable[[], Any]]]:
@@ -113,7 +119,7 @@ def _sync_and_print(console: Console, engine: Engine, api: NumberApi) -> None:
     summary = run_once(job)
     written = sum(getattr(summary, event) for event in terminal.EVENT_COLOURS)
     if 0 < written <= CHANGES_SHOWN:
-        console.print(terminal.changes_table(changes, written))
+        terminal.show(terminal.changes_table(changes, written))
     console.print(
         f"Run {summary.run_id} {summary.state} in {summary.duration_seconds:.2f} s: "
         f"{summary.listed:,} numbers listed on {summary.pages} pages, "
@@ -122,12 +128,12 @@ def _sync_and_print(console: Console, engine: Engine, api: NumberApi) -> None:
 
 
 def _print_queries(console: Console, engine: Engine, path: Path) -> None:
-    console.rule("Ask the tables", align="left")
+    _rule(console, "Ask the tables")
     with engine.connect() as connection:
         for title, query in QUERIES.items():
             result = connection.execute(text(query))
             console.print(f"\n{title}:\n[dim]{query}[/dim]", soft_wrap=True)
-            console.print(terminal.rows_table(list(result.keys()), result.all()))
+            terminal.show(terminal.rows_table(list(result.keys()), result.all()))
         example = queries.most_changed(connection, "default")
     console.print(
         f"\nThe database stays at {path}. Look further:\n"

@@ -164,7 +164,7 @@ def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
         return
     if changes:
         events = (getattr(summary, event) for event in terminal.EVENT_COLOURS)
-        console.print(terminal.changes_table(changes, sum(events)))
-    console.print(terminal.summary_table(summary))
+        terminal.show(terminal.changes_table(changes, sum(events)))
+    terminal.show(terminal.summary_table(summary))
     if summary.withheld:
         console.print(terminal.WITHHELD, markup=False)

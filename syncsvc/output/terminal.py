@@ -1,5 +1,5 @@
 """
-Tables for a terminal: in 80 columns, with or without colour.
+Results as tables for a terminal, with or without colour.
 """
 
 from __future__ import annotations
@@ -8,20 +8,20 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, TextIO
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from syncsvc.output import csv_json
+from syncsvc.output.grid import Grid, Heading
 from syncsvc.reports import Kind
 from syncsvc.reports.report import each_change_as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+    from decimal import Decimal
 
-    from syncsvc.reports import Column
+    from syncsvc.reports import Column, Row
     from syncsvc.sync.summary import Summary
 
 EVENT_COLOURS = {
@@ -35,7 +35,7 @@ WITHHELD = """\
 Cancellations were withheld: the numbers stay live until the provider shows that they are cancelled.
 To look:   syncsvc sync --dry-run --allow-mass-cancel
 To accept: syncsvc sync --allow-mass-cancel"""
-UNBOUNDED = 10_000  # characters
+UNLIMITED = 10_000_000  # characters
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")
 
 
@@ -48,20 +48,21 @@ class _Console(Console):
         raise  # noqa: PLE0704 - called while the exception is handled
 
 
-def console() -> Console:
+def console(stream: TextIO | None = None) -> Console:
     """
-    Return the console for results: stdout.
+    Return a console for results, on stdout or a stream; only a terminal limits its width.
     """
-    return _Console(highlight=False)
+    made = _Console(highlight=False, file=stream)
+    if not made.file.isatty() and "COLUMNS" not in os.environ:
+        made.width = UNLIMITED
+    return made
 
 
-def wide_console(stream: TextIO | None = None) -> Console:
+def show(grid: Grid, stream: TextIO | None = None) -> None:
     """
-    Return a console for tables of any width: only a terminal folds them.
+    Print a table; the terminal itself folds a word that is longer than its lines.
     """
-    to = _Console(highlight=False, file=stream)
-    folds = to.is_terminal or "COLUMNS" in os.environ
-    return to if folds else _Console(highlight=False, file=stream, width=UNBOUNDED)
+    console(stream).print(grid, soft_wrap=True)
 
 
 def outcome(summary: Summary) -> str:
@@ -75,17 +76,13 @@ def outcome(summary: Summary) -> str:
     return f"{title}, in {summary.duration_seconds:.1f} s"
 
 
-def summary_table(summary: Summary) -> Table:
+def summary_table(summary: Summary) -> Grid:
     """
     Return the counts of one run as a table, for the end of `syncsvc sync`.
     """
-    table = _table(outcome(summary))
-    table.add_column("what")
-    table.add_column("count", justify="right")
-    table.add_column("")
     size = "an unknown number" if summary.num_results is None else f"{summary.num_results:,}"
     walks = "1 walk" if summary.walks == 1 else f"{summary.walks} walks"
-    for name, count, note in (
+    counts = (
         ("listed", summary.listed, f"of {size}, on {summary.pages:,} pages in {walks}"),
         ("added", summary.added, "seen for the first time, not provisioned yet"),
         ("provisioned", summary.provisioned, "provisioned, as the provider's stamp says"),
@@ -96,78 +93,99 @@ def summary_table(summary: Summary) -> Table:
         ("address changes", summary.address_changes, "addresses added or changed"),
         ("rejected", summary.rejected, "rows that could not be read, see sync_rejects"),
         ("withheld", summary.withheld, "cancellations that wait for a decision"),
-    ):
-        table.add_row(name, f"{count:,}", note, style="" if count else "dim")
-    return table
+    )
+    return Grid(
+        title=outcome(summary),
+        headings=[Heading("what"), Heading("count", right=True), Heading("")],
+        rows=[
+            [Text(cell, style="" if count else "dim") for cell in (name, f"{count:,}", note)]
+            for name, count, note in counts
+        ],
+        prose=True,
+    )
 
 
-def changes_table(rows: Sequence[Mapping[str, Any]], total: int) -> Table:
+def changes_table(rows: Sequence[Mapping[str, Any]], total: int) -> Grid:
     """
-    Return the changes of one run, a line each.
+    Return the changes of one run, one row each.
     """
     shown = "" if len(rows) == total else f", the first {len(rows):,} of {total:,}"
-    table = _table(f"Changes{shown}")
-    for heading in ("number", "event", "happened (UTC)", "what"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "what")
-    for row in rows:
-        table.add_row(
-            _value(row["number_e164"]),
-            event_text(row["event"]),
-            when(row["occurred_at"]),
-            what(row),
-        )
-    return table
+    return Grid(
+        title=f"Changes{shown}",
+        headings=[Heading(name) for name in ("number", "event", "happened (UTC)", "what")],
+        rows=[
+            [
+                _plain(row["number_e164"]),
+                event_text(row["event"]),
+                when(row["occurred_at"]),
+                plain_changes(row),
+            ]
+            for row in rows
+        ],
+        prose=True,
+    )
 
 
-def runs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> Grid:
     """
-    Return the last runs, a line each.
+    Return the last runs, one row each.
     """
-    table = _table("Last runs, newest first")
-    table.add_column("run", justify="right")
-    table.add_column("state", no_wrap=True)
-    table.add_column("started (UTC)", no_wrap=True)
-    for heading in ("s", "listed", "new", "gone", "changed", "rejected"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        colour = "green" if row["state"] == "succeeded" else "red"
-        table.add_row(
-            str(row["id"]),
-            f"[{colour}]{row['state']}[/]",
-            f"{row['started_at']:%Y-%m-%d %H:%M}",
-            _seconds(row),
-            _sum(row, "listed"),
-            _sum(row, "added", "provisioned", "reinstated"),
-            _sum(row, "cancelled"),
-            _sum(row, "changed"),
-            _sum(row, "rejected"),
-        )
-    return table
+    counts = {
+        "listed": ("listed",),
+        "new": ("added", "provisioned", "reinstated"),
+        "cancelled": ("cancelled",),
+        "changed": ("changed",),
+        "rejected": ("rejected",),
+    }
+    right = ("seconds", *counts)
+    return Grid(
+        title="Last runs, newest first",
+        headings=[
+            Heading("run", right=True),
+            Heading("state"),
+            Heading("started (UTC)"),
+            *(Heading(name, right=True) for name in right),
+        ],
+        rows=[
+            [
+                str(row["id"]),
+                Text(row["state"], style="green" if row["state"] == "succeeded" else "red"),
+                f"{row['started_at']:%Y-%m-%d %H:%M}",
+                _seconds(row),
+                *(_sum(row, *names) for names in counts.values()),
+            ]
+            for row in rows
+        ],
+    )
 
 
-def timeline_table(number: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Table:
+def timeline_table(number: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Grid:
     """
     Return the history of one number, oldest first.
     """
-    table = _table(f"{_value(number['number_e164'])}  {number['uuid']}  {number['lifecycle']}")
-    for heading in ("known since (UTC)", "event", "happened (UTC)", "source", "what"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "what")
-    for row in rows:
-        table.add_row(
-            when(row["valid_from"]),
-            event_text(row["event"]),
-            when(row["occurred_at"]),
-            row["occurred_at_source"],
-            what(row),
-        )
-    return table
+    names = ("known since (UTC)", "event", "happened (UTC)", "source", "what")
+    return Grid(
+        title=f"{_plain(number['number_e164'])}  {number['uuid']}  {number['lifecycle']}",
+        headings=[Heading(name) for name in names],
+        rows=[
+            [
+                when(row["valid_from"]),
+                event_text(row["event"]),
+                when(row["occurred_at"]),
+                row["occurred_at_source"],
+                plain_changes(row),
+            ]
+            for row in rows
+        ],
+        prose=True,
+    )
 
 
-def event_text(event: str) -> str:
+def event_text(event: str) -> Text:
     """
     Return an event in its colour.
     """
-    return f"[{EVENT_COLOURS[event]}]{event}[/]"
+    return Text(event, style=EVENT_COLOURS[event])
 
 
 def when(moment: datetime | None) -> str:
@@ -177,59 +195,65 @@ def when(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else "-"
 
 
-def what(row: Mapping[str, Any]) -> str:
-    """
-    Return the changed columns of a history row, old and new; its evidence if there are none.
-    """
-    return escape(plain_changes(row))
-
-
 def plain_changes(row: Mapping[str, Any]) -> str:
     """
-    Return the same without markup, for pages.
+    Return the changed columns of a history row, old and new; its evidence if there are none.
     """
     said = map(_printable, each_change_as_text(row["changes"] or {}))
     return "\n".join(said) or f"first seen ({row['evidence']})"
 
 
-def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Grid:
     """
     Return the rows of a query.
     """
-    table = _table(None)
-    for heading in headings:
-        table.add_column(heading)
-    for row in rows:
-        table.add_row(*map(_value, row))
-    return table
+    columns = zip(*rows, strict=True) if rows else ((),) * len(headings)
+    return Grid(
+        headings=[
+            Heading(heading, right=all(isinstance(value, int | float) for value in column))
+            for heading, column in zip(headings, columns, strict=True)
+        ],
+        rows=[[_plain(value) for value in row] for row in rows],
+    )
 
 
-def report_table(
-    columns: Sequence[Column], rows: Iterable[Mapping[str, Any]], currency: str | None
-) -> Table:
+def report_table(columns: Sequence[Column], rows: Iterable[Row], currency: str | None) -> Grid:
     """
-    Return the rows of a report.
+    Return the rows of a report; the amounts of a column have the same number of places.
     """
-    table = _table(None)
-    for column in columns:
-        right = column.kind in csv_json.NUMERIC
-        table.add_column(
-            csv_json.heading(column, currency),
-            justify="right" if right else "left",
-            no_wrap=column.kind is not Kind.TEXT,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(_cell(row[column.name], column) for column in columns))
-    return table
+    found = list(rows)
+    places = {
+        column.name: max((_places(row[column.name]) for row in found), default=2)
+        for column in columns
+        if column.kind is Kind.AMOUNT
+    }
+    return Grid(
+        headings=[
+            Heading(
+                csv_json.heading(column, currency),
+                right=column.kind in csv_json.NUMERIC,
+                is_id=column.name == "uuid",
+            )
+            for column in columns
+        ],
+        rows=[[_cell(row[column.name], column, places) for column in columns] for row in found],
+        prose=columns[-1].kind is Kind.TEXT,
+    )
 
 
-def _cell(value: object, column: Column) -> str:
-    return "-" if value is None else _value(csv_json.shown(value, column.kind))
+def _cell(value: Any, column: Column, places: Mapping[str, int]) -> str:  # noqa: ANN401 - of any kind
+    if value is None:
+        return "-"
+    if column.kind is Kind.AMOUNT:
+        return f"{value:,.{places[column.name]}f}"
+    return _plain(csv_json.shown(value, column.kind))
 
 
-def _value(value: object) -> str:
-    return escape(_plain(value))
+def _places(value: Decimal | None) -> int:
+    """
+    Return how many decimal places an amount needs, at least those of cents.
+    """
+    return 2 if value is None else len(csv_json.amount(value).partition(".")[2])
 
 
 def _plain(value: object) -> str:
@@ -255,7 +279,3 @@ def _seconds(row: Mapping[str, Any]) -> str:
     if row["finished_at"] is None:
         return "-"
     return f"{(row['finished_at'] - row['started_at']).total_seconds():.1f}"
-
-
-def _table(title: str | None) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False)

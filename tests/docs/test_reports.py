@@ -83,7 +83,7 @@ def _answer(report: Report, engine: Engine, told: dict[str, Any]) -> str:
     with engine.connect() as connection:
         rows = report.rows(connection, arguments)
         table = terminal.report_table(report.columns, rows, "GBP")
-        terminal.wide_console(stream).print(table)
+        terminal.show(table, stream)
     lines = [line.rstrip() for line in stream.getvalue().splitlines()]
     return "".join(f"{line}\n" for line in lines if line)
 

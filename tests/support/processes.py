@@ -5,9 +5,11 @@ The real worker as a process, and what it tells from outside.
 from __future__ import annotations
 
 import os
+import pty
 import socket
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -40,6 +42,32 @@ def eventually(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
                 return found
         assert time.monotonic() < ends_at, "it never came true"
         time.sleep(LOOK)
+
+
+def piped_from(words: Sequence[str], environ: Mapping[str, str]) -> str:
+    """
+    What a command writes into a pipe.
+    """
+    call = [sys.executable, "-c", MAIN, *words]
+    return subprocess.run(call, env=environ, check=True, capture_output=True, text=True).stdout
+
+
+def on_terminal(words: Sequence[str], columns: int, environ: Mapping[str, str]) -> str:
+    """
+    What a command writes on a terminal of so many columns.
+    """
+    ours, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, columns))
+    call = [sys.executable, "-c", MAIN, *words]
+    with subprocess.Popen(call, env=environ, stdin=its, stdout=its, stderr=its) as process:
+        os.close(its)
+        written = b""
+        with suppress(OSError):  # Linux's word for the end
+            while part := os.read(ours, 65536):
+                written += part
+        os.close(ours)
+        assert process.wait(PATIENCE) == 0
+    return written.decode()
 
 
 def free_port() -> int:
