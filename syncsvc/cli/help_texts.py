@@ -21,7 +21,7 @@ The tables are created first in an empty SQLite file; PostgreSQL needs `syncsvc 
 Example: [bold]syncsvc sync --dry-run[/bold]"""
 
 RUN = """\
-Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
+Sync at startup, then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
 
 Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
 
