@@ -21,7 +21,7 @@ def run(
     database_url: DatabaseFlag = None,
 ) -> None:
     """
-    Sync now and then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
+    Sync at startup, then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
     """
     from syncsvc.worker import service
 
