@@ -11,7 +11,7 @@ from syncsvc.database.engine import open_engine
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
-from syncsvc.provider.transport import Exchange
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.reconcile.guard import Guard
 from syncsvc.sync.run_inputs import Job
 
@@ -44,10 +44,10 @@ def api_from(
         ConfigurationError: There are no credentials.
     """
     settings.require_credentials()
-    exchange = exchange_from(settings, meter)
+    transport = transport_from(settings, meter)
     return NumberApi(
-        exchange,
-        tokens_from(settings, exchange),
+        transport,
+        tokens_from(settings, transport),
         page_size=settings.page_size,
         retries=settings.api_retries if retries is None else retries,
         zone=settings.timezone,
@@ -71,19 +71,19 @@ def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
     )
 
 
-def exchange_from(settings: Settings, meter: Meter | None = None) -> Exchange:
+def transport_from(settings: Settings, meter: Meter | None = None) -> HttpTransport:
     """
     Create the transport to the provider.
     """
-    return Exchange(
+    return HttpTransport(
         settings.api_url,
         timeout=settings.api_timeout,
-        connections=settings.concurrency,
+        concurrency=settings.concurrency,
         meter=meter,
     )
 
 
-def tokens_from(settings: Settings, exchange: Exchange) -> Tokens:
+def tokens_from(settings: Settings, transport: HttpTransport) -> Tokens:
     """
     Create the source of access tokens: a fixed one, or client credentials.
     """
@@ -92,7 +92,7 @@ def tokens_from(settings: Settings, exchange: Exchange) -> Tokens:
     assert settings.api_client_id is not None  # noqa: S101 - require_credentials checked it
     assert settings.api_client_secret is not None  # noqa: S101 - require_credentials checked it
     return ClientCredentials(
-        exchange,
+        transport,
         settings.api_client_id.get_secret_value(),
         settings.api_client_secret.get_secret_value(),
     )

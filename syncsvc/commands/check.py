@@ -194,11 +194,11 @@ def _credentials(settings: Settings) -> str:
     settings.require_credentials()
     if settings.api_token is not None:
         return "a fixed token; the listing shows whether it is accepted"
-    exchange = bootstrap.exchange_from(settings)
+    transport = bootstrap.transport_from(settings)
     try:
-        bootstrap.tokens_from(settings, exchange).current()
+        bootstrap.tokens_from(settings, transport).current()
     finally:
-        exchange.close()
+        transport.close()
     return "the provider issued a token for the client id and secret"
 
 
@@ -252,11 +252,11 @@ def _provider_clock(settings: Settings) -> timedelta | None:
     """
     Ask for the `Date` of any response; one without a token will do.
     """
-    exchange = bootstrap.exchange_from(settings)
+    transport = bootstrap.transport_from(settings)
     try:
-        response = exchange.send("GET", "/api/numbers", headers={})
+        response = transport.send("GET", "/api/numbers", headers={})
     finally:
-        exchange.close()
+        transport.close()
     moment = _date(response.headers.get("Date"))
     return None if moment is None else clock.now() - moment
 

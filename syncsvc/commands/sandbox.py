@@ -21,7 +21,7 @@ from syncsvc.errors import ConfigurationError
 from syncsvc.output import terminal
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import FixedToken
-from syncsvc.provider.transport import Exchange
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Fault, Inventory, Sandbox
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job
@@ -59,8 +59,8 @@ def run_demo() -> None:
     migrate.upgrade(engine)
     with Sandbox(Inventory.seeded(SIZE)) as sandbox:
         console.print(f"A simulated provider with {SIZE:,} numbers listens at {sandbox.url}.\n")
-        exchange = Exchange(sandbox.url, timeout=30, connections=4)
-        api = NumberApi(exchange, FixedToken(sandbox.token), page_size=200, retries=5, zone=UTC)
+        transport = HttpTransport(sandbox.url, timeout=30, concurrency=4)
+        api = NumberApi(transport, FixedToken(sandbox.token), page_size=200, retries=5, zone=UTC)
         for title, act in _acts(sandbox):
             act()
             _rule(console, title)

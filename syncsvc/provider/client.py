@@ -1,22 +1,22 @@
 """
-Ask the provider for listing pages, as often as it takes.
+Fetch pages of numbers from the provider, with retries.
 
-One page is fetched and decoded in one attempt, so that a body which breaks
-off is retried like any other failure. What can't pass by itself is raised at
-once with what to do about it.
+One attempt fetches and decodes one page, so that a truncated body is retried
+like any other failure. An error that a retry can't solve is raised immediately
+and says what to do.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import httpx
 import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
 from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
-from syncsvc.provider.throttle import Pace
-from syncsvc.provider.transport import endpoint
+from syncsvc.provider.meter import endpoint
+from syncsvc.provider.response import RATE_LIMITED
+from syncsvc.provider.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,24 +25,14 @@ if TYPE_CHECKING:
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
     from syncsvc.payloads.unknown_fields import IgnoredFields
+    from syncsvc.provider.response import Response
     from syncsvc.provider.tokens import Tokens
-    from syncsvc.provider.transport import Answer, Exchange
+    from syncsvc.provider.transport import HttpTransport
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
 NUMBERS = "/api/numbers"
 CANCELLED = "/api/numbers/cancelled"
-OK = 200
-UNAUTHORIZED = 401
-FORBIDDEN = 403
-NOT_FOUND = 404
-REFUSED = "429"  # too many requests, as the reason of a failure
-
-ADVICE = {
-    UNAUTHORIZED: "The token is not accepted. Check SYNCSVC_API_TOKEN, or the client's id and "
-    "secret, and that SYNCSVC_API_URL is the host that they belong to.",
-    FORBIDDEN: "The token's portal user may not see numbers. Ask for the permission in the portal.",
-    NOT_FOUND: "There is no such API. Check SYNCSVC_API_URL.",
-}
+FIRST_BACKOFF, LONGEST_BACKOFF, JITTER = 0.5, 30.0, 1.0  # seconds
 
 
 class NumberApi:
@@ -50,17 +40,17 @@ class NumberApi:
     One provider account, read only. Safe to use from several threads.
 
     Args:
-        exchange: The way to the provider.
-        tokens: Where its bearer token comes from.
-        page_size: How many numbers to ask for at once.
+        transport: Sends the requests; its concurrency is the throttle's limit, too.
+        tokens: The source of bearer tokens.
+        page_size: Numbers per page to ask for.
         retries: Further attempts for one request.
-        zone: The zone of timestamps that bear none.
-        ignored: Fields that are not stored.
+        zone: The time zone of timestamps without one.
+        ignored: Unknown fields that are not stored.
     """
 
     def __init__(
         self,
-        exchange: Exchange,
+        transport: HttpTransport,
         tokens: Tokens,
         *,
         page_size: int,
@@ -68,22 +58,29 @@ class NumberApi:
         zone: tzinfo,
         ignored: IgnoredFields = NOTHING_IGNORED,
     ) -> None:
-        self._exchange = exchange
+        self._transport = transport
         self._tokens = tokens
         self._page_size = page_size
         self._retries = retries
         self._zone = zone
         self._ignored = ignored
-        self._pace = Pace(exchange.connections)
+        self._throttle = Throttle(transport.concurrency)
         self._closed = False
+
+    @property
+    def concurrency(self) -> int:
+        """
+        Return the number of pages that may be requested at once.
+        """
+        return self._transport.concurrency
 
     def close(self) -> None:
         """
-        Close the connections; attempts that wait for their turn are given up.
+        Close the connections. Attempts that wait for the throttle end with an error.
         """
         self._closed = True
-        self._pace.close()
-        self._exchange.close()
+        self._throttle.close()
+        self._transport.close()
 
     def page(self, index: int, known: Known | None = None) -> Page | None:
         """
@@ -94,10 +91,10 @@ class NumberApi:
             known: Fingerprints of rows that need not be decoded, as for `read_page`.
 
         Returns:
-            None where the provider answers 404, which past the end is its right.
+            None if there is no such page: the provider may answer 404 past the last one.
 
         Raises:
-            ProviderUnavailable: It did not work in any attempt.
+            ProviderUnavailable: Every attempt failed.
             ProviderRefused: The token or the request is wrong.
         """
         return self._fetch(NUMBERS, index, known)
@@ -107,13 +104,13 @@ class NumberApi:
         Fetch one page of the cancelled listing, as `page` does.
 
         Raises:
-            NoSuchListing: The account has none, or may not see it.
+            NoSuchListing: The account has no such listing, or may not see it.
         """
         return self._fetch(CANCELLED, index)
 
     def search_page(self, digits: str, index: int) -> Page | None:
         """
-        Fetch one page of the numbers that contain some digits, as `page` does.
+        Fetch one page of the numbers that contain these digits, as `page` does.
         """
         return self._fetch(NUMBERS, index, search=digits)
 
@@ -126,12 +123,12 @@ class NumberApi:
             on=lambda exc: self._wait_before_retry(exc, reasons),
             attempts=self._retries + 1,
             timeout=None,
-            wait_initial=0.5,
-            wait_max=30.0,
-            wait_jitter=1.0,
+            wait_initial=FIRST_BACKOFF,
+            wait_max=LONGEST_BACKOFF,
+            wait_jitter=JITTER,
         ):
             if attempt.num > 1:
-                self._exchange.meter.retried(endpoint(path, params), reasons[-1])
+                self._transport.meter.retried(endpoint(path, params), reasons[-1])
             with attempt:
                 return self._fetch_once(path, params, known)
         raise AssertionError("the last attempt either returned or raised")  # pragma: no cover
@@ -141,69 +138,47 @@ class NumberApi:
     ) -> Page | None:
         if self._closed:
             raise ProviderRefused("The run has ended; nothing more is requested.")
-        answer = self._get(path, params)
-        if answer.status == OK:
-            return read_page(answer.body, self._zone, known, self._ignored)
-        if answer.status == NOT_FOUND and params["page"] != 1:
+        response = self._get(path, params)
+        if response.is_ok:
+            return read_page(response.body, self._zone, known, self._ignored)
+        if response.is_not_found and params["page"] != 1:
             return None
-        if answer.may_pass:
-            raise answer.unavailable(path)
-        raise _refused(path, answer)
+        if response.is_transient:
+            raise response.unavailable(path)
+        no_listing = path == CANCELLED and response.is_denied
+        raise response.refused(path, NoSuchListing if no_listing else ProviderRefused)
 
-    def _get(self, path: str, params: Mapping[str, str | int]) -> Answer:
+    def _get(self, path: str, params: Mapping[str, str | int]) -> Response:
         """
-        Ask with the token in use, and again with a new one after a 401.
+        Send a request with the current token, and after a 401 again with a new one.
 
-        If the new one came by a refresh and is refused as well, one is bought.
+        If that token came from a refresh and is rejected as well, once more with a requested one.
         """
         token = self._tokens.current()
-        answer = self._send(path, params, token)
-        if answer.status == UNAUTHORIZED and (renewed := self._tokens.renewed(token)):
-            answer = self._send(path, params, renewed)
-            if answer.status == UNAUTHORIZED and self._tokens.came_by_refresh(renewed):
-                bought = self._tokens.renewed(renewed)
-                answer = self._send(path, params, bought) if bought else answer
-        return answer
+        response = self._send(path, params, token)
+        if response.is_unauthorized and (fresh := self._tokens.replacement(token)):
+            response = self._send(path, params, fresh)
+            if response.is_unauthorized and self._tokens.was_refreshed(fresh):
+                requested = self._tokens.replacement(fresh)
+                response = self._send(path, params, requested) if requested else response
+        return response
 
-    def _send(self, path: str, params: Mapping[str, str | int], token: str) -> Answer:
+    def _send(self, path: str, params: Mapping[str, str | int], token: str) -> Response:
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
-        with self._pace.turn() as told:
-            answer = self._exchange.send("GET", path, params=params, headers=headers)
-            told(answer)
-        return answer
+        with self._throttle.slot() as record:
+            response = self._transport.send("GET", path, params=params, headers=headers)
+            record(response)
+        return response
 
     def _wait_before_retry(self, exc: Exception, reasons: list[str]) -> bool | float:
         """
-        Whether to try again: as the provider says, or after a jittered backoff.
+        Return whether to retry: after as many seconds as Retry-After says, or with a backoff.
 
-        After a first refusal without more the pace knows best how long.
+        After a first 429 without Retry-After, the throttle alone decides how long to wait.
         """
         if self._closed or not isinstance(exc, ProviderUnavailable):
             return False
         reasons.append(exc.reason)
         if exc.retry_after is not None:
             return exc.retry_after
-        return 0.0 if reasons == [REFUSED] else True
-
-
-def _refused(path: str, answer: Answer) -> ProviderRefused:
-    advice = ADVICE.get(answer.status, "Check SYNCSVC_API_URL, or ask the provider.")
-    if httpx.codes.is_redirect(answer.status):
-        advice = (
-            f"It leads to {_origin(answer.headers.get('Location', ''))}; redirects are not "
-            "followed. Set SYNCSVC_API_URL to the final address."
-        )
-    hidden = path == CANCELLED and answer.status in {FORBIDDEN, NOT_FOUND}
-    kind = NoSuchListing if hidden else ProviderRefused
-    return kind(f"The provider rejected the request ({answer.status} from {path}). {advice}")
-
-
-def _origin(location: str) -> str:
-    """
-    Scheme and host of an address: its path or query could bear a secret.
-    """
-    try:
-        url = httpx.URL(location)
-    except httpx.InvalidURL:
-        return "an address that can't be read"
-    return f"{url.scheme}://{url.host}" if url.host else "another path"
+        return 0.0 if reasons == [RATE_LIMITED] else True

@@ -1,8 +1,8 @@
 """
-What the environment says of proxies and certificates, judged as settings are.
+Read and check the environment variables for proxies and certificates.
 
-HTTPS_PROXY, HTTP_PROXY, NO_PROXY (in lower case too), SSL_CERT_FILE and
-SSL_CERT_DIR count. Nothing else does: no ALL_PROXY, no netrc file, and no
+Only HTTPS_PROXY, HTTP_PROXY, NO_PROXY (in lower case too), SSL_CERT_FILE and
+SSL_CERT_DIR are read. ALL_PROXY and netrc files are not, and neither is
 SSLKEYLOGFILE, which would write the keys of every connection to a file.
 """
 
@@ -28,15 +28,15 @@ PROXIES = {"https": ("https_proxy", "HTTPS_PROXY"), "http": ("http_proxy", "HTTP
 NO_PROXY = ("no_proxy", "NO_PROXY")
 PROXY_SCHEMES = frozenset({"http", "https"})
 HOST = re.compile(rb"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+")
-HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the names by which OpenSSL looks certificates up
+HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")  # the file names that OpenSSL looks for
 
 
 def require_usable(environment: Mapping[str, str] = os.environ) -> None:
     """
-    Check every variable that counts, whether or not the provider's address needs it.
+    Check every variable that is read, even those that the provider's address does not need.
 
     Raises:
-        ConfigurationError: One of them can't be used; the text names it and hides its value.
+        ConfigurationError: One of them can't be used; the message has its name, not its value.
     """
     proxy_for("http://localhost", environment)
     tls_context(environment)
@@ -44,11 +44,11 @@ def require_usable(environment: Mapping[str, str] = os.environ) -> None:
 
 def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> httpx.Proxy | None:
     """
-    Return the proxy for an address; None if it is reached directly, as loopback always is.
+    Return the proxy for an address, or None if there is none; loopback never has one.
 
     Raises:
         ConfigurationError: HTTPS_PROXY or HTTP_PROXY is not the address of an HTTP proxy,
-            be it needed for this address or not.
+            even if this address does not need it.
     """
     target = httpx.URL(url)
     proxies = {scheme: _proxy(scheme, environment) for scheme in PROXIES}
@@ -62,7 +62,7 @@ def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> httpx.Pr
 
 def tls_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
     """
-    Return a context that trusts SSL_CERT_FILE and SSL_CERT_DIR, else certifi's authorities.
+    Return a context that trusts SSL_CERT_FILE and SSL_CERT_DIR, or certifi's authorities.
 
     Raises:
         ConfigurationError: One of the two can't be used.
@@ -81,7 +81,7 @@ def tls_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
 
 def _value(names: tuple[str, str], environment: Mapping[str, str]) -> tuple[str, str]:
     """
-    The first name that is set, and its value: lower case wins, even if it is empty.
+    Return the first name that is set, and its value. Lower case wins, even if it is empty.
     """
     name = next((name for name in names if name in environment), names[-1])
     return name, environment.get(name, "").strip()
@@ -107,11 +107,13 @@ def _proxy(scheme: str, environment: Mapping[str, str]) -> httpx.Proxy | None:
 
 def _is_proxy(url: httpx.URL) -> bool:
     """
-    Whether it has a scheme, a host and a port alone: anything more is a cut password.
+    Return whether the address has nothing but a scheme, a host and a port.
+
+    Anything more comes from a user or password in which / or # is not escaped.
     """
-    known = url.scheme in PROXY_SCHEMES and HOST.fullmatch(url.raw_host) is not None
-    alone = url.raw_path == b"/" and not url.fragment
-    return known and alone and url.port in (None, *range(1, 2**16))
+    usable = url.scheme in PROXY_SCHEMES and HOST.fullmatch(url.raw_host) is not None
+    nothing_more = url.raw_path == b"/" and not url.fragment
+    return usable and nothing_more and url.port in (None, *range(1, 2**16))
 
 
 def _no_proxy(name: str) -> ConfigurationError:

@@ -4,7 +4,10 @@ What counts requests to the provider and their retries, such as `Metrics`.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Meter(Protocol):
@@ -37,3 +40,14 @@ class NoMeter:
         """
         Do nothing.
         """
+
+
+def endpoint(path: str, params: Mapping[str, str | int] | None) -> str:
+    """
+    Return the metrics' label for a request: numbers, cancelled, search or token.
+    """
+    if path.startswith("/api/oauth2/"):
+        return "token"
+    if path.endswith("/cancelled"):
+        return "cancelled"
+    return "search" if params and "search" in params else "numbers"

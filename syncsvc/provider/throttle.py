@@ -1,14 +1,20 @@
 """
-Ask no faster than the provider likes.
+Send requests no faster than the provider accepts them.
 
-Two things are steered, both up gently and down at once. How many requests are
-in flight: fewer after a refusal (429) or where answers take ever longer, one
-more for each round that goes well, never more than the setting. And how many
-begin in a second: no limit until the first refusal, then a little less than
-what was tried or granted, back to nearly that within half a minute, and past
-it ever faster the longer no refusal follows. `X-RateLimit-Remaining` and
-`-Reset` are kept to where they are sent, so that there need be no refusal at
-all.
+Two limits adapt to its responses:
+
+- The window, the number of requests in flight, by AIMD (additive increase,
+  multiplicative decrease, RFC 5681 section 3.1): halved after a 429 or if
+  responses get slow, one more for each window of good responses, and never
+  more than the setting.
+- The rate, the number of requests that begin in a second, by CUBIC (RFC 9438):
+  no limit until the first 429, then a little less than what was tried, back to
+  nearly that along a cubic curve with a plateau, and beyond it ever faster the
+  longer no 429 follows. AWS SDKs limit their rate the same way in their adaptive
+  retry mode.
+
+A 429 also pauses all requests, and the headers X-RateLimit-Remaining and -Reset
+are obeyed, so that a provider that sends them need not answer 429 at all.
 """
 
 from __future__ import annotations
@@ -22,93 +28,112 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from syncsvc.provider.transport import Answer
+    from syncsvc.provider.response import Response
 
-OK = 200
-TOO_MANY_REQUESTS = 429
-LESS, SHARE = 0.85, 0.95  # of what was tried: after a refusal, and when all is settled
-FAR = 1.5  # times as fast as what was counted is far too fast
-SETTLING = 30.0  # seconds from the one to the other, and as many again to well beyond
-PROBING = 5.0  # the same, where what is granted is hardly known
-HOLD = 0.125  # seconds after a refusal that does not say how long; doubled where another follows
-LONGEST_HOLD = 300.0  # seconds
-TICK = 1e-3  # seconds
-SLOW = 2.0  # times as long as usual, and
-SLOWER_BY = 0.1  # seconds more: answers are getting slow
-LONGEST_RESET = 60.0  # seconds: a header alone, perhaps in other units, stops no run
-EPOCH = 10**8  # an X-RateLimit-Reset beyond is a date, not a number of seconds
-EPOCH_IN_PARTS = 10**11  # and beyond that it is in milliseconds or smaller parts
+# Where "simulated" stands, the value is from a sweep over simulated providers
+# (tests/measurements/throttle_constants.py, docs/performance.md): at least 90 % of what a provider
+# allows is used, and less than 2 % of the requests are refused.
+
+# The curve of the rate, as shares of the rate that was tried when a 429 came. Simulated; the
+# RFC's own 0.7 and 0.85 use less than 90 %.
+FLOOR = 0.85  # directly after the 429 (the RFC's beta)
+PLATEAU = 0.95  # when the curve is flat (W_max with fast convergence)
+
+# Seconds from the floor to the plateau (the RFC's K), and as many again to twice the plateau. The
+# RFC derives them from a constant that suits one size of rate; fixed, they suit any.
+RECOVERY = 30.0  # simulated: 20 s and more will do; a limit that was raised is found in a minute
+SEARCH = 5.0  # if the limit is hardly known yet. Simulated: 3 s are too few, 30 s too many
+
+OVERSHOOT = 1.5  # times the granted rate: more is far above the limit. Simulated, 1.5 to 3 will do
+
+# Seconds to pause after a 429 without Retry-After: doubled for each 429 with nothing granted in
+# between. Simulated, any value from 0.03 to 1 will do.
+FIRST_PAUSE = 0.125
+LONGEST_PAUSE = 300.0  # chosen: the run's deadline ends longer waits
+
+SHORTEST_PERIOD = 1e-3  # seconds to count granted requests over, so that no rate is infinite
+
+# Responses are slow if they take both twice and 0.1 s longer than usual. Chosen: twice is what a
+# queue as long as the window costs, and 0.1 s is more than what a network varies by.
+SLOW = 2.0
+SLOWER_BY = 0.1
+USUAL_DRIFT = 1.001  # what is usual may rise by 0.1 % with each response, for routes that change
+RECENT_WEIGHT = 1 / 8  # of the newest response in the average: as for TCP's (RFC 6298)
 
 
-class Pace:
+class Throttle:
     """
-    When the next request may begin. Safe to use from several threads.
+    Decides when the next request may begin. Safe to use from several threads.
 
     Args:
-        most: Requests in flight at most.
-        clock: Seconds that never go back.
+        concurrency: Requests in flight at most.
+        clock: Monotonic time, in seconds.
+
+    Attributes:
+        window: Requests in flight at most, at present.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
+    def __init__(self, concurrency: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._concurrency = concurrency
         self._clock = clock
-        self._turns = threading.Condition()
+        self._changed = threading.Condition()
         self._closed = False
-        self.window = float(most)  # requests in flight, at most
+        self.window = float(concurrency)
         self.in_flight = 0
-        self._granted = 0  # requests since the last refusal
+        self._granted = 0  # requests since the last 429
         self._refused_in_a_row = 0
         self._first_at = math.inf
-        self._safe = self._least = math.inf  # requests a second, settled and after a refusal
-        self._settling = SETTLING
+        self._plateau = math.inf  # requests per second, after some time without a 429
+        self._floor = math.inf  # requests per second, directly after a 429
+        self._recovery = RECOVERY  # seconds from the floor to the plateau
         self._refused_at = -math.inf
-        self._slowed_at = -math.inf
+        self._narrowed_at = -math.inf
         self._next_at = -math.inf
-        self._held_until = -math.inf
-        self._remaining = math.inf  # requests that are allowed until the provider counts anew,
-        self._reset_at = -math.inf  # which is then
-        self._first_after_reset = math.inf  # when the first request after such a wait began
-        self._allowance_is_meaningless = False
-        self._usual = math.inf  # seconds for an answer, when all is well
-        self._recent = 0.0  # seconds for an answer, lately
+        self._paused_until = -math.inf
+        self._remaining = math.inf  # requests that the provider's headers allow until the reset
+        self._reset_at = -math.inf
+        self._first_after_reset = math.inf  # when the first request after a wait for it began
+        self._headers_are_meaningless = False
+        self._usual_seconds = math.inf  # of a response, if the provider is not busy
+        self._recent_seconds = 0.0  # of a response, moving average
 
     def close(self) -> None:
         """
-        Let nobody wait any longer.
+        Let all waiting threads continue.
         """
-        with self._turns:
+        with self._changed:
             self._closed = True
-            self._turns.notify_all()
+            self._changed.notify_all()
 
     @contextmanager
-    def turn(self) -> Iterator[Callable[[Answer], None]]:
+    def slot(self) -> Iterator[Callable[[Response], None]]:
         """
-        Wait for one's turn; the caller tells the answer, where there is one.
+        Wait until a request may begin; call the result with its response, if there is one.
         """
-        with self._turns:
+        with self._changed:
             while not self._closed and (delay := self.delay()) > 0:
-                self._turns.wait(None if delay == math.inf else delay)
+                self._changed.wait(None if delay == math.inf else delay)
             began_at = self.begin()
         try:
-            yield lambda answer: self.note(answer, began_at)
+            yield lambda response: self.record(response, began_at)
         finally:
-            with self._turns:
+            with self._changed:
                 self.in_flight -= 1
-                self._turns.notify_all()
+                self._changed.notify_all()
 
     def delay(self) -> float:
         """
-        Seconds until another request may begin; infinite until one in flight has ended.
+        Return the seconds until a request may begin; infinite if one must first end.
         """
         now = self._clock()
         if self.in_flight and self.in_flight >= math.floor(self.window):
             return math.inf
-        spent_until = self._reset_at if self._remaining < 1 else now
-        return max(spent_until, self._held_until, self._next_at, now) - now
+        reset_at = self._reset_at if self._remaining < 1 else now
+        return max(reset_at, self._paused_until, self._next_at, now) - now
 
     def begin(self) -> float:
         """
-        Count a request that begins now, and give the time.
+        Count a request that begins now, and return the time.
         """
         now = self._clock()
         if now >= self._reset_at:
@@ -123,101 +148,86 @@ class Pace:
 
     def rate(self, now: float) -> float:
         """
-        Requests that may begin in a second: soon what seems safe, later ever more.
+        Return the requests that may begin in a second: the cubic curve.
         """
-        if self._safe == math.inf:
+        if self._plateau == math.inf:
             return math.inf
-        part = max(now - max(self._refused_at, self._held_until), 0.0) / self._settling - 1
-        return self._safe + (self._safe - self._least if part < 0 else self._safe) * part**3
+        seconds = max(now - max(self._refused_at, self._paused_until), 0.0)
+        part = seconds / self._recovery - 1  # -1 at the floor, 0 at the plateau
+        scale = self._plateau - self._floor if part < 0 else self._plateau
+        return self._plateau + scale * part**3
 
-    def note(self, answer: Answer, began_at: float) -> None:
+    def record(self, response: Response, began_at: float) -> None:
         """
-        Learn from an answer.
+        Adapt both limits to a response.
         """
-        with self._turns:
+        with self._changed:
             now = self._clock()
-            self._note_allowance(answer, now, began_at)
-            if answer.status == TOO_MANY_REQUESTS:
-                self._slow_down(now, began_at, answer.retry_after)
-            elif answer.status == OK:
+            self._obey_rate_limit(response, now, began_at)
+            if response.is_rate_limited:
+                self._slow_down(now, began_at, response.retry_after)
+            elif response.is_ok:
                 self._speed_up(now, began_at)
 
-    def _slow_down(self, now: float, began_at: float, told: float | None) -> None:
+    def _slow_down(self, now: float, began_at: float, retry_after: float | None) -> None:
         """
-        Hold for as long as told, and go on slower; once for all that were in flight together.
+        Pause and lower both limits, once for all requests that were in flight together.
         """
         if began_at > self._refused_at:
             self._refused_in_a_row = 0 if self._granted else self._refused_in_a_row + 1
-            self._settle_on_less(now)
+            self._lower_rate(now)
             self._narrow(now)
             self._refused_at, self._granted = now, 0
-        hold = min(HOLD * 2**self._refused_in_a_row, LONGEST_HOLD)
-        self._held_until = max(self._held_until, now + (told or hold))
+        pause = min(FIRST_PAUSE * 2**self._refused_in_a_row, LONGEST_PAUSE)
+        self._paused_until = max(self._paused_until, now + (retry_after or pause))
 
-    def _settle_on_less(self, now: float) -> None:
+    def _lower_rate(self, now: float) -> None:
         """
-        Take a little less than what was tried for safe, or what was counted where that is far less.
+        Start a new cubic curve, a little below the rate that was tried.
 
-        Where nothing at all was granted since the last refusal, it came too early to tell.
+        If that was far above what was granted, or if this is the first 429, the curve starts from
+        the granted rate. If nothing was granted since the last 429, the curve stays unchanged:
+        this one came too early to tell.
         """
         since = max(self._refused_at, self._first_at)
-        counted = (self._granted + 1) / max(now - since, TICK)
-        tried = min(self.rate(now), counted if self._safe == math.inf else math.inf)
-        if self._safe < math.inf and tried <= FAR * counted:
-            self._least, self._safe, self._settling = LESS * tried, SHARE * tried, SETTLING
+        granted = (self._granted + 1) / max(now - since, SHORTEST_PERIOD)
+        first = self._plateau == math.inf
+        tried = min(self.rate(now), granted) if first else self.rate(now)
+        if not first and tried <= OVERSHOOT * granted:
+            self._floor, self._plateau = FLOOR * tried, PLATEAU * tried
+            self._recovery = RECOVERY
         elif self._granted:
-            self._least, self._safe = min(tried / 2, counted), min(tried, 2 * counted)
-            self._settling = PROBING
+            self._floor, self._plateau = min(tried / 2, granted), min(tried, 2 * granted)
+            self._recovery = SEARCH
 
     def _speed_up(self, now: float, began_at: float) -> None:
         self._granted += began_at > self._refused_at
         seconds = now - began_at
-        self._usual = min(self._usual * 1.001, seconds)
-        self._recent += (seconds - self._recent) / 8
-        if self._recent > max(SLOW * self._usual, self._usual + SLOWER_BY):
-            if began_at > self._slowed_at:
+        self._usual_seconds = min(self._usual_seconds * USUAL_DRIFT, seconds)
+        self._recent_seconds += (seconds - self._recent_seconds) * RECENT_WEIGHT
+        usual = self._usual_seconds
+        if self._recent_seconds > max(SLOW * usual, usual + SLOWER_BY):
+            if began_at > self._narrowed_at:
                 self._narrow(now)
         else:
-            self.window = min(self.window + 1 / self.window, self._most)
+            self.window = min(self.window + 1 / self.window, self._concurrency)
 
     def _narrow(self, now: float) -> None:
-        self._slowed_at = now
+        self._narrowed_at = now
         self.window = max(self.window / 2, 1.0)
 
-    def _note_allowance(self, answer: Answer, now: float, began_at: float) -> None:
+    def _obey_rate_limit(self, response: Response, now: float, began_at: float) -> None:
         """
-        Keep to what the provider says is left, unless it says nothing.
+        Keep to the requests that the provider's headers say are left.
 
-        A negative number means no limit to some hosts. One that is nothing again, straight after
-        its reset, counts no requests: what was granted then shows it.
+        A host that says 0 again directly after its reset, with a response that it grants, does
+        not count requests. Its headers are ignored from then on.
         """
-        remaining = _number(answer.headers.get("X-RateLimit-Remaining"))
-        limit = _number(answer.headers.get("X-RateLimit-Limit"))
-        reset = _number(answer.headers.get("X-RateLimit-Reset"))
-        if remaining is None or reset is None:
+        limit = response.rate_limit
+        if limit is None:
             return
-        if answer.status == OK and remaining < 1 and began_at == self._first_after_reset:
-            self._allowance_is_meaningless = True
-        if remaining < 0 or (limit is not None and limit <= 0) or self._allowance_is_meaningless:
-            return
-        self._remaining = remaining - (self.in_flight - 1)
-        self._reset_at = now + min(max(_seconds_until(reset), 0.0), LONGEST_RESET)
-
-
-def _seconds_until(reset: float) -> float:
-    """
-    Seconds from now, of a number of them or of a date, which is told by its size.
-    """
-    if reset <= EPOCH:
-        return reset
-    while reset > EPOCH_IN_PARTS:
-        reset /= 1000
-    return reset - time.time()
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+        if response.is_ok and limit.remaining < 1 and began_at == self._first_after_reset:
+            self._headers_are_meaningless = True
+        if not self._headers_are_meaningless:
+            self._remaining = limit.remaining - (self.in_flight - 1)
+            self._reset_at = now + limit.reset_in

@@ -1,7 +1,7 @@
 """
-Access tokens: a fixed one, or those that OAuth2 client credentials buy.
+Access tokens: a fixed one, or those requested with OAuth2 client credentials.
 
-A token stays in memory and is sent to the provider alone.
+Tokens are kept in memory only, and sent to the provider only.
 """
 
 from __future__ import annotations
@@ -20,42 +20,43 @@ from syncsvc.errors import ProviderRefused, ProviderUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from syncsvc.provider.transport import Exchange
+    from syncsvc.provider.response import Response
+    from syncsvc.provider.transport import HttpTransport
 
 log = structlog.get_logger(__name__)
 
 ACCESS_TOKEN = "/api/oauth2/access-token"  # noqa: S105 - a path
 REFRESH_TOKEN = "/api/oauth2/refresh-token"  # noqa: S105 - a path
-RENEW_BEFORE = 60.0  # seconds before a token expires, but no more than half of its lifetime
-SHORTEST_USE = 1.0  # seconds, so that no lifetime makes every request buy a token
-LIFETIME = 3600.0  # seconds, where the provider does not say
+EXPIRY_MARGIN = 60.0  # seconds before its expiry a token is replaced; at most half its lifetime
+SHORTEST_USE = 1.0  # seconds: a token that expires at once must not cost a request for each page
+LIFETIME = 3600.0  # seconds, if the provider does not send it
 VISIBLE = re.compile(r"[!-~]+")
 
 
 class Tokens(Protocol):
     """
-    Where the bearer token of the next request comes from.
+    A source of bearer tokens.
     """
 
     def current(self) -> str:
         """
-        A token that is good as far as we know.
+        Return the token for the next request.
         """
 
-    def renewed(self, stale: str) -> str | None:
+    def replacement(self, rejected: str) -> str | None:
         """
-        Another token after the provider refused `stale`; None where there is none.
+        Return another token after the provider rejected this one, or None if there is none.
         """
 
-    def came_by_refresh(self, token: str) -> bool:
+    def was_refreshed(self, token: str) -> bool:
         """
-        Return whether a token came from a refresh, so that buying one may still help.
+        Return whether a token came from a refresh, so that requesting a new one may still help.
         """
 
 
 class FixedToken:
     """
-    The token of SYNCSVC_API_TOKEN, for good or ill.
+    The token of SYNCSVC_API_TOKEN, which can't be replaced.
     """
 
     def __init__(self, token: str) -> None:
@@ -63,17 +64,17 @@ class FixedToken:
 
     def current(self) -> str:
         """
-        The one token.
+        Return the token.
         """
         return self._token
 
-    def renewed(self, stale: str) -> str | None:  # noqa: ARG002 - as `Tokens` has it
+    def replacement(self, rejected: str) -> str | None:  # noqa: ARG002 - as `Tokens` has it
         """
-        There is no other.
+        Return None: there is no other token.
         """
         return None
 
-    def came_by_refresh(self, token: str) -> bool:  # noqa: ARG002 - as `Tokens` has it
+    def was_refreshed(self, token: str) -> bool:  # noqa: ARG002 - as `Tokens` has it
         """
         Return False: nothing is refreshed.
         """
@@ -95,76 +96,79 @@ class _Grant(msgspec.Struct, frozen=True):
 
 class ClientCredentials:
     """
-    Tokens bought with a client's id and secret, renewed before they expire.
+    Tokens requested with a client's id and secret, and replaced before they expire.
 
-    Safe to use from several threads: one renews, the others wait for it.
+    Safe to use from several threads: one requests the token, the others wait for it.
     """
 
     def __init__(
         self,
-        exchange: Exchange,
+        transport: HttpTransport,
         client_id: str,
         client_secret: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._exchange = exchange
+        self._transport = transport
         self._client = {"client_id": client_id, "client_secret": client_secret}
         self._clock = clock
         self._lock = threading.Lock()
         self._grant: _Grant | None = None
-        self._renew_at = 0.0
-        self._refreshed: str | None = None  # the token in use, if a refresh gave it
-        self._refresh_leads_nowhere = False
+        self._replace_at = 0.0
+        self._refreshed: str | None = None  # the token in use, if it came from a refresh
+        self._refresh_is_useless = False
 
     def current(self) -> str:
         """
-        The token in use, or a new one where it is about to expire.
+        Return the token in use, or a new one if it is about to expire.
         """
         with self._lock:
-            if self._grant is None or self._clock() >= self._renew_at:
-                self._grant = self._renew()
+            if self._grant is None or self._clock() >= self._replace_at:
+                self._grant = self._new_grant()
             return self._grant.access_token
 
-    def renewed(self, stale: str) -> str | None:
+    def replacement(self, rejected: str) -> str | None:
         """
-        The token that came after `stale`, bought now unless another thread did.
+        Return the token that replaces this one; get it now unless another thread already did.
         """
         with self._lock:
-            if self._grant is None or self._grant.access_token == stale:
-                if stale == self._refreshed:
+            if self._grant is None or self._grant.access_token == rejected:
+                if rejected == self._refreshed:
                     self._give_up_refreshing()
-                self._grant = self._renew()
+                self._grant = self._new_grant()
             return self._grant.access_token
 
-    def came_by_refresh(self, token: str) -> bool:
+    def was_refreshed(self, token: str) -> bool:
         """
-        Return whether a token came from a refresh, so that buying one may still help.
+        Return whether a token came from a refresh, so that requesting a new one may still help.
         """
         with self._lock:
             return token == self._refreshed
 
-    def _renew(self) -> _Grant:
+    def _new_grant(self) -> _Grant:
+        """
+        Refresh the token, or else request one with the client's id and secret.
+        """
         grant = self._refresh()
         self._refreshed = grant.access_token if grant else None
-        grant = grant or self._ask(
+        grant = grant or self._request(
             ACCESS_TOKEN, {"grant_type": "client_credentials", **self._client}
         )
         lifetime = grant.seconds()
-        margin = min(RENEW_BEFORE, lifetime / 2)
-        self._renew_at = self._clock() + max(lifetime - margin, SHORTEST_USE)
+        margin = min(EXPIRY_MARGIN, lifetime / 2)
+        self._replace_at = self._clock() + max(lifetime - margin, SHORTEST_USE)
         return grant
 
     def _refresh(self) -> _Grant | None:
         """
-        Use the refresh token; None if there is none, or if it leads to no other token.
+        Use the refresh token. Return None if there is none, or if it gives no other token.
         """
         old = self._grant
-        if old is None or old.refresh_token is None or self._refresh_leads_nowhere:
+        if old is None or old.refresh_token is None or self._refresh_is_useless:
             return None
         form = {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
         self._grant = None  # a refresh token that failed once is not tried again
         try:
-            grant = self._ask(REFRESH_TOKEN, {**form, **self._client})
+            grant = self._request(REFRESH_TOKEN, {**form, **self._client})
         except ProviderRefused:
             log.info("token.refresh_refused")
             return None
@@ -175,26 +179,26 @@ class ClientCredentials:
 
     def _give_up_refreshing(self) -> None:
         """
-        Buy every token from now on: one that was refreshed is no better than the one before.
+        Request every further token: the provider rejects those that come from a refresh.
         """
         log.warning("token.refresh_useless")
-        self._refresh_leads_nowhere = True
+        self._refresh_is_useless = True
 
-    def _ask(self, path: str, form: Mapping[str, str]) -> _Grant:
-        answer = self._exchange.send("POST", path, headers={"Accept": "*/*"}, data=form)
-        if answer.may_pass:
-            raise answer.unavailable(path)
-        if answer.status != 200:  # noqa: PLR2004 - OK
+    def _request(self, path: str, form: Mapping[str, str]) -> _Grant:
+        response = self._transport.send("POST", path, headers={"Accept": "*/*"}, data=form)
+        if response.is_transient:
+            raise response.unavailable(path)
+        if not response.is_ok:
             raise ProviderRefused(
-                f"The provider rejected the credentials ({answer.status} from {path}). "
+                f"The provider rejected the credentials ({response.status} from {path}). "
                 "Check SYNCSVC_API_CLIENT_ID, SYNCSVC_API_CLIENT_SECRET and SYNCSVC_API_URL."
             )
-        return _grant(path, answer.body)
+        return _grant_in(response, path)
 
 
-def _grant(path: str, body: bytes) -> _Grant:
+def _grant_in(response: Response, path: str) -> _Grant:
     try:
-        grant = msgspec.json.decode(body, type=_Grant)
+        grant = msgspec.json.decode(response.body, type=_Grant)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         grant = _Grant(access_token="")
     if not VISIBLE.fullmatch(grant.access_token):  # anything else would break the header

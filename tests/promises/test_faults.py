@@ -20,7 +20,7 @@ from support.build import PUBLISHED, address, number_row
 from syncsvc.errors import DatabaseUnavailable
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import ClientCredentials
-from syncsvc.provider.transport import Exchange
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import sync_rejects, sync_runs
 
@@ -86,9 +86,9 @@ def client_of(sandbox: Sandbox, *, retries: int, timeout: float = 5.0) -> Number
     """
     A client that buys its own tokens and takes small pages.
     """
-    exchange = Exchange(sandbox.url, timeout=timeout, connections=1)
-    tokens = ClientCredentials(exchange, sandbox.client_id, sandbox.client_secret)
-    return NumberApi(exchange, tokens, page_size=PAGE_SIZE, retries=retries, zone=UTC)
+    transport = HttpTransport(sandbox.url, timeout=timeout, concurrency=1)
+    tokens = ClientCredentials(transport, sandbox.client_id, sandbox.client_secret)
+    return NumberApi(transport, tokens, page_size=PAGE_SIZE, retries=retries, zone=UTC)
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from support.build import api_for, number_row, published
 from syncsvc import bootstrap
-from syncsvc.provider.response_body import BODY_LIMIT
+from syncsvc.provider.response import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.settings.settings import load_settings
@@ -183,16 +183,16 @@ def test_no_object_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setenv("SYNCSVC_DATABASE_URL", f"postgresql://user:{PASSWORD}@127.0.0.1/db")
     settings = load_settings()
-    exchange = bootstrap.exchange_from(settings)
-    tokens = bootstrap.tokens_from(settings, exchange)
+    transport = bootstrap.transport_from(settings)
+    tokens = bootstrap.tokens_from(settings, transport)
     api = bootstrap.api_from(settings)
     engine = bootstrap.engine_from(settings)
-    objects: list[Any] = [settings, exchange, tokens, api, engine, engine.url, settings.redacted()]
+    objects: list[Any] = [settings, transport, tokens, api, engine, engine.url, settings.redacted()]
 
     for each in objects:
         assert_no_secret(f"{each!r} {each}")
     assert_no_secret(repr(settings.model_dump()) + settings.model_dump_json())
-    exchange.close()
+    transport.close()
     api.close()
 
 

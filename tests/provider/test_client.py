@@ -14,9 +14,9 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from support.build import api_for
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.provider.response_body import BODY_LIMIT
+from syncsvc.provider.response import BODY_LIMIT
 from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
-from syncsvc.provider.transport import Exchange
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Behaviour, Endpoint, Fault, Inventory, Sandbox
 from syncsvc.sandbox.faults import Kind
 
@@ -50,11 +50,11 @@ def client_api(sandbox: Sandbox) -> Iterator[NumberApi]:
     """
     A client that buys its tokens.
     """
-    exchange = Exchange(sandbox.url, timeout=5.0, connections=4)
-    tokens = ClientCredentials(exchange, Sandbox.client_id, Sandbox.client_secret)
+    transport = HttpTransport(sandbox.url, timeout=5.0, concurrency=4)
+    tokens = ClientCredentials(transport, Sandbox.client_id, Sandbox.client_secret)
     with api_for(sandbox, retries=TIMES - 1, tokens=tokens) as client:
         yield client
-    exchange.close()
+    transport.close()
 
 
 @pytest.fixture

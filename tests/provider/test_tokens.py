@@ -12,7 +12,7 @@ import pytest
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
 from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
-from syncsvc.provider.transport import Exchange
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Fault, Sandbox
 
 if TYPE_CHECKING:
@@ -43,21 +43,21 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def exchange(sandbox: Sandbox) -> Iterator[Exchange]:
+def transport(sandbox: Sandbox) -> Iterator[HttpTransport]:
     """
     The way to the simulated provider.
     """
-    opened = Exchange(sandbox.url, timeout=5.0, connections=8)
+    opened = HttpTransport(sandbox.url, timeout=5.0, concurrency=8)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def tokens(exchange: Exchange, clock: Clock) -> ClientCredentials:
+def tokens(transport: HttpTransport, clock: Clock) -> ClientCredentials:
     """
     The tokens of a client that the provider knows.
     """
-    return ClientCredentials(exchange, Sandbox.client_id, Sandbox.client_secret, clock)
+    return ClientCredentials(transport, Sandbox.client_id, Sandbox.client_secret, clock)
 
 
 def bought(sandbox: Sandbox) -> list[str]:
@@ -82,7 +82,7 @@ def test_a_fixed_token_is_the_only_one() -> None:
     tokens = FixedToken("the-token")
 
     assert tokens.current() == "the-token"
-    assert tokens.renewed("the-token") is None
+    assert tokens.replacement("the-token") is None
 
 
 def test_a_token_is_bought_once_and_used_until_it_expires(
@@ -218,7 +218,7 @@ def test_a_refused_token_is_renewed(tokens: ClientCredentials, sandbox: Sandbox)
     """
     stale = tokens.current()
 
-    fresh = tokens.renewed(stale)
+    fresh = tokens.replacement(stale)
 
     assert fresh not in (None, stale)
     assert tokens.current() == fresh
@@ -232,9 +232,9 @@ def test_a_token_that_another_thread_renewed_is_not_renewed_again(
     Whoever comes late with a stale token gets the one bought since.
     """
     stale = tokens.current()
-    fresh = tokens.renewed(stale)
+    fresh = tokens.replacement(stale)
 
-    late = tokens.renewed(stale)
+    late = tokens.replacement(stale)
 
     assert late == fresh
     assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
@@ -246,7 +246,7 @@ def test_a_token_is_bought_where_there_is_none_to_renew(
     """
     A renewal buys a token, though none was bought before.
     """
-    assert tokens.renewed("unknown") == tokens.current()
+    assert tokens.replacement("unknown") == tokens.current()
     assert bought(sandbox) == [ACCESS_TOKEN]
 
 
@@ -263,7 +263,7 @@ def test_threads_that_meet_a_refusal_together_buy_one_token(
 
     def renew() -> None:
         together.wait()
-        given.append(tokens.renewed(stale))
+        given.append(tokens.replacement(stale))
 
     threads = [threading.Thread(target=renew) for _ in range(8)]
     for thread in threads:
@@ -275,11 +275,11 @@ def test_threads_that_meet_a_refusal_together_buy_one_token(
     assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
 
 
-def test_a_wrong_client_is_refused_with_advice(sandbox: Sandbox, exchange: Exchange) -> None:
+def test_a_wrong_client_is_refused_with_advice(sandbox: Sandbox, transport: HttpTransport) -> None:
     """
     The error names the settings to look at, and neither id nor secret.
     """
-    tokens = ClientCredentials(exchange, "the-client", "the-secret")
+    tokens = ClientCredentials(transport, "the-client", "the-secret")
 
     with pytest.raises(ProviderRefused, match="401 from") as caught:
         tokens.current()
@@ -357,11 +357,11 @@ def test_a_refresh_that_leads_nowhere_is_remembered(
     """
     Once a refreshed token is refused, tokens are bought for good, also when they expire.
     """
-    refreshed = tokens.renewed(tokens.current())
+    refreshed = tokens.replacement(tokens.current())
     assert refreshed is not None
-    assert tokens.came_by_refresh(refreshed)
+    assert tokens.was_refreshed(refreshed)
 
-    fresh = tokens.renewed(refreshed)
+    fresh = tokens.replacement(refreshed)
     clock.time += 3600
     tokens.current()
 
@@ -378,7 +378,7 @@ def test_a_refresh_that_gives_the_same_token_leads_nowhere(
     sandbox.inject(granting(refresh_token="r"), granting(refresh_token="r"))
     stale = tokens.current()
 
-    fresh = tokens.renewed(stale)
+    fresh = tokens.replacement(stale)
 
     assert fresh not in (None, stale)
     assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]

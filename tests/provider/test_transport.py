@@ -1,5 +1,5 @@
 """
-One bounded HTTP exchange, over real sockets.
+One bounded HTTP transport, over real sockets.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.provider.response_body import BODY_LIMIT
-from syncsvc.provider.transport import Answer, Exchange
+from syncsvc.provider.response import BODY_LIMIT, Response
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import ACCEPT, Fault, Sandbox
 
 if TYPE_CHECKING:
@@ -61,13 +61,15 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 @contextmanager
-def exchange_with(url: str, *, timeout: float = 5.0, connections: int = 4) -> Iterator[Exchange]:
+def transport_to(
+    url: str, *, timeout: float = 5.0, concurrency: int = 4
+) -> Iterator[HttpTransport]:
     """
-    An exchange that is closed at the end.
+    A transport that is closed at the end.
     """
-    exchange = Exchange(url, timeout=timeout, connections=connections)
-    yield exchange
-    exchange.close()
+    transport = HttpTransport(url, timeout=timeout, concurrency=concurrency)
+    yield transport
+    transport.close()
 
 
 def sent_at_once(*parts: bytes) -> Callable[[socket.socket], None]:
@@ -107,8 +109,8 @@ def test_an_answer_is_given_whole(sandbox: Sandbox) -> None:
     """
     sandbox.inject(Fault(kind="body", body=b"whatever", status=418, retry_after="7"))
 
-    with exchange_with(sandbox.url) as exchange:
-        answer = exchange.send("GET", PATH, headers=HEADERS)
+    with transport_to(sandbox.url) as transport:
+        answer = transport.send("GET", PATH, headers=HEADERS)
 
     assert (answer.status, answer.body, answer.headers["retry-after"]) == (418, b"whatever", "7")
 
@@ -117,8 +119,8 @@ def test_a_request_bears_what_it_was_given(sandbox: Sandbox) -> None:
     """
     Headers and parameters reach the provider as they were given.
     """
-    with exchange_with(sandbox.url) as exchange:
-        exchange.send("GET", PATH, headers=HEADERS, params={"page": 2})
+    with transport_to(sandbox.url) as transport:
+        transport.send("GET", PATH, headers=HEADERS, params={"page": 2})
 
     (request,) = sandbox.requests
     assert (request.method, request.path, request.query) == ("GET", PATH, {"page": "2"})
@@ -129,8 +131,8 @@ def test_a_path_before_the_api_is_kept(sandbox: Sandbox) -> None:
     """
     A reseller's base address may have a path of its own.
     """
-    with exchange_with(f"{sandbox.url}/api/reseller") as exchange:
-        exchange.send("GET", PATH, headers=HEADERS)
+    with transport_to(f"{sandbox.url}/api/reseller") as transport:
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert [request.path for request in sandbox.requests] == ["/api/reseller/api/numbers"]
 
@@ -148,8 +150,8 @@ def test_connections_are_kept_open_between_requests() -> None:
         while connection.recv(65536):
             connection.sendall(answer)
 
-    with serving(talk) as url, exchange_with(url) as exchange:
-        bodies = [exchange.send("GET", PATH, headers={}).body for _ in range(3)]
+    with serving(talk) as url, transport_to(url) as transport:
+        bodies = [transport.send("GET", PATH, headers={}).body for _ in range(3)]
 
     assert bodies == [b"{}"] * 3
     assert len(connections) == 1
@@ -166,10 +168,10 @@ def test_a_slow_drip_is_cut_off_at_the_time_out(data: bytes) -> None:
     """
     The time-out bounds headers and body together, however often a byte comes.
     """
-    with serving(dripping(data)) as url, exchange_with(url, timeout=0.3) as exchange:
+    with serving(dripping(data)) as url, transport_to(url, timeout=0.3) as transport:
         began_at = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="SYNCSVC_API_TIMEOUT") as caught:
-            exchange.send("GET", PATH, headers={})
+            transport.send("GET", PATH, headers={})
         took = time.monotonic() - began_at
 
     assert caught.value.reason == "timeout"
@@ -189,10 +191,10 @@ def test_headers_and_body_share_one_time_out() -> None:
 
     with (
         serving(talk) as url,
-        exchange_with(url, timeout=0.4) as exchange,
+        transport_to(url, timeout=0.4) as transport,
         pytest.raises(ProviderUnavailable) as caught,
     ):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
     assert caught.value.reason == "timeout"
 
@@ -204,20 +206,20 @@ def test_no_answer_is_a_time_out(sandbox: Sandbox) -> None:
     sandbox.inject(Fault(kind="timeout", seconds=5))
 
     with (
-        exchange_with(sandbox.url, timeout=0.2) as exchange,
+        transport_to(sandbox.url, timeout=0.2) as transport,
         pytest.raises(ProviderUnavailable, match=r"no complete response within 0\.2 s") as caught,
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert caught.value.reason == "timeout"
 
 
-def give_up(exchange: Exchange) -> None:
+def give_up(transport: HttpTransport) -> None:
     """
     Send a request that comes to nothing.
     """
     with pytest.raises(ProviderUnavailable):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
 
 def test_the_wait_for_a_free_connection_counts() -> None:
@@ -230,12 +232,12 @@ def test_the_wait_for_a_free_connection_counts() -> None:
         release.wait(5)
         connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
 
-    with serving(talk) as url, exchange_with(url, timeout=0.3, connections=1) as exchange:
-        first = threading.Thread(target=give_up, args=(exchange,))
+    with serving(talk) as url, transport_to(url, timeout=0.3, concurrency=1) as transport:
+        first = threading.Thread(target=give_up, args=(transport,))
         first.start()
         began_at = time.monotonic()
         with pytest.raises(ProviderUnavailable) as caught:
-            exchange.send("GET", PATH, headers={})
+            transport.send("GET", PATH, headers={})
         took = time.monotonic() - began_at
         first.join()
         release.set()
@@ -260,10 +262,10 @@ def test_one_time_out_holds_for_all_addresses_of_a_host(monkeypatch: pytest.Monk
             return [entry] * (1 if host == "127.0.0.1" else 4)
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        with exchange_with(f"http://many.test:{port}", timeout=0.4) as exchange:
+        with transport_to(f"http://many.test:{port}", timeout=0.4) as transport:
             began_at = time.monotonic()
             with pytest.raises(ProviderUnavailable) as caught:
-                exchange.send("GET", PATH, headers={})
+                transport.send("GET", PATH, headers={})
             took = time.monotonic() - began_at
         for each in waiting:
             each.close()
@@ -287,8 +289,8 @@ def test_the_next_address_is_tried_where_one_is_closed(
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     url = sandbox.url.replace("127.0.0.1", "two.test")
 
-    with exchange_with(url) as exchange:
-        answer = exchange.send("GET", PATH, headers=HEADERS)
+    with transport_to(url) as transport:
+        answer = transport.send("GET", PATH, headers=HEADERS)
 
     assert answer.status == 401
 
@@ -303,10 +305,10 @@ def test_a_connection_that_breaks_is_unavailable(sandbox: Sandbox, fault: Fault)
     sandbox.inject(fault)
 
     with (
-        exchange_with(sandbox.url) as exchange,
+        transport_to(sandbox.url) as transport,
         pytest.raises(ProviderUnavailable, match=PATH) as caught,
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert (caught.value.reason, caught.value.retry_after) == ("connection", None)
     assert re.search(r"[^.]\.$", str(caught.value))
@@ -320,10 +322,10 @@ def test_a_host_that_refuses_is_unavailable() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     with (
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderUnavailable, match="refused") as caught,
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert caught.value.reason == "connection"
 
@@ -333,10 +335,10 @@ def test_a_host_without_an_address_is_unavailable() -> None:
     A name that does not resolve is a connection failure.
     """
     with (
-        exchange_with("http://nowhere.invalid") as exchange,
+        transport_to("http://nowhere.invalid") as transport,
         pytest.raises(ProviderUnavailable) as caught,
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert caught.value.reason == "connection"
 
@@ -347,10 +349,10 @@ def test_an_answer_that_is_no_http_is_unavailable() -> None:
     """
     with (
         serving(sent_at_once(b"220 smtp ready\r\n")) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderUnavailable) as caught,
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert caught.value.reason == "connection"
     assert "the-secret" not in str(caught.value)
@@ -363,10 +365,10 @@ def test_an_exchange_speaks_tls_to_https(sandbox: Sandbox) -> None:
     url = sandbox.url.replace("http:", "https:")
 
     with (
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderUnavailable, match="SSL") as caught,
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
     assert caught.value.reason == "connection"
     assert sandbox.requests == []
@@ -380,9 +382,9 @@ def test_gzip_is_unpacked() -> None:
 
     with (
         serving(sent_at_once(OK, body(gzip.compress(data), "gzip"))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
     ):
-        answer = exchange.send("GET", PATH, headers={})
+        answer = transport.send("GET", PATH, headers={})
 
     assert data == answer.body
 
@@ -393,10 +395,10 @@ def test_a_body_that_is_not_the_gzip_it_claims_is_unavailable() -> None:
     """
     with (
         serving(sent_at_once(OK, body(b"plain", "gzip"))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderUnavailable) as caught,
     ):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
     assert caught.value.reason == "connection"
 
@@ -418,9 +420,9 @@ def test_gzip_of_any_number_of_members_is_unpacked(
 
     with (
         serving(sent_at_once(OK, body(packed + padding, encoding))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
     ):
-        answer = exchange.send("GET", PATH, headers={})
+        answer = transport.send("GET", PATH, headers={})
 
     assert answer.body == data
 
@@ -442,10 +444,10 @@ def test_gzip_that_is_not_whole_is_unavailable(packed: bytes) -> None:
     """
     with (
         serving(sent_at_once(OK, body(packed, "gzip"))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderUnavailable, match="gzip data") as caught,
     ):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
     assert caught.value.reason == "connection"
 
@@ -458,10 +460,10 @@ def test_a_bomb_of_many_members_is_refused() -> None:
 
     with (
         serving(sent_at_once(OK, body(packed, "gzip"))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderRefused, match="larger than 64 MiB"),
     ):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
 
 def test_a_body_of_64_mib_is_taken() -> None:
@@ -470,8 +472,8 @@ def test_a_body_of_64_mib_is_taken() -> None:
     """
     packed = gzip.compress(bytes(BODY_LIMIT), compresslevel=1)
 
-    with serving(sent_at_once(OK, body(packed, "gzip"))) as url, exchange_with(url) as exchange:
-        answer = exchange.send("GET", PATH, headers={})
+    with serving(sent_at_once(OK, body(packed, "gzip"))) as url, transport_to(url) as transport:
+        answer = transport.send("GET", PATH, headers={})
 
     assert len(answer.body) == 64 * 1024 * 1024
 
@@ -484,10 +486,10 @@ def test_a_gzip_bomb_is_refused() -> None:
 
     with (
         serving(sent_at_once(OK, body(packed, "gzip"))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderRefused, match="larger than 64 MiB"),
     ):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
 
 def test_an_endless_body_is_refused(sandbox: Sandbox) -> None:
@@ -497,10 +499,10 @@ def test_an_endless_body_is_refused(sandbox: Sandbox) -> None:
     sandbox.inject(Fault(kind="endless"))
 
     with (
-        exchange_with(sandbox.url) as exchange,
+        transport_to(sandbox.url) as transport,
         pytest.raises(ProviderRefused, match="Lower SYNCSVC_PAGE_SIZE"),
     ):
-        exchange.send("GET", PATH, headers=HEADERS)
+        transport.send("GET", PATH, headers=HEADERS)
 
 
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip\r\nContent-Encoding: gzip"])
@@ -512,10 +514,10 @@ def test_a_body_that_is_compressed_twice_is_refused(encoding: str) -> None:
 
     with (
         serving(sent_at_once(OK, body(packed, encoding))) as url,
-        exchange_with(url) as exchange,
+        transport_to(url) as transport,
         pytest.raises(ProviderRefused, match="compressed more than once"),
     ):
-        exchange.send("GET", PATH, headers={})
+        transport.send("GET", PATH, headers={})
 
 
 def test_a_redirect_is_an_answer_like_any_other(sandbox: Sandbox) -> None:
@@ -524,8 +526,8 @@ def test_a_redirect_is_an_answer_like_any_other(sandbox: Sandbox) -> None:
     """
     with Sandbox(sandbox.inventory) as other:
         sandbox.inject(Fault(kind="status", status=302, location=f"{other.url}{PATH}"))
-        with exchange_with(sandbox.url) as exchange:
-            answer = exchange.send("GET", PATH, headers=HEADERS)
+        with transport_to(sandbox.url) as transport:
+            answer = transport.send("GET", PATH, headers=HEADERS)
         elsewhere = list(other.requests)
 
     assert answer.status == 302
@@ -540,8 +542,8 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme:
     """
     with serving(sent_at_once(OK, b"Content-Length: 5\r\n\r\nproxy")) as url:
         monkeypatch.setenv("http_proxy", url.replace("http://", scheme))
-        with exchange_with("http://provider.test") as exchange:
-            answer = exchange.send("GET", PATH, headers=HEADERS)
+        with transport_to("http://provider.test") as transport:
+            answer = transport.send("GET", PATH, headers=HEADERS)
 
     assert answer.body == b"proxy"
 
@@ -555,18 +557,18 @@ def test_no_proxy_is_used_for_a_host_that_is_exempt(
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
-    with exchange_with(sandbox.url) as exchange:
-        answer = exchange.send("GET", PATH, headers=HEADERS)
+    with transport_to(sandbox.url) as transport:
+        answer = transport.send("GET", PATH, headers=HEADERS)
 
     assert answer.status == 401
 
 
-def answered(status: int = 503, retry_after: str | None = None) -> Answer:
+def answered(status: int = 503, retry_after: str | None = None) -> Response:
     """
     An answer with this status and this Retry-After.
     """
     headers = {} if retry_after is None else {"Retry-After": retry_after}
-    return Answer(status, httpx.Headers(headers), b"")
+    return Response(status, httpx.Headers(headers), b"")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599])
@@ -574,7 +576,7 @@ def test_an_answer_that_may_pass(status: int) -> None:
     """
     Server errors, and refusals that are about the moment, may pass by themselves.
     """
-    assert answered(status).may_pass
+    assert answered(status).is_transient
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 409, 410, 422, 451])
@@ -582,7 +584,7 @@ def test_an_answer_that_will_not_pass(status: int) -> None:
     """
     Every other answer would be the same again.
     """
-    assert not answered(status).may_pass
+    assert not answered(status).is_transient
 
 
 def test_an_answer_as_a_failure_names_path_and_status() -> None:
@@ -643,7 +645,7 @@ def test_no_retry_after_is_too_odd(value: str) -> None:
     """
     Whatever is sent, the wait is between nothing and a minute, or not known.
     """
-    answer = Answer(503, httpx.Headers([(b"Retry-After", value.encode())]), b"")
+    answer = Response(503, httpx.Headers([(b"Retry-After", value.encode())]), b"")
 
     seconds = answer.unavailable(PATH).retry_after
 

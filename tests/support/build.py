@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.tokens import FixedToken
-from syncsvc.provider.transport import Exchange
+from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 from syncsvc.sync.run import run_once
@@ -81,15 +81,15 @@ def api_for(sandbox: Sandbox, **options: Any) -> Iterator[NumberApi]:
     """
     A client with other options than the usual ones.
     """
-    exchange = Exchange(
+    transport = HttpTransport(
         sandbox.url,
         timeout=options.pop("timeout", 5.0),
-        connections=options.pop("connections", 4),
+        concurrency=options.pop("concurrency", 4),
         meter=options.pop("meter", None),
     )
     tokens = options.pop("tokens", None) or FixedToken(sandbox.token)
     usual = {"page_size": 200, "retries": 3, "zone": UTC}
-    client = NumberApi(exchange, tokens, **{**usual, **options})
+    client = NumberApi(transport, tokens, **{**usual, **options})
     try:
         yield client
     finally:
