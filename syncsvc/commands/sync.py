@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
 from syncsvc import bootstrap
+from syncsvc.commands.planned_rows import PlannedRows
 from syncsvc.database import migrate, queries, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from syncsvc.settings.settings import Settings
-    from syncsvc.sync.run_inputs import Job
+
+    Collector = Callable[[Connection, int], None]
 
 CHANGES_SHOWN = 100
 
@@ -64,7 +66,21 @@ def sync(settings: Settings, options: Options) -> Summary:
     if options.metrics_file is not None:
         output_file.require_writable(options.metrics_file, "--metrics-file")
     metrics = Metrics(settings.account)
-    changes: list[Any] = []
+    with closing(PlannedRows()) as planned:
+        changes: list[Any] = []
+        summary = _run(settings, options, metrics, _collector(options, planned, changes))
+        with output_file.printing():
+            if options.as_json:
+                _print_json(summary, planned if options.dry_run else None)
+            else:
+                _print(summary, changes)
+    if options.metrics_file is not None:
+        with output_file.after_the_work("--metrics-file"):
+            _write_metrics(settings, metrics, summary, options.metrics_file)
+    return summary
+
+
+def _run(settings: Settings, options: Options, metrics: Metrics, collect: Collector) -> Summary:
     with ExitStack() as stack:
         try:
             engine = stack.enter_context(_prepared(settings, dry_run=options.dry_run))
@@ -74,15 +90,11 @@ def sync(settings: Settings, options: Options) -> Summary:
             job = bootstrap.job_from(settings, engine, api)
             guard = msgspec.structs.replace(job.guard, lifted=options.allow_mass_cancel)
             job = msgspec.structs.replace(job, guard=guard, on_page=on_page)
-            summary = run_once(_dry(job, changes) if options.dry_run else job)
+            if options.dry_run:
+                job = msgspec.structs.replace(job, dry_run=True, on_found=collect)
+            return run_once(job)
         except DatabaseUnavailable as exc:
-            summary = Summary(account=settings.account, state="failed", error=str(exc))
-    with output_file.printing():
-        _print(summary, changes, as_json=options.as_json)
-    if options.metrics_file is not None:
-        with output_file.after_the_work("--metrics-file"):
-            _write_metrics(settings, metrics, summary, options.metrics_file)
-    return summary
+            return Summary(account=settings.account, state="failed", error=str(exc))
 
 
 def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path: Path) -> None:
@@ -97,15 +109,17 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
         stream.write(metrics.text())
 
 
-def _dry(job: Job, changes: list[Any]) -> Job:
+def _collector(options: Options, planned: PlannedRows, changes: list[Any]) -> Collector:
     """
-    Return the job as a dry run that collects its first changes.
+    Return what collects a dry run's rows: all of them for JSON, else the first for a table.
     """
+    if options.as_json:
+        return planned.collect
 
     def note_changes(connection: Connection, run_id: int) -> None:
         changes.extend(queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
 
-    return msgspec.structs.replace(job, dry_run=True, on_found=note_changes)
+    return note_changes
 
 
 @contextmanager
@@ -153,10 +167,15 @@ def _progress_bar() -> Iterator[Callable[[int, int, int | None], None]]:
         yield show
 
 
-def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
-    if as_json:
+def _print_json(summary: Summary, planned: PlannedRows | None) -> None:
+    if planned is None:
         typer.echo(msgspec.json.encode(summary))
         return
+    for chunk in planned.json_object(summary):
+        typer.echo(chunk, nl=False)
+
+
+def _print(summary: Summary, changes: list[Any]) -> None:
     console = terminal.console()
     if summary.error is not None:
         console.print(f"{terminal.outcome(summary)}. {summary.error}", markup=False)
@@ -164,7 +183,10 @@ def _print(summary: Summary, changes: list[Any], *, as_json: bool) -> None:
         return
     if changes:
         events = (getattr(summary, event) for event in terminal.EVENT_COLOURS)
-        terminal.show(terminal.changes_table(changes, sum(events)))
+        written = sum(events)
+        terminal.show(terminal.changes_table(changes, written))
+        if written > len(changes):
+            console.print("`syncsvc sync --dry-run --json` has them all.", markup=False)
     terminal.show(terminal.summary_table(summary))
     if summary.withheld:
         console.print(terminal.WITHHELD, markup=False)

@@ -18,13 +18,14 @@ from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select, Table
 
     from syncsvc.metrics import Metrics
     from syncsvc.vocabulary import RunState
 
 Row = dict[str, Any]
 
+ROWS_AT_ONCE = 1000
 LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
 
 history = number_history.c
@@ -174,6 +175,21 @@ def changes_of_run(connection: Connection, run_id: int, limit: int) -> list[Row]
         .limit(limit)
     )
     return _rows(connection, query)
+
+
+def rows_of_run(connection: Connection, table: Table, run_id: int) -> Iterator[Row]:
+    """
+    Yield all rows of a table that one run wrote, in the order of the table's key.
+
+    They lack the run's id and their own, which mean nothing if the run is rolled back; rows of
+    `number_history` also have their number.
+    """
+    columns = [column for column in table.c if column.name not in {"id", "run_id"}]
+    query = select(*columns).where(table.c.run_id == run_id).order_by(*table.primary_key)
+    if table is number_history:
+        query = query.add_columns(numbers.c.number_e164).join(numbers, same_number)
+    for row in connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE}).mappings():
+        yield dict(row)
 
 
 def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]:

@@ -33,6 +33,7 @@ EVENT_COLOURS = {
 }
 WITHHELD = """\
 Cancellations were withheld: the numbers stay live until the provider shows that they are cancelled.
+To list:   syncsvc report withheld
 To look:   syncsvc sync --dry-run --allow-mass-cancel
 To accept: syncsvc sync --allow-mass-cancel"""
 UNLIMITED = 10_000_000  # characters

@@ -122,7 +122,7 @@ def _published_run_checks(row: Row) -> Iterator[Row]:
         (
             "withheld",
             row["withheld_by_it"],
-            "Cancellations not accepted; see `syncsvc sync --dry-run`.",
+            "Cancellations not accepted; see `syncsvc report withheld`.",
         ),
         ("rejected", row["rejected_by_it"], "Rows that could not be read; see sync_rejects."),
     ):

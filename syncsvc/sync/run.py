@@ -216,6 +216,7 @@ def _log_result(summary: Summary, verdict: Verdict) -> None:
             count=verdict.withheld,
             first=verdict.first_withheld,
             see="withheld_cancellations",
+            to_list="syncsvc report withheld",
             to_look="syncsvc sync --dry-run --allow-mass-cancel",
             to_accept="syncsvc sync --allow-mass-cancel",
         )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from syncsvc.database import locks, migrate, runs
 from syncsvc.database.engine import open_engine
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import numbers, sync_runs
-from syncsvc.vocabulary import Trigger
+from syncsvc.vocabulary import Event, Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,7 +198,7 @@ def test_a_dry_run_tells_what_would_change_and_writes_nothing(
     cli: Callable[..., Result], provider: Sandbox, already: bool
 ) -> None:
     """
-    `--dry-run` lists the changes; neither a file nor a row is written.
+    `--dry-run` lists the changes, `--json` all of them; neither a file nor a row is written.
     """
     if already:
         cli("sync")
@@ -212,6 +213,9 @@ def test_a_dry_run_tells_what_would_change_and_writes_nothing(
     assert "first seen (listing)" in result.out
     assert (planned["state"], planned["run_id"]) == ("planned", None)
     assert (1 if already else 451) == planned["added"] + planned["provisioned"]
+    events = Counter(row["event"] for row in planned["number_history"])
+    assert events == {name: planned[name] for name in Event if planned[name]}
+    assert len(planned["address_history"]) == planned["address_changes"]
     assert already == Path("syncsvc.db").exists()
     assert before == (_count(make_url("sqlite:///syncsvc.db")) if already else 0)
 

@@ -810,6 +810,7 @@ def test_the_warning_names_ten_numbers_and_both_commands(watch: Watch) -> None:
     assert (warning["log_level"], warning["count"]) == ("warning", 15)
     first = [f"+441245{place:06d}" for place in range(6, 6 + NUMBERS_NAMED)]
     assert warning["first"] == detail(watch)["first_withheld"] == first
+    assert warning["to_list"] == "syncsvc report withheld"
     assert warning["to_look"] == "syncsvc sync --dry-run --allow-mass-cancel"
     assert warning["to_accept"] == "syncsvc sync --allow-mass-cancel"
 
@@ -844,6 +845,7 @@ def test_withheld_cancellations_exit_with_3(watch: Watch, command: Callable[...,
 
     assert (planned.code, done.code, runs_after_plan) == (3, 3, 1)
     for result in (planned, done):
+        assert "syncsvc report withheld" in result.out
         assert "syncsvc sync --dry-run --allow-mass-cancel" in result.out
         assert "syncsvc sync --allow-mass-cancel" in result.out
         assert "+441245000006" in result.err
@@ -852,7 +854,7 @@ def test_withheld_cancellations_exit_with_3(watch: Watch, command: Callable[...,
 
 def test_json_counts_what_was_withheld(command: Callable[..., Result]) -> None:
     """
-    `--json` gives state and count, and exits alike.
+    `--json` gives state and count, a plan also the numbers, and exits alike.
     """
     planned = command("sync", "--json", "--dry-run")
     done = command("sync", "--json")
@@ -861,6 +863,14 @@ def test_json_counts_what_was_withheld(command: Callable[..., Result]) -> None:
     found = [json.loads(result.out) for result in (planned, done)]
     assert [each["state"] for each in found] == ["planned", "withheld"]
     assert [(each["withheld"], each["cancelled"]) for each in found] == [(15, 0)] * 2
+    withheld = [row["number_e164"] for row in found[0]["withheld_cancellations"]]
+    assert withheld == [f"+441245{place:06d}" for place in range(6, 21)]
+    assert found[0]["number_history"] == []
+    assert found[0].keys() - found[1].keys() == {
+        "number_history",
+        "address_history",
+        "withheld_cancellations",
+    }
 
 
 def test_allow_mass_cancel_accepts(watch: Watch, command: Callable[..., Result]) -> None:
@@ -872,6 +882,10 @@ def test_allow_mass_cancel_accepts(watch: Watch, command: Callable[..., Result])
 
     assert (planned.code, done.code) == (0, 0)
     assert json.loads(planned.out)["cancelled"] == json.loads(done.out)["cancelled"] == 15
+    written = rows_of(watch.engine, number_history, event="cancelled")
+    assert [row["uuid"] for row in json.loads(planned.out)["number_history"]] == [
+        row["uuid"] for row in written
+    ]
     assert watch.number(20)["lifecycle"] == "cancelled"
 
 

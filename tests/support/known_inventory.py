@@ -181,4 +181,6 @@ def live_through(job: Job, sandbox: Sandbox, clock: Clock) -> list[Summary]:
     runs.append(see(5, 1))
     del rows[11]
     runs.append(see(5, 29))
+    sandbox.inventory = Inventory([])
+    runs.append(run_once(msgspec.structs.replace(job, account="branch")))
     return runs

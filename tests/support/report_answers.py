@@ -9,13 +9,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from support.build import rows_of
 from support.histories import Told, months
 from syncsvc.clock import now
 from syncsvc.iso_countries import alpha2
-from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
+from syncsvc.schema.tables import (
+    address_history,
+    addresses,
+    number_history,
+    numbers,
+    sync_runs,
+    withheld_cancellations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,6 +50,7 @@ class Answers:
         self.addresses = {
             row["id"]: row for row in rows_of(engine, addresses, account=arguments.account)
         }
+        self.withheld = rows_of(engine, withheld_cancellations, account=arguments.account)
         self.address_history = rows_of(engine, address_history, account=arguments.account)
         self.numbers = {
             row["uuid"]: row for row in self.every_number if row["account"] == arguments.account
@@ -332,6 +340,29 @@ class Answers:
         ]
         names = ("number_e164", "account", "uuid")
         return sorted(found, key=lambda row: (-row["live"], *(row[name] for name in names)))
+
+    def _withheld(self) -> list[Row]:
+        found = []
+        for row in self.withheld:
+            number = self.numbers[row["uuid"]]
+            if self._wanted(number):
+                found.append({**number, **row, "last_seen_at": self._last_seen(row)})
+        return sorted(found, key=lambda row: (row["reason"], *_by_number(row)))
+
+    def _last_seen(self, row: Row) -> datetime:
+        (run,) = (each for each in self.runs if each["id"] == row["run_id"])
+        if row["evidence"] == "listing":
+            return cast("datetime", run["started_at"])
+        whole: list[datetime] = [
+            each["started_at"]
+            for each in self.runs
+            if each["id"] < run["id"]
+            and each["state"] == "succeeded"
+            and each["detail"]["complete"]
+            and not each["rejected"]
+        ]
+        changed_at: datetime = self.numbers[row["uuid"]]["changed_at"]
+        return max([*whole, changed_at])
 
     def _trust(self) -> list[Row]:
         """
