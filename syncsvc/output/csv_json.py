@@ -79,8 +79,7 @@ def _field(value: object) -> str:
 def _harmless(text: str) -> str:
     if HARMLESS.fullmatch(text):
         return text
-    begins = len(text) - len(text.lstrip("\t\r\n\0 "))  # one apostrophe before all of that
-    quoted = text[:begins] + FORMULA_AFTER_SEPARATOR.sub(r"\1'", text[begins:])
+    quoted = FORMULA_AFTER_SEPARATOR.sub(r"\1'", text)
     return f"'{quoted}" if FORMULA.match(text) else quoted
 
 
