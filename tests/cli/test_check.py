@@ -42,12 +42,10 @@ def doctor(
 
 
 @pytest.fixture
-def worker_url(engine: Engine, kind: str) -> Iterator[str]:
+def worker_url(engine: Engine) -> Iterator[str]:
     """
     The database's URL for a role that may read and write every table, and nothing else.
     """
-    if kind != "postgresql":
-        pytest.skip("a server's question")
     execute(
         engine,
         f"CREATE ROLE {ROLE} LOGIN",
@@ -103,6 +101,7 @@ def test_a_run_in_progress_is_no_fault(doctor: Callable[..., Result], engine: En
     assert "left out. Another run of account 'default'" in result.out
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])
 def test_a_role_without_temporary_tables_is_found(
     doctor: Callable[..., Result], worker_url: str, engine: Engine
 ) -> None:
@@ -120,6 +119,7 @@ def test_a_role_without_temporary_tables_is_found(
     assert "can't write to number_history" in failures(partly)["rehearsal"]
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])
 def test_a_database_that_only_reads_is_found(
     doctor: Callable[..., Result], worker_url: str, engine: Engine
 ) -> None:
@@ -131,37 +131,42 @@ def test_a_database_that_only_reads_is_found(
     assert "accepts no writes" in failures(doctor("--database-url", worker_url))["rehearsal"]
 
 
-@pytest.mark.parametrize("what", ["disabled", "replica", "dropped"])
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("sqlite", "dropped"),  # SQLite can't disable triggers
+        ("postgresql", "disabled"),
+        ("postgresql", "replica"),
+        ("postgresql", "dropped"),
+    ],
+)
 def test_triggers_that_do_not_fire_are_found(
     doctor: Callable[..., Result], engine: Engine, kind: str, what: str
 ) -> None:
     """
     Missing triggers, disabled ones, and a session in which none fires are found.
     """
-    if kind == "sqlite" and what != "dropped":
-        pytest.skip("SQLite can't disable triggers")
     name = engine.url.database
-    broken, mended = {
-        "disabled": (
+    broken, *mended = {
+        ("sqlite", "dropped"): ["DROP TRIGGER numbers_updated"],
+        ("postgresql", "disabled"): [
             "ALTER TABLE numbers DISABLE TRIGGER numbers_updated",
             "ALTER TABLE numbers ENABLE TRIGGER numbers_updated",
-        ),
-        "replica": (
+        ],
+        ("postgresql", "replica"): [
             f"ALTER DATABASE {name} SET session_replication_role = replica",
             f"ALTER DATABASE {name} RESET session_replication_role",
-        ),
-        "dropped": ("ALTER TRIGGER numbers_updated ON numbers RENAME TO gone", "")
-        if kind == "postgresql"
-        else ("DROP TRIGGER numbers_updated", ""),
-    }[what]
+        ],
+        ("postgresql", "dropped"): [
+            "ALTER TRIGGER numbers_updated ON numbers RENAME TO gone",
+            "ALTER TRIGGER gone ON numbers RENAME TO numbers_updated",
+        ],
+    }[kind, what]
     execute(engine, broken)
     try:
         result = doctor()
     finally:
-        if what == "dropped" and kind == "postgresql":
-            mended = "ALTER TRIGGER gone ON numbers RENAME TO numbers_updated"
-        if mended:
-            execute(engine, mended)
+        execute(engine, *mended)
 
     assert result.code == 1
     assert "numbers_updated" in failures(result)["triggers"]
@@ -199,16 +204,13 @@ def test_a_proxy_for_plain_http_is_named(
     assert "geheim" not in result.out
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
 def test_a_directory_without_rights_is_found(
-    doctor: Callable[..., Result],
-    kind: str,
-    monkeypatch: pytest.MonkeyPatch,
+    doctor: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     A SQLite file of one's own that can't be written fails; somebody else's is for reading.
     """
-    if kind != "sqlite":
-        pytest.skip("a file's question")
     monkeypatch.setattr(sqlite_file, "is_read_only", lambda _path: True)
     own = doctor()
     monkeypatch.setattr("os.geteuid", lambda: 12345)
