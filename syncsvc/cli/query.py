@@ -91,6 +91,8 @@ def report(
     if not words and html is None:
         query.list_reports(Format(output_format), output)
         return
+    if html is None:
+        query.named_report(words)  # before a missing database is reported
     for file, option in ((html, "--html"), (output, "--output")):
         if file is not None:
             require_writable(file, option)

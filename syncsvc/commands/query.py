@@ -93,7 +93,7 @@ def describe(words: Sequence[str]) -> str:
     """
     Describe a report, its parameters and its columns, for `syncsvc report NAME --help`.
     """
-    report, _ = _named(words)
+    report, _ = named_report(words)
     takes = [
         (f"{PARAMETERS[name].flag} {PARAMETERS[name].metavar}", PARAMETERS[name].meaning, default)
         for name, default in report.takes.items()
@@ -122,7 +122,7 @@ def print_report(
     Raises:
         ReportUsageError: There is no such report, or it does not take that.
     """
-    report, parameters = _named(words)
+    report, parameters = named_report(words)
     arguments = read_arguments(report, parameters, settings.account, clock.now())
     _read_only(connection)
     if report.by_month_end:
@@ -163,11 +163,14 @@ def _print_json(rows: list[Row]) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(rows)))
 
 
-def _named(words: Sequence[str]) -> tuple[Report, list[str]]:
+def named_report(words: Sequence[str]) -> tuple[Report, list[str]]:
     """
     Find the report that a command line names, and the words that are its parameters.
 
     Every parameter has a value, so that the name may also follow them.
+
+    Raises:
+        ReportUsageError: There is no such report, or no name.
     """
     rest = list(words)
     place = 0

@@ -149,6 +149,21 @@ def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None
     assert "Nothing was known before 2026-02-01 06:00:00 UTC." in answer.err
 
 
+@pytest.mark.parametrize(
+    "words", [("spned",), ("--limit", "3", "spned"), ("--limit=3", "spned"), ("spned", "--x", "1")]
+)
+def test_an_unknown_report_is_told_before_a_missing_database(
+    cli: Callable[..., Result], words: tuple[str, ...]
+) -> None:
+    """
+    The name is looked up first, whether the parameters come after it or before.
+    """
+    answer = cli("report", *words)
+
+    assert answer.code == 2
+    assert "Unknown report 'spned'. Did you mean spend-by-country?" in answer.err
+
+
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("words", "complaint"),
