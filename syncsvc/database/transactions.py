@@ -5,6 +5,7 @@ Publish in one transaction, read within seconds, and translate the driver's erro
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,13 @@ READ_ONLY_TRANSACTION = "25006"  # PostgreSQL's SQLSTATE
 READ_ONLY_SERVER = (
     "It is read-only and accepts no writes: the server (SYNCSVC_DATABASE_URL) is a standby, or "
     "default_transaction_read_only is on. Connect to the primary, or turn the setting off."
+)
+# What psycopg reports if it could not connect, and what libpq says of options that are wrong.
+FAILED_TO_CONNECT = re.compile(
+    r"connection (failed|is bad): |(?=failed to resolve host |connection timeout |bad value for )"
+)
+WRONG_OPTION = re.compile(
+    r"(invalid|bad value for|definition of service|could not parse network address) "
 )
 LONGEST_TIMEOUT = 2**31 - 1  # ms that PostgreSQL accepts
 
@@ -127,8 +135,19 @@ def translation(exc: DBAPIError | psycopg.Error) -> DatabaseUnavailable | Config
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
         return ConfigurationError(NOT_A_DATABASE)
+    if connecting := FAILED_TO_CONNECT.match(str(cause)):
+        return _not_connected(str(cause)[connecting.end() :])
     message = " ".join(_message(cause).split())
     return DatabaseUnavailable(f"The database reported an error: {message}")
+
+
+def _not_connected(reason: str) -> DatabaseUnavailable | ConfigurationError:
+    """
+    Return the error for a connection that was not made; libpq's first line has the reason.
+    """
+    first_line = reason.partition("\n")[0].rstrip(". ")
+    kind = ConfigurationError if WRONG_OPTION.match(first_line) else DatabaseUnavailable
+    return kind(f"Can't connect to the database (SYNCSVC_DATABASE_URL): {first_line}.")
 
 
 def _message(cause: BaseException | None) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from pydantic import SecretStr
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SAWarning
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -45,10 +47,13 @@ def _check_database(text: str) -> None:
         raise ValueError("has unprintable characters")
     if url.drivername not in DRIVERS:
         raise ValueError("names a database or driver that is not supported")
+    if "\0" in unquote(text):
+        raise ValueError("has a NUL character (%00), which would end it there")
     if url.get_backend_name() == "sqlite":
         _check_sqlite(url)
     else:
         _check_separators(text)
+        _check_options(url)
 
 
 def _check_separators(text: str) -> None:
@@ -65,6 +70,28 @@ def _check_separators(text: str) -> None:
             "has @ : / ? or # in a user name, password or option; "
             "write them there as %40 %3A %2F %3F %23"
         )
+
+
+def _check_options(url: URL) -> None:
+    """
+    Refuse options that are none of libpq's. They are not named: one may be the end of a password.
+    """
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - SQLite does without it
+
+    if not {option.keyword.decode() for option in Conninfo.get_defaults()} >= url.query.keys():
+        raise ValueError(
+            "has an option that PostgreSQL's client does not know; "
+            "an & in a password is written as %26"
+        )
+    try:
+        url.get_dialect()().create_connect_args(url)
+    except ArgumentError:
+        raise ValueError("has hosts and ports that do not match, or are not valid") from None
+    try:
+        for host in (url.host or "", *url.normalized_query.get("host", ())):
+            host.encode("idna")  # as the lookup will, with an error that psycopg lets pass
+    except UnicodeError:
+        raise ValueError("has a host name that can't be one") from None
 
 
 def _split_authority(text: str) -> tuple[str, str]:
@@ -86,7 +113,10 @@ def _check_sqlite(url: URL) -> None:
     if path != url.database or "uri" in url.query:
         raise ValueError("is a SQLite URI; a file is named by its path alone")
     try:
-        url.get_dialect()().create_connect_args(url)
+        with warnings.catch_warnings(action="error", category=SAWarning):
+            url.get_dialect()().create_connect_args(url)
+    except SAWarning:
+        raise ValueError("has an option that SQLite's driver does not know") from None
     except ValueError:
         raise ValueError("has an option with a value that SQLite does not accept") from None
     except OSError:
@@ -114,6 +144,6 @@ def without_secrets(url: URL) -> str:
     """
     Format a database URL without its password, also without one in the query.
     """
-    secret = [key for key in url.query if re.search("pass|secret", key, re.IGNORECASE)]
+    secret = [key for key in url.query if re.search("pass|secret|scram", key, re.IGNORECASE)]
     hidden = url.update_query_dict(dict.fromkeys(secret, "***"))
     return hidden.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")

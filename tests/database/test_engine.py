@@ -4,6 +4,7 @@ The database: one run of an account at a time, in time, and failures that tell n
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -22,7 +23,13 @@ from support.build import Watch, number_row
 from syncsvc import clock
 from syncsvc.database import locks, runs, transactions
 from syncsvc.database.engine import open_engine
-from syncsvc.errors import ConfigurationError, DatabaseUnavailable, DeadlineExceeded, RunInProgress
+from syncsvc.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    DeadlineExceeded,
+    RunInProgress,
+    SyncError,
+)
 from syncsvc.schema.tables import addresses, sync_runs
 from syncsvc.vocabulary import Trigger
 
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(syncsvc.__file__).parent.parent
 SECRET = "hunter2-never-show-this"
+NOT_CONNECTED = "Can't connect to the database (SYNCSVC_DATABASE_URL):"
 HOLDER = """
 import sys
 from sqlalchemy import make_url
@@ -504,8 +512,47 @@ def test_a_failure_to_connect_shows_no_password(engine: Engine, changed: dict[st
     with pytest.raises(DatabaseUnavailable) as caught, transactions.translated():
         wrong.connect()
 
-    assert "connection" in str(caught.value)
+    assert str(caught.value).startswith(f"{NOT_CONNECTED} connection to server ")
+    assert "\n" not in str(caught.value)
     assert SECRET not in f"{caught.value!r} {caught.value.__cause__} {wrong!r}"
+
+
+@pytest.mark.parametrize(
+    ("part", "reason", "code"),
+    [
+        ("127.0.0.1:1", "connection to server at", DatabaseUnavailable),
+        ("/?host=127.0.0.1:1&host=127.0.0.1:1", "connection to server at", DatabaseUnavailable),
+        ("[::1]:1", "connection to server at", DatabaseUnavailable),
+        ("/db?host=/nowhere", "connection to server on socket", DatabaseUnavailable),
+        ("nowhere", "failed to resolve host 'nowhere'", DatabaseUnavailable),
+        ("127.0.0.1:99999", 'invalid port number: "99999"', ConfigurationError),
+        ("127.0.0.1/?sslmode=strict", "invalid sslmode value", ConfigurationError),
+        ("127.0.0.1/?service=nope", 'definition of service "nope"', ConfigurationError),
+        ("127.0.0.1/?hostaddr=nope", "could not parse network address", ConfigurationError),
+        ("127.0.0.1/?connect_timeout=long", "bad value for connect_timeout", ConfigurationError),
+    ],
+)
+def test_why_there_is_no_connection_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, part: str, reason: str, code: type[SyncError]
+) -> None:
+    """
+    A server out of reach is a failure of the database, a wrong option one of its URL.
+    """
+    monkeypatch.setattr(socket, "getaddrinfo", _no_such_host)
+    engine = open_engine(make_url(f"postgresql+psycopg://u:{SECRET}@{part}"))
+
+    with (
+        pytest.raises(code, match=re.escape(f"{NOT_CONNECTED} {reason}")) as caught,
+        transactions.translated(),
+    ):
+        engine.connect()
+
+    assert "\n" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def _no_such_host(*_words: object, **_options: object) -> None:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:

@@ -612,7 +612,18 @@ def test_a_supported_database_is_taken(text: str, rendered: str | None) -> None:
         (f"sqlite:///file:{SECRET}.db?uri=true", "is a SQLite URI"),
         (f"sqlite:///{SECRET}.db?mode=ro&uri=true", "is a SQLite URI"),
         (f"sqlite:///a.db?timeout={SECRET}", "does not accept"),
+        (f"sqlite:///a.db?timeot={SECRET}", "does not know"),
+        (f"sqlite:///a.db%00{SECRET}", "NUL"),
         (f"postgresql://u:{SECRET}@h:port/db", "not a database URL"),
+        (f"postgresql://u:{SECRET}@h/db?port=port", "hosts and ports"),
+        (f"postgresql://u:{SECRET}@h/db?host=a&host=b&host=c&port=1&port=2", "hosts and ports"),
+        (f"postgresql://u:{SECRET}@a..b/db", "host name"),
+        (f"postgresql://u:{SECRET}@{'h' * 64}/db", "host name"),
+        (f"postgresql://u:{SECRET}@/db?host=a..b", "host name"),
+        (f"postgresql://u:{SECRET}%00@h/db", "NUL"),
+        (f"postgresql://h/db?password=a&{SECRET}=b", "%26"),
+        (f"postgresql://u:{SECRET}@h/db?autocommit=true", "does not know"),
+        (f"postgresql://u:{SECRET}@h/db?prepare_threshold=5", "does not know"),
         (f"postgresql://u:{SECRET}@h/db\n", "unprintable"),
         (f"postgresql://u:first@{SECRET}@h/db", "%40"),
         (f"postgresql://u:first@@{SECRET}@h/db", "%40"),
@@ -886,7 +897,8 @@ def test_secrets_show_in_no_rendering() -> None:
     """
     Neither repr, str, a dump, JSON nor the redacted texts hold a secret.
     """
-    url = f"postgresql://u:{SECRET}@h/db?password={SECRET}&sslpassword={SECRET}&sslmode=require"
+    options = "&".join(f"{key}={SECRET}" for key in ("password", "sslpassword", "scram_client_key"))
+    url = f"postgresql://u:{SECRET}@h/db?{options}&sslmode=require"
     client = load(api_client_id=SECRET, api_client_secret=SECRET, database_url=url)
     token = load(api_token=SECRET)
 
@@ -901,7 +913,8 @@ def test_secrets_show_in_no_rendering() -> None:
             assert SECRET not in text
 
     assert client.redacted()["database_url"] == (
-        "postgresql+psycopg://u:***@h/db?password=***&sslmode=require&sslpassword=***"
+        "postgresql+psycopg://u:***@h/db"
+        "?password=***&scram_client_key=***&sslmode=require&sslpassword=***"
     )
     assert client.redacted()["api_client_id"] == "***"
     assert token.redacted()["api_token"] == "***"
