@@ -20,6 +20,7 @@ help: ## List the targets
 install: $(VENV)/.installed ## Install syncsvc and its tools into .venv, with verified hashes
 
 $(VENV)/.installed: requirements-dev.lock pyproject.toml
+	@echo "Installing syncsvc and its development tools into $(VENV), once; this takes a minute or two."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -24,7 +24,8 @@ def sandbox(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help='Inject this fault at the start: reset, or {"kind": "status", "times": 3}.'
+            help='Inject this fault at the start, such as reset or {"kind": "status", "times": 3}; '
+            "status, delay, cut, reset, html, body, drip, endless or timeout."
         ),
     ] = None,
 ) -> None:

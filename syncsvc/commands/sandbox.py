@@ -5,8 +5,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import sys
 import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +32,7 @@ from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
     from sqlalchemy import Connection, Engine
@@ -138,10 +143,23 @@ def _print_queries(console: Console, engine: Engine, path: Path) -> None:
     console.print(
         f"\nThe database stays at {path}. Look further:\n"
         f"  export SYNCSVC_DATABASE_URL=sqlite:///{path}\n"
-        f"  syncsvc runs\n"
-        f"  syncsvc history {example}\n",
+        f"  {_this_command()} runs\n"
+        f"  {_this_command()} history {example}\n",
         soft_wrap=True,
     )
+
+
+def _this_command() -> str:
+    """
+    Return how a shell calls this program again: by its name if that finds it, else by its path.
+    """
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m syncsvc"
+    found = shutil.which(program.name)
+    if not program.is_file() or (found and program.samefile(found)):
+        return program.name
+    return shlex.quote(str(program.absolute()))
 
 
 def serve(
@@ -157,7 +175,7 @@ def serve(
     """
     ordered = [_fault(order) for order in faults]
     inventory = Inventory.example() if size is None else Inventory.seeded(size, seed=seed)
-    with Sandbox(inventory, port=port) as sandbox:
+    with _listening(Sandbox(inventory, port=port), port) as sandbox:
         sandbox.inject(*ordered)
         if change_every:
             sandbox.change_every(change_every)
@@ -170,9 +188,22 @@ def serve(
             time.sleep(3600)
 
 
+@contextmanager
+def _listening(sandbox: Sandbox, port: int) -> Iterator[Sandbox]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(sandbox)
+        except OSError as exc:
+            raise ConfigurationError(
+                f"--port {port}: the sandbox can't listen there ({os.strerror(exc.errno or 0)}). "
+                "Choose another port; 0 takes a free one."
+            ) from None
+        yield sandbox
+
+
 def _fault(order: str) -> Fault:
     try:
         fields = json.loads(order) if order.lstrip().startswith("{") else {"kind": order}
-        return Fault(**fields)
+        return Fault.from_order(fields)
     except (TypeError, ValueError) as exc:
         raise ConfigurationError(f"--fault {order}: {exc}") from None

@@ -9,13 +9,13 @@ import os
 import socket
 import struct
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 JSON = "application/json"
 ENDLESS_CHUNK = b" " * 65536
@@ -57,6 +57,23 @@ class Fault:
     def __post_init__(self) -> None:
         check_choices(self)
 
+    @classmethod
+    def from_order(cls, order: Mapping[str, Any]) -> Self:
+        """
+        Read a fault from JSON, in which its body is text.
+
+        Raises:
+            TypeError: A field is unknown.
+            ValueError: A field has no valid value.
+        """
+        return cls(**{**order, "body": str(order.get("body", "")).encode()})
+
+    def as_order(self) -> dict[str, Any]:
+        """
+        Return the fault as JSON, in which its body is text.
+        """
+        return {**asdict(self), "body": self.body.decode(errors="replace")}
+
     def concerns(self, endpoint: str) -> bool:
         """
         Return whether the fault applies to requests to this endpoint.
@@ -79,6 +96,20 @@ class Pending:
         """
         with self._lock:
             self._left.extend((fault, fault.skip, fault.times) for fault in faults)
+
+    def clear(self) -> None:
+        """
+        Forget all faults.
+        """
+        with self._lock:
+            self._left.clear()
+
+    def left(self) -> list[Fault]:
+        """
+        Return the faults still to come, with what is left of `skip` and `times`.
+        """
+        with self._lock:
+            return [replace(fault, skip=skip, times=times) for fault, skip, times in self._left]
 
     def due(self, endpoint: str) -> Fault | None:
         """

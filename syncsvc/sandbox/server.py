@@ -62,7 +62,7 @@ ROUTES = Map(
         ),
         Rule("/sandbox", methods=["GET"], endpoint="state"),
         Rule("/sandbox/change", methods=["POST"], endpoint="change"),
-        Rule("/sandbox/faults", methods=["POST"], endpoint="faults"),
+        Rule("/sandbox/faults", methods=["GET", "POST", "DELETE"], endpoint="faults"),
         Rule("/sandbox/behaviour", methods=["POST"], endpoint="behaviour"),
     ],
     redirect_defaults=False,
@@ -146,6 +146,12 @@ class Sandbox:
         Inject these faults from now on.
         """
         self._pending.add(*faults)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """
+        Return the faults still to come, as they are written in JSON.
+        """
+        return [fault.as_order() for fault in self._pending.left()]
 
     def expire_tokens(self, *, refresh: bool = False) -> None:
         """
@@ -274,7 +280,11 @@ class Sandbox:
     def _control(self, endpoint: str, http: HttpRequest) -> Response:
         if not ipaddress.ip_address(http.remote_addr or "").is_loopback:
             raise Forbidden("Only this host may control the sandbox.")
-        if endpoint == "change":
+        if endpoint == "faults" and http.method == "GET":
+            return Response(json.dumps(self.faults()), content_type=JSON)
+        if endpoint == "faults" and http.method == "DELETE":
+            self._pending.clear()
+        elif endpoint == "change":
             self.inventory.step(whole(http, "changes", 5))
         elif endpoint != "state":
             self._take_orders(endpoint, http)
@@ -289,7 +299,7 @@ class Sandbox:
         orders = http.get_json(force=True)
         try:
             if endpoint == "faults":
-                self.inject(*[fault_from(order) for order in orders])
+                self.inject(*[Fault.from_order(order) for order in orders])
                 return
             wanted = replace(self.behaviour, **orders)
         except (TypeError, ValueError) as error:
@@ -309,10 +319,3 @@ def whole(http: HttpRequest, name: str, default: int) -> int:
     if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
         raise UnprocessableEntity(f"{name} has to be an integer from 1.")
     return int(text)
-
-
-def fault_from(order: dict[str, Any]) -> Fault:
-    """
-    Read a fault from JSON, in which its body is text.
-    """
-    return Fault(**(order | {"body": str(order.get("body", "")).encode()}))

@@ -968,6 +968,29 @@ def test_another_process_can_inject_faults(sandbox: Sandbox, client: httpx.Clien
     assert client.get("/api/numbers").status_code == 503
 
 
+def test_faults_still_to_come_are_listed_and_cleared(
+    sandbox: Sandbox, client: httpx.Client
+) -> None:
+    """
+    GET lists the faults with what is left of each, as POST takes them; DELETE clears them.
+    """
+    url = f"{sandbox.url}/sandbox/faults"
+    httpx.post(url, json=[{"kind": "status", "status": 503, "times": 3}]).raise_for_status()
+    client.get("/api/numbers")
+
+    left = httpx.get(url).json()
+    httpx.post(url, json=left).raise_for_status()
+    twice = httpx.get(url).json()
+    httpx.delete(url).raise_for_status()
+
+    assert [(fault["kind"], fault["status"], fault["times"]) for fault in left] == [
+        ("status", 503, 2)
+    ]
+    assert twice == left * 2
+    assert httpx.get(url).json() == []
+    assert client.get("/api/numbers").status_code == 200
+
+
 def test_another_process_can_set_the_behaviour(sandbox: Sandbox, client: httpx.Client) -> None:
     """
     The fields named change, the others stay.
