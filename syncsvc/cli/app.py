@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.cli import check, help_texts, maintenance, query, sandbox, sync, worker
+from syncsvc.cli import check, config, help_texts, maintenance, query, sandbox, sync, worker
 from syncsvc.cli.common import FAILED, LOCKED, MISUSED, use_utf8
 from syncsvc.cli.signals import INTERRUPTED
 from syncsvc.errors import (
@@ -102,6 +102,7 @@ app.command(help=help_texts.RUN)(worker.run)
 app.command(help=help_texts.MIGRATE)(maintenance.migrate)
 app.command(help=help_texts.PRUNE)(maintenance.prune)
 app.command(help=help_texts.CHECK)(check.check)
+app.command(help=help_texts.CONFIG)(config.config)
 app.command(help=help_texts.RUNS)(query.runs)
 app.command(help=help_texts.HISTORY)(query.history)
 app.command(

@@ -54,13 +54,23 @@ def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object)
     from syncsvc.logs import set_up_logging
     from syncsvc.settings.settings import load_settings
 
-    given = dict(context.obj)
-    config = given.pop("config")
-    environ = {**os.environ, **({"SYNCSVC_CONFIG": str(config)} if config else {})}
-    settings = load_settings(flags={**given, **flags}, environ=environ)
+    given, environ = flags_and_environment(context, **flags)
+    settings = load_settings(flags=given, environ=environ)
     level = settings.log_level
     set_up_logging("warning" if quiet and level == "info" else level, settings.log_format)
     return settings
+
+
+def flags_and_environment(
+    context: typer.Context, **flags: object
+) -> tuple[dict[str, object], dict[str, str]]:
+    """
+    Return the flags of the command line that are settings, and the environment with --config.
+    """
+    given = dict(context.obj)
+    config = given.pop("config")
+    environ = {**os.environ, **({"SYNCSVC_CONFIG": str(config)} if config else {})}
+    return {**given, **flags}, environ
 
 
 @contextmanager

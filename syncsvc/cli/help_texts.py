@@ -47,6 +47,13 @@ Each line names a problem and what to do about it.
 
 Example: [bold]syncsvc check[/bold]"""
 
+CONFIG = """\
+Print every setting: its value, where that comes from, its default and its meaning.
+
+Secrets are only reported as set.
+
+Example: [bold]syncsvc config --json[/bold]"""
+
 RUNS = """\
 List the last runs, newest first.
 

@@ -52,6 +52,7 @@ COMMANDS = (
     "run",
     "migrate",
     "check",
+    "config",
     "runs",
     "history",
     "report",
