@@ -8,6 +8,7 @@ What a command needs is imported when it runs, so that `--help` and
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import typer
 
 from syncsvc import __version__
 from syncsvc.cli import check, config, help_texts, maintenance, query, sandbox, sync, worker
+from syncsvc.cli.commands import Command, Group
 from syncsvc.cli.common import FAILED, LOCKED, MISUSED, use_utf8
 from syncsvc.cli.signals import INTERRUPTED
 from syncsvc.errors import (
@@ -35,6 +37,7 @@ EXIT_CODES: dict[type[SyncError], int] = {
 
 app = typer.Typer(
     name="syncsvc",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -97,15 +100,16 @@ def common(
     context.obj = {"config": config, "log_level": log_level, "log_format": log_format}
 
 
-app.command(help=help_texts.SYNC)(sync.sync)
-app.command(help=help_texts.RUN)(worker.run)
-app.command(help=help_texts.MIGRATE)(maintenance.migrate)
-app.command(help=help_texts.PRUNE)(maintenance.prune)
-app.command(help=help_texts.CHECK)(check.check)
-app.command(help=help_texts.CONFIG)(config.config)
-app.command(help=help_texts.RUNS)(query.runs)
-app.command(help=help_texts.HISTORY)(query.history)
-app.command(
+_command = partial(app.command, cls=Command)
+_command(help=help_texts.SYNC)(sync.sync)
+_command(help=help_texts.RUN)(worker.run)
+_command(help=help_texts.MIGRATE)(maintenance.migrate)
+_command(help=help_texts.PRUNE)(maintenance.prune)
+_command(help=help_texts.CHECK)(check.check)
+_command(help=help_texts.CONFIG)(config.config)
+_command(help=help_texts.RUNS)(query.runs)
+_command(help=help_texts.HISTORY)(query.history)
+_command(
     help=help_texts.REPORT,
     context_settings={
         "allow_extra_args": True,  # a report's own parameters
@@ -113,5 +117,5 @@ app.command(
         "help_option_names": [],  # with a name, --help is that report's
     },
 )(query.report)
-app.command(help=help_texts.SANDBOX)(sandbox.sandbox)
-app.command(help=help_texts.DEMO)(sandbox.demo)
+_command(help=help_texts.SANDBOX)(sandbox.sandbox)
+_command(help=help_texts.DEMO)(sandbox.demo)

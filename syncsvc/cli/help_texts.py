@@ -6,82 +6,104 @@ They are constants and not docstrings, because `python -OO` removes docstrings.
 
 from __future__ import annotations
 
-APP = """\
+import re
+
+
+def _flowing(text: str) -> str:
+    """
+    Join the lines of each paragraph, as typer breaks where the text does; but keep a list's lines.
+    """
+    return re.sub(r"(?<!\n)\n(?![\n ])", " ", text)
+
+
+APP = _flowing("""\
 Mirror a carrier's telephone-number inventory into your own SQL database.
 
-Settings are read from SYNCSVC_* variables, credential files and a TOML file; see the README.
+Settings are read from SYNCSVC_* variables, credential files and a TOML file; `syncsvc config`
+prints them.
 
-Example: [bold]syncsvc demo[/bold]"""
+Exit codes:
+  0    done
+  1    the run failed and published nothing; a check failed; unknown number
+  2    wrong usage or configuration, or a schema that is not current
+  3    done, but cancellations were withheld
+  4    another run of the account is in progress
+  130  interrupted; nothing was published
 
-SYNC = """\
+Documentation: README.md and docs/ of the source archive.
+
+Example: [bold]syncsvc demo[/bold]""")
+
+SYNC = _flowing("""\
 Do one full run now.
 
 The tables are created first in an empty SQLite file; PostgreSQL needs `syncsvc migrate`.
 
-Example: [bold]syncsvc sync --dry-run[/bold]"""
+Example: [bold]syncsvc sync --dry-run[/bold]""")
 
-RUN = """\
+RUN = _flowing("""\
 Sync at startup, then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
 
 Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
 
-Example: [bold]syncsvc run[/bold]"""
+Example: [bold]syncsvc run[/bold]""")
 
-MIGRATE = """\
+MIGRATE = _flowing("""\
 Bring the database to the newest schema.
 
-Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]"""
+Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]""")
 
-PRUNE = """\
+PRUNE = _flowing("""\
 Delete history and runs that are past their retention time.
 
 A number's newest history row and the account's last runs are never deleted, and queries about
 the retained period keep returning the same results.
 
-Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]"""
+Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]""")
 
-CHECK = """\
+CHECK = _flowing("""\
 Check everything that a run needs, and rehearse one without leaving anything behind.
 
 Each line names a problem and what to do about it.
 
-Example: [bold]syncsvc check[/bold]"""
+Example: [bold]syncsvc check[/bold]""")
 
-CONFIG = """\
+CONFIG = _flowing("""\
 Print every setting: its value, where that comes from, its default and its meaning.
 
 Secrets are only reported as set.
 
-Example: [bold]syncsvc config --json[/bold]"""
+Example: [bold]syncsvc config --json[/bold]""")
 
-RUNS = """\
+RUNS = _flowing("""\
 List the last runs, newest first.
 
-Example: [bold]syncsvc runs --limit 5[/bold]"""
+Example: [bold]syncsvc runs --limit 5[/bold]""")
 
-HISTORY = """\
+HISTORY = _flowing("""\
 Show the timeline of one number.
 
-Example: [bold]syncsvc history +441245123456[/bold]"""
+Example: [bold]syncsvc history +441245123456[/bold]""")
 
-REPORT = """\
+REPORT = _flowing("""\
 Print a report, or list the reports.
 
 A report's own parameters follow its name; `syncsvc report NAME --help` lists them.
 
-Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]"""
+Example: [bold]syncsvc report spend-by-country --at 2026-03-31 --format csv[/bold]""")
 
-SANDBOX = """\
+SANDBOX = _flowing("""\
 Serve a simulated provider on loopback, until interrupted.
 
-POST /sandbox/change?changes=5 changes its inventory, POST /sandbox/faults takes a JSON list
-of faults, GET /sandbox returns its state.
+POST /sandbox/change?changes=5 changes its inventory, and GET /sandbox returns its state.
+POST /sandbox/faults takes a JSON list of faults, GET lists those still to come, and DELETE clears
+them.
 
-Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]"""
+Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]""")
 
-DEMO = """\
+DEMO = _flowing("""\
 Sync a simulated provider into SQLite several times while it changes.
 
 This needs no settings.
 
-Example: [bold]syncsvc demo[/bold]"""
+Example: [bold]syncsvc demo[/bold]""")

@@ -48,6 +48,7 @@ def sync(
     Do one full run now.
     """
     from syncsvc.commands import sync as sync_command
+    from syncsvc.vocabulary import PUBLISHED
 
     show_progress = sys.stderr.isatty() and not as_json
     settings = settings_of(context, quiet=show_progress, account=account, database_url=database_url)
@@ -63,6 +64,8 @@ def sync(
             ),
         )
     if interrupted:
+        published = summary.state in PUBLISHED
+        typer.echo(f"Stopped; {'the run has' if published else 'nothing was'} published.", err=True)
         raise typer.Exit(INTERRUPTED)
     if summary.state == "failed":
         raise typer.Exit(FAILED)

@@ -93,6 +93,8 @@ def _run(settings: Settings, options: Options, metrics: Metrics, collect: Collec
             if options.dry_run:
                 job = msgspec.structs.replace(job, dry_run=True, on_found=collect)
             return run_once(job)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("nothing was published") from None
         except DatabaseUnavailable as exc:
             return Summary(account=settings.account, state="failed", error=str(exc))
 
@@ -179,7 +181,6 @@ def _print(summary: Summary, changes: list[Any]) -> None:
     console = terminal.console()
     if summary.error is not None:
         console.print(f"{terminal.outcome(summary)}. {summary.error}", markup=False)
-        console.print("Run `syncsvc check` to find out why.")
         return
     if changes:
         events = (getattr(summary, event) for event in terminal.EVENT_COLOURS)

@@ -88,7 +88,7 @@ def _run_or_record_failure(run: RunContext) -> Summary:
             return _run(run)
     except BaseException as exc:
         summary = record_failure(run, exc)
-        if not isinstance(exc, Exception):
+        if not isinstance(exc, Exception) and summary.state not in PUBLISHED:
             raise
         return summary
 

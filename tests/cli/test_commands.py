@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,6 +104,38 @@ def test_every_command_has_help_with_an_example(cli: Callable[..., Result], comm
 
     assert result.code == 0
     assert f"Example: syncsvc {command}" in result.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_help_flows_and_shows_no_type_of_a_flag(
+    cli: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, command: str, width: str
+) -> None:
+    """
+    A paragraph of `--help` breaks only where the next word does not fit; flags take no `<bool>`.
+    """
+    monkeypatch.setenv("COLUMNS", width)
+
+    told = cli(command, "--help").out
+
+    text = told.partition("Usage:")[2].partition("╭")[0].splitlines()[1:]
+    pairs = [(line, below) for line, below in pairwise(text) if line.strip() and below.strip()]
+    assert [
+        line for line, below in pairs if len(f" {line.strip()} {below.split()[0]}") < int(width)
+    ] == []
+    assert "<bool>" not in told
+
+
+def test_the_help_has_exit_codes_and_where_the_documentation_is(cli: Callable[..., Result]) -> None:
+    """
+    `syncsvc --help` lists each exit code on a line of its own.
+    """
+    told = cli("--help").out
+
+    codes = [line.split()[0] for line in told.splitlines() if line[3:4].isdigit()]
+    assert codes == ["0", "1", "2", "3", "4", "130"]
+    assert "Documentation: README.md" in told
+    assert "<bool>" not in told
 
 
 def test_the_list_of_commands_is_the_one_that_is_tested() -> None:
@@ -507,9 +541,10 @@ def test_an_interrupted_sync_stops_at_once_and_is_recorded(
     _wait_until(lambda: len(provider.requests) > 1)
 
     process.send_signal(number)
-    process.communicate(timeout=25)
+    _, told = process.communicate(timeout=25)
 
     assert process.returncode == 130
+    assert told.splitlines()[-1] == "Stopped; nothing was published."
     engine = open_engine(make_url(process_environment["SYNCSVC_DATABASE_URL"]))
     assert _states(engine) == [("failed", "Interrupted.")]
 
@@ -530,10 +565,26 @@ def test_the_sandbox_serves_until_it_is_interrupted(
 
     summary = json.loads(cli("sync", "--json").out)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    _, told = process.communicate(timeout=10)
 
+    assert told.splitlines()[-1] == "Stopped."
     assert (summary["state"], summary["listed"]) == ("succeeded", 1)
     assert process.returncode == 130
+
+
+def test_a_port_that_is_taken_is_named(cli: Callable[..., Result]) -> None:
+    """
+    A busy port of the sandbox is one line that says what to do.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = cli("sandbox", "--port", str(port))
+
+    assert result.code == 2
+    assert result.err == (
+        f"syncsvc: --port {port}: the sandbox can't listen there (Address already in use). "
+        "Choose another port; 0 takes a free one.\n"
+    )
 
 
 @pytest.mark.parametrize("fault", ["bogus", '{"kind": "status", "colour": 1}', "{"])
