@@ -15,6 +15,7 @@ from syncsvc.output import csv_json
 from syncsvc.output.grid import Grid, Heading
 from syncsvc.reports import Kind
 from syncsvc.reports.report import each_change_as_text
+from syncsvc.reports.totals import total_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -220,14 +221,19 @@ def rows_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> Grid:
 
 def report_table(columns: Sequence[Column], rows: Iterable[Row], currency: str | None) -> Grid:
     """
-    Return the rows of a report; the amounts of a column have the same number of places.
+    Return the rows of a report, and below them its totals, if it has any.
+
+    The amounts of a column have the same number of places, and so has their total.
     """
     found = list(rows)
+    totals = total_row(columns, found)
+    every = [*found, *filter(None, [totals])]
     places = {
-        column.name: max((_places(row[column.name]) for row in found), default=2)
+        column.name: max((_places(row[column.name]) for row in every), default=2)
         for column in columns
         if column.kind is Kind.AMOUNT
     }
+    cells = [[_cell(row[column.name], column, places) for column in columns] for row in found]
     return Grid(
         headings=[
             Heading(
@@ -237,9 +243,18 @@ def report_table(columns: Sequence[Column], rows: Iterable[Row], currency: str |
             )
             for column in columns
         ],
-        rows=[[_cell(row[column.name], column, places) for column in columns] for row in found],
+        rows=cells,
+        footer=None if totals is None else _total_cells(columns, totals, places),
         prose=columns[-1].kind is Kind.TEXT,
     )
+
+
+def _total_cells(columns: Sequence[Column], totals: Row, places: Mapping[str, int]) -> list[str]:
+    first, *others = columns
+    shown = (
+        _cell(totals[column.name], column, places) if column.has_total else "" for column in others
+    )
+    return [totals[first.name], *shown]
 
 
 def _cell(value: Any, column: Column, places: Mapping[str, int]) -> str:  # noqa: ANN401 - of any kind

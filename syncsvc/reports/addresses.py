@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
 from sqlalchemy import case, func, literal, select, union_all
 
 from syncsvc.iso_countries import alpha2_by_other_code
@@ -225,7 +226,7 @@ REPORTS = (
             Column("address_city", Kind.TEXT, "City."),
             Column("address_postal_code", Kind.TEXT, "Postal code."),
             Column("country_iso", Kind.TEXT, "Country code of the address, as sent."),
-            IN_LIVE_USE,
+            structs.replace(IN_LIVE_USE, has_total=True),
         ),
         query=_shared,
     ),

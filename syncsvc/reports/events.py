@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from syncsvc.reports.dialects import account_filter, newest_first
 from syncsvc.reports.report import (
-    CHARGE,
+    CHARGE_WITH_TOTAL,
     COUNTRY,
     EVENT,
     NUMBER,
@@ -172,14 +172,25 @@ REPORTS = (
         takes={"months": 12, "country": None},
         columns=(
             Column("month", Kind.MONTH, "The month, by its first day (UTC)."),
-            Column("added", Kind.NUMBER, "Numbers first seen, not provisioned yet."),
+            Column(
+                "added",
+                Kind.NUMBER,
+                "Numbers first seen, not provisioned yet.",
+                has_total=True,
+            ),
             Column(
                 "provisioned",
                 Kind.NUMBER,
                 "Numbers provisioned, or given another provisioned timestamp.",
+                has_total=True,
             ),
-            Column("reinstated", Kind.NUMBER, "Numbers live again after they were cancelled."),
-            Column("cancelled", Kind.NUMBER, "Numbers cancelled."),
+            Column(
+                "reinstated",
+                Kind.NUMBER,
+                "Numbers live again after they were cancelled.",
+                has_total=True,
+            ),
+            Column("cancelled", Kind.NUMBER, "Numbers cancelled.", has_total=True),
         ),
         query=_churn,
         finish=_every_month,
@@ -200,7 +211,7 @@ REPORTS = (
             Column("occurred_at", Kind.MOMENT, "When it was cancelled."),
             SOURCE,
             EVIDENCE,
-            CHARGE,
+            CHARGE_WITH_TOTAL,
             Column(
                 "days_until_known", Kind.DAYS, "From the cancellation until the run that found it."
             ),

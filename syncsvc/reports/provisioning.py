@@ -11,6 +11,7 @@ from sqlalchemy import and_, case, func, not_, or_, select
 from syncsvc.reports.dialects import account_filter, is_reserved, newest_first, portable_order
 from syncsvc.reports.report import (
     CHARGE,
+    CHARGE_WITH_TOTAL,
     COUNTRY,
     NUMBER,
     STATUS,
@@ -166,7 +167,7 @@ REPORTS = (
                 "When it became reserved; if it never had another status, when it was provisioned "
                 "or first seen, whichever was earlier.",
             ),
-            CHARGE,
+            CHARGE_WITH_TOTAL,
             Column("days_reserved", Kind.DAYS, "Days since reserved_since."),
         ),
         query=_reserved,

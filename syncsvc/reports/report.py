@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec import structs
 from sqlalchemy import func, select
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ class Kind(Enum):
 class Column(msgspec.Struct, frozen=True):
     """
     A column of a report.
+
+    Attributes:
+        has_total: Its sum over all rows is worth knowing.
     """
 
     name: str
     kind: Kind
     meaning: str
+    has_total: bool = False
 
 
 NUMBER = Column("number_e164", Kind.TEXT, "The number in E.164.")
@@ -56,6 +61,7 @@ VALID_FROM = Column("valid_from", Kind.MOMENT, "Start of the run that found it."
 RANGE = Column("range_name", Kind.TEXT, "Range, such as number type or area.")
 STATUS = Column("status", Kind.TEXT, "The provider's status, as sent.")
 CHARGE = Column("monthly_charge", Kind.AMOUNT, "Monthly charge, the current or the last one.")
+CHARGE_WITH_TOTAL = structs.replace(CHARGE, has_total=True)
 WHAT_CHANGED = Column("what", Kind.TEXT, "The columns that changed, with old and new value.")
 
 

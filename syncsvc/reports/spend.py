@@ -40,9 +40,14 @@ if TYPE_CHECKING:
 
 COUNTRY_NAME = Column("country_name", Kind.TEXT, "Country, as the provider names it.")
 SUMS = (
-    Column("numbers", Kind.NUMBER, "Live numbers."),
-    Column("without_charge", Kind.NUMBER, "Live numbers without a known monthly charge."),
-    Column("monthly_charge", Kind.AMOUNT, "Sum of their monthly charges, exact."),
+    Column("numbers", Kind.NUMBER, "Live numbers.", has_total=True),
+    Column(
+        "without_charge",
+        Kind.NUMBER,
+        "Live numbers without a known monthly charge.",
+        has_total=True,
+    ),
+    Column("monthly_charge", Kind.AMOUNT, "Sum of their monthly charges, exact.", has_total=True),
 )
 MONTHLY = (
     Column("month", Kind.MONTH, "The month, by its first day (UTC)."),
@@ -224,6 +229,7 @@ REPORTS = (
                 "monthly_difference",
                 Kind.AMOUNT,
                 "New minus old monthly charge; NULL if either is not known.",
+                has_total=True,
             ),
             Column("setup_charge_before", Kind.AMOUNT, "The old set-up charge, if it changed."),
             Column("setup_charge_after", Kind.AMOUNT, "The new set-up charge."),

@@ -71,6 +71,9 @@ def test_a_report_is_printed_as_a_table(report: Callable[..., Result]) -> None:
     assert answer.code == 0
     lines = [line.split() for line in answer.out.splitlines() if line.strip()]
     assert ["GB", "United", "Kingdom", "3", "0", "2.95"] in lines
+    assert lines[-1] == ["Total", "9", "0", "12.40"]
+    for other in ("csv", "json"):
+        assert "Total" not in report("spend-by-country", "--format", other).out
 
 
 def test_csv_can_be_read_back(report: Callable[..., Result]) -> None:

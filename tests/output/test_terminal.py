@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -142,6 +143,45 @@ def test_uuids_go_first_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> N
     assert without[-1] == NOTE
     assert "number_e164           +442079460001" in blocks
     assert not any("Left out" in line for line in (*whole, *blocks))
+
+
+def test_totals_are_the_last_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The last row has the sum of each column that has one, in lines and as a block.
+
+    NULL counts as nothing, and a report without rows or without such a column has no totals.
+    """
+    columns = [
+        Column("range_name", Kind.TEXT, ""),
+        Column("numbers", Kind.NUMBER, "", has_total=True),
+        Column("days", Kind.DAYS, ""),
+        Column("monthly_charge", Kind.AMOUNT, "", has_total=True),
+    ]
+    rows = [
+        {"range_name": "London", "numbers": 1_000, "days": Decimal("1.0"), "monthly_charge": None},
+        {
+            "range_name": "Paris",
+            "numbers": 2,
+            "days": Decimal("2.0"),
+            "monthly_charge": Decimal("0.0125"),
+        },
+    ]
+    table = terminal.report_table(columns, rows, None)
+
+    assert _lines(table, monkeypatch, 80)[-1].split() == ["Total", "1,002", "0.0125"]
+    assert [line.split() for line in _lines(table, monkeypatch, 30)[-4:]] == [
+        ["range_name", "Total"],
+        ["numbers", "1,002"],
+        ["days"],
+        ["monthly_charge", "0.0125"],
+    ]
+    for none in (terminal.report_table(columns, [], None), _without_totals(columns, rows)):
+        assert none.footer is None
+
+
+def _without_totals(columns: list[Column], rows: list[dict[str, Any]]) -> Grid:
+    plain = [structs.replace(column, has_total=False) for column in columns]
+    return terminal.report_table(plain, rows, None)
 
 
 def test_amounts_of_a_column_have_one_number_of_places(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from support.build import Row, address, number_row, profile, uuid_at
 from support.report_answers import Answers
 from syncsvc.errors import ReportUsageError
 from syncsvc.reports import REPORTS, Arguments, Kind, find_report, read_arguments
+from syncsvc.reports.totals import total_row
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.sync.run import run_once
 
@@ -195,6 +196,18 @@ def test_every_row_has_the_columns_that_its_report_tells(known_inventory: Engine
         for column in report.columns:
             found = {type(row[column.name]) for row in rows} - {type(None)}
             assert found <= {OF_KIND[column.kind]}, (name, column.name)
+
+
+@pytest.mark.parametrize("name", ["spend-by-country", "spend-by-range", "spend-by-status"])
+def test_parts_add_up_to_the_total(known_inventory: Engine, name: str) -> None:
+    """
+    However the live numbers are divided, numbers and charges add up to the same.
+    """
+    total = total_row(REPORTS[name].columns, ask(known_inventory, name))
+
+    assert total is not None
+    assert (total["numbers"], total["without_charge"]) == (9, 0)
+    assert total["monthly_charge"] == Decimal("12.4")
 
 
 def test_uk_and_gb_are_one_country(known_inventory: Engine) -> None:
