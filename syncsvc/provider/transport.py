@@ -8,9 +8,10 @@ needed, and a client takes as much time per request again as the transport.
 from __future__ import annotations
 
 import time
-from contextlib import closing
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, cast
 
+import httpcore
 import httpx
 
 from syncsvc import __version__
@@ -22,11 +23,18 @@ from syncsvc.provider.response import Response, read_body
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from syncsvc.provider.meter import Meter
 
 DEFAULT_HEADERS = {"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"}
+KEEPALIVE = 5.0  # seconds for which an idle connection stays open, as httpx's default is
+TRANSLATED = (
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+)
 
 
 class HttpTransport:
@@ -116,14 +124,82 @@ class HttpTransport:
             raise ProviderUnavailable(detail, reason="connection") from None
 
 
-class _DeadlineTransport(httpx.HTTPTransport):
+class _DeadlineTransport(httpx.BaseTransport):
     """
-    httpx's own transport over connections that end at the deadline of the request.
+    A transport over httpcore's connection pool, as httpx's own is, with our network backend.
+
+    httpx's own has no option for the backend.
     """
 
     def __init__(
         self, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None, connections: int
     ) -> None:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        super().__init__(verify=ssl_context, proxy=proxy, limits=limits)
-        self._pool._network_backend = DeadlineBackend()  # noqa: SLF001 - httpx passes none on
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl_context,
+            proxy=_httpcore_proxy(proxy) if proxy else None,
+            max_connections=connections,
+            keepalive_expiry=KEEPALIVE,
+            network_backend=DeadlineBackend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """
+        Send a request; its response has still to be read, and closed.
+        """
+        with _httpx_errors():
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    request.method,
+                    _httpcore_url(request.url),
+                    headers=request.headers.raw,
+                    content=cast("httpx.SyncByteStream", request.stream),
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Stream(response),
+            extensions=response.extensions,
+        )
+
+    def close(self) -> None:
+        """
+        Close every connection.
+        """
+        self._pool.close()
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        with _httpx_errors():
+            yield from self._response.iter_stream()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+@contextmanager
+def _httpx_errors() -> Iterator[None]:
+    """
+    Raise httpcore's errors as httpx's, which have the same names.
+    """
+    try:
+        yield
+    except TRANSLATED as exc:
+        raise getattr(httpx, type(exc).__name__)(str(exc)) from exc
+
+
+def _httpcore_url(url: httpx.URL) -> httpcore.URL:
+    return httpcore.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
+
+
+def _httpcore_proxy(proxy: httpx.Proxy) -> httpcore.Proxy:
+    return httpcore.Proxy(
+        _httpcore_url(proxy.url), proxy.raw_auth, proxy.headers.raw, proxy.ssl_context
+    )

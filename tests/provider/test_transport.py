@@ -9,12 +9,13 @@ import re
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import httpcore
 import httpx
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
 from syncsvc.provider.response import BODY_LIMIT, Response
-from syncsvc.provider.transport import HttpTransport
+from syncsvc.provider.transport import TRANSLATED, HttpTransport
 from syncsvc.sandbox import ACCEPT, Fault, Sandbox
 
 if TYPE_CHECKING:
@@ -33,10 +34,17 @@ HEADERS = {"Accept": ACCEPT, "Authorization": "Bearer the-secret"}
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
-@contextmanager
-def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+def serving(talk: Callable[[socket.socket], None]) -> AbstractContextManager[str]:
     """
-    A server that talks on each connection as it is told, once it has read the request.
+    A server that calls `talk` on each connection, once it has read the request.
+    """
+    return talking(lambda connection, _head: talk(connection))
+
+
+@contextmanager
+def talking(talk: Callable[[socket.socket, bytes], None]) -> Iterator[str]:
+    """
+    A server that calls `talk` with each connection and the request read from it.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -47,9 +55,9 @@ def serving(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(65536)
+                    head = connection.recv(65536)
                     try:
-                        talk(connection)
+                        talk(connection, head)
                     except OSError:
                         continue
 
@@ -546,6 +554,51 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme:
             answer = transport.send("GET", PATH, headers=HEADERS)
 
     assert answer.body == b"proxy"
+
+
+@pytest.mark.parametrize(("reply", "after"), [(b"200 OK", b"\x16\x03"), (b"407 No", b"")])
+def test_https_goes_through_a_tunnel_of_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, reply: bytes, after: bytes
+) -> None:
+    """
+    The proxy is asked, with its credentials, for a tunnel, in which TLS and nothing else is sent.
+    """
+    heads, sent = [], []
+
+    def tunnel(connection: socket.socket, head: bytes) -> None:
+        heads.append(head)
+        connection.sendall(b"HTTP/1.1 " + reply + b"\r\n\r\n")
+        sent.append(connection.recv(65536)[:2])
+
+    with talking(tunnel) as url:
+        monkeypatch.setenv("https_proxy", url.replace("http://", "http://user:p%40ss@"))
+        with (
+            transport_to("https://provider.test") as transport,
+            pytest.raises(ProviderUnavailable, match="failed") as caught,
+        ):
+            transport.send("GET", PATH, headers=HEADERS)
+
+    assert heads[0].startswith(b"CONNECT provider.test:443 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in heads[0]
+    assert b"the-secret" not in heads[0]
+    assert sent == [after]
+    assert (reply == b"407 No") == ("407" in str(caught.value))
+
+
+def test_every_error_of_httpcore_has_a_counterpart_of_httpx() -> None:
+    """
+    The errors that the transport translates by their names exist under these names.
+    """
+    errors = [
+        kind
+        for kind in vars(httpcore).values()
+        if isinstance(kind, type) and issubclass(kind, TRANSLATED)
+    ]
+
+    namesakes = [getattr(httpx, kind.__name__) for kind in errors]
+
+    assert httpcore.ConnectError in errors
+    assert all(issubclass(kind, httpx.RequestError) for kind in namesakes)
 
 
 def test_no_proxy_is_used_for_a_host_that_is_exempt(
