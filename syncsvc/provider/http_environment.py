@@ -60,6 +60,14 @@ def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> httpx.Pr
     return proxy
 
 
+def proxy_variable(url: str, environment: Mapping[str, str] = os.environ) -> str:
+    """
+    Return the name of the variable that sets the proxy for an address.
+    """
+    name, _proxy_url = _value(PROXIES[httpx.URL(url).scheme], environment)
+    return name
+
+
 def tls_context(environment: Mapping[str, str] = os.environ) -> ssl.SSLContext:
     """
     Return a context that trusts SSL_CERT_FILE and SSL_CERT_DIR, or certifi's authorities.

@@ -7,6 +7,7 @@ needed, and a client takes as much time per request again as the transport.
 
 from __future__ import annotations
 
+import re
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, cast
@@ -35,6 +36,7 @@ TRANSLATED = (
     httpcore.ProtocolError,
     httpcore.ProxyError,
 )
+ERRNO = re.compile(r"\[Errno -?\d+\] ")
 
 
 class HttpTransport:
@@ -58,8 +60,10 @@ class HttpTransport:
         self.meter = meter or NoMeter()
         self._base_url = base_url
         self._timeout = timeout
+        self._proxy = http_environment.proxy_for(base_url)
+        self._proxy_variable = http_environment.proxy_variable(base_url)
         self._transport = _DeadlineTransport(
-            http_environment.tls_context(), http_environment.proxy_for(base_url), concurrency
+            http_environment.tls_context(), self._proxy, concurrency
         )
 
     def close(self) -> None:
@@ -119,9 +123,27 @@ class HttpTransport:
                 reason="timeout",
             ) from None
         except (httpx.RequestError, UnknownHost) as exc:
-            words = " ".join(str(exc).split()).rstrip(".") or type(exc).__name__
-            detail = f"The connection to the provider failed ({path}): {words}. Retry later."
-            raise ProviderUnavailable(detail, reason="connection") from None
+            raise ProviderUnavailable(
+                self._what_failed(exc, request.url.host, path), reason="connection"
+            ) from None
+
+    def _what_failed(self, exc: Exception, host: str, path: str) -> str:
+        """
+        Return the message for a request without a response, with the proxy if there is one.
+        """
+        target, settings = host, "SYNCSVC_API_URL"
+        if self._proxy is not None:
+            target += f" through the proxy {self._proxy.url.netloc.decode()}"
+            settings += f", {self._proxy_variable}"
+        if isinstance(exc, UnknownHost):
+            wanted, setting = (
+                (self._proxy.url.host, self._proxy_variable) if self._proxy else (host, settings)
+            )
+            return f"Can't find the host {wanted} ({setting}). Check its name, or retry later."
+        words = ERRNO.sub("", " ".join(str(exc).split())).rstrip(".") or type(exc).__name__
+        if isinstance(exc, httpx.DecodingError):
+            return f"The response body can't be read ({path}): {words}. Retry later."
+        return f"The connection to {target} ({settings}, {path}) failed: {words}. Retry later."
 
 
 class _DeadlineTransport(httpx.BaseTransport):

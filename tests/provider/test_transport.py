@@ -322,33 +322,70 @@ def test_a_connection_that_breaks_is_unavailable(sandbox: Sandbox, fault: Fault)
     assert re.search(r"[^.]\.$", str(caught.value))
 
 
-def test_a_host_that_refuses_is_unavailable() -> None:
+def closed_port() -> int:
     """
-    A closed port is a connection failure, told in the system's words.
+    A port on which nothing listens.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    with (
-        transport_to(url) as transport,
-        pytest.raises(ProviderUnavailable, match="refused") as caught,
-    ):
-        transport.send("GET", PATH, headers=HEADERS)
-
-    assert caught.value.reason == "connection"
+        port: int = listener.getsockname()[1]
+        return port
 
 
-def test_a_host_without_an_address_is_unavailable() -> None:
+def failure_of(url: str) -> str:
     """
-    A name that does not resolve is a connection failure.
+    The message of a request that fails at the connection.
     """
-    with (
-        transport_to("http://nowhere.invalid") as transport,
-        pytest.raises(ProviderUnavailable) as caught,
-    ):
+    with transport_to(url) as transport, pytest.raises(ProviderUnavailable) as caught:
         transport.send("GET", PATH, headers=HEADERS)
-
     assert caught.value.reason == "connection"
+    return str(caught.value)
+
+
+def test_a_refused_connection_names_host_setting_and_reason() -> None:
+    """
+    A closed port is a connection failure, with the system's words and no error number.
+    """
+    assert failure_of(f"http://127.0.0.1:{closed_port()}") == (
+        "The connection to 127.0.0.1 (SYNCSVC_API_URL, /api/numbers) failed: Connection refused. "
+        "Retry later."
+    )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_refused_connection_names_the_proxy(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """
+    If a proxy is used, the message has its address and variable, and not its credentials.
+    """
+    proxy, variable = f"127.0.0.1:{closed_port()}", f"{scheme}_proxy"
+    monkeypatch.setenv(variable, f"http://user:hunter2@{proxy}")
+
+    assert failure_of(f"{scheme}://provider.test") == (
+        f"The connection to provider.test through the proxy {proxy} (SYNCSVC_API_URL, {variable}, "
+        "/api/numbers) failed: Connection refused. Retry later."
+    )
+
+
+@pytest.mark.parametrize("url", ["http://nowhere.invalid", f"http://{'long' * 20}.invalid"])
+def test_a_host_without_an_address_is_named(url: str) -> None:
+    """
+    A name that does not resolve, or can't be a host's, is an error with the name and the setting.
+    """
+    host = url.removeprefix("http://")
+
+    assert failure_of(url) == (
+        f"Can't find the host {host} (SYNCSVC_API_URL). Check its name, or retry later."
+    )
+
+
+def test_a_proxy_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    If the proxy's name does not resolve, that is the name in the error, with its variable.
+    """
+    monkeypatch.setenv("HTTP_PROXY", "http://user:hunter2@proxy.invalid:3128")
+
+    assert failure_of("http://provider.test") == (
+        "Can't find the host proxy.invalid (HTTP_PROXY). Check its name, or retry later."
+    )
 
 
 def test_an_answer_that_is_no_http_is_unavailable() -> None:
@@ -574,7 +611,7 @@ def test_https_goes_through_a_tunnel_of_the_proxy(
         monkeypatch.setenv("https_proxy", url.replace("http://", "http://user:p%40ss@"))
         with (
             transport_to("https://provider.test") as transport,
-            pytest.raises(ProviderUnavailable, match="failed") as caught,
+            pytest.raises(ProviderUnavailable, match="through the proxy") as caught,
         ):
             transport.send("GET", PATH, headers=HEADERS)
 
