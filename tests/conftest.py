@@ -23,8 +23,9 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
-from support.build import Clock, Result, Watch, api_for, needs, profile
+from support.build import NEIGHBOUR, Clock, Result, Watch, api_for, needs, profile
 from support.known_inventory import live_through
+from support.neighbour import belongings, move_in, sightings
 from support.quick import is_quick
 from syncsvc.cli.app import main
 from syncsvc.database import migrate
@@ -189,6 +190,23 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
         connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
 
 
+@pytest.fixture(autouse=True)
+def _neighbour(request: pytest.FixtureRequest) -> Iterator[None]:
+    """
+    Another account beside a test's own, if it is marked so; found unchanged, and nowhere else.
+    """
+    marked = request.node.get_closest_marker("neighbour") is not None
+    if not marked or "engine" not in request.fixturenames:
+        yield
+        return
+    engine = request.getfixturevalue("engine")
+    move_in(engine)
+    before = belongings(engine)
+    yield
+    assert belongings(engine) == before
+    assert sightings(engine) == []
+
+
 @contextmanager
 def _cloned(server: URL, template: str) -> Iterator[URL]:
     """
@@ -212,13 +230,13 @@ def _administer(url: URL, statement: str) -> None:
 @pytest.fixture
 def wipe(engine: Engine) -> Callable[[], None]:
     """
-    Empty the tables between the examples of a property test.
+    Empty the tables between the examples of a property test, but for the neighbour's rows.
     """
 
     def delete_all() -> None:
         with engine.begin() as connection:
             for table in reversed(metadata.sorted_tables):
-                connection.execute(table.delete())
+                connection.execute(table.delete().where(table.c.account != NEIGHBOUR))
 
     return delete_all
 

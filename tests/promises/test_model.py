@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from support.build import Clock, Watch
     from syncsvc.sync.summary import Summary
 
+pytestmark = pytest.mark.neighbour
 PLACES = range(1, 11)
 
 CHANGES = st.lists(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from support.build import Clock, Watch
     from syncsvc.sync.summary import Summary
+
+pytestmark = pytest.mark.neighbour
 
 # The second property tells nothing new about single rows, and takes fewer examples.
 fewer = settings(profile, max_examples=profile.max_examples // 3)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
     from syncsvc.sync.summary import Summary
 
+pytestmark = pytest.mark.neighbour
 GONE_AT = "2025-06-01 12:00:00"
 GONE = datetime(2025, 6, 1, 12, tzinfo=UTC)
 BEGAN = datetime(2016, 1, 3, 17, 48, 59, tzinfo=UTC)

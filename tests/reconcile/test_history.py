@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from support.build import Clock, Watch
     from syncsvc.sandbox import Sandbox
 
+pytestmark = pytest.mark.neighbour
 PROVISIONED = datetime(2016, 1, 3, 17, 48, 59, tzinfo=UTC)
 OTHER_STAMP = "2019-05-06 07:08:09"
 OTHER_PROVISIONED = datetime(2019, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -424,8 +425,9 @@ def test_a_digit_beyond_a_double_is_a_change_that_is_named(watch: Watch, engine:
         watch.run()
 
     with engine.connect() as connection:
-        query = select(cast(number_history.c.changes, Text)).order_by(number_history.c.id.desc())
-        change = connection.execute(query).scalars().first()
+        history = number_history.c
+        mine = select(cast(history.changes, Text)).where(history.account == "default")
+        change = connection.execute(mine.order_by(history.id.desc())).scalars().first()
     assert "0.50000000000000000001" in str(change)
     assert "0.50000000000000000002" in str(change)
 
@@ -590,6 +592,7 @@ def test_the_inventory_as_known_at_a_time_can_be_read(
     watch.see(number_row(2), number_row(3))
 
     valid = and_(
+        number_history.c.account == "default",
         number_history.c.valid_from <= half_past,
         or_(number_history.c.valid_to.is_(None), number_history.c.valid_to > half_past),
     )

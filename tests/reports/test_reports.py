@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
     from syncsvc.sync.run_inputs import Job
 
+pytestmark = pytest.mark.neighbour
 ACCOUNTS = ("default", "branch")
 OF_KIND = {
     Kind.TEXT: str,

@@ -36,6 +36,7 @@ Row = dict[str, Any]
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 STAMP = "2016-01-03 17:48:59"
 PUBLISHED = (numbers, addresses, number_history, address_history)
+NEIGHBOUR = "neighbour"  # the account of `support.neighbour`
 
 settings.register_profile(
     "usual",
@@ -152,7 +153,7 @@ def address(number: object = 1, **fields: Any) -> Row:
 
 def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[Row]:
     """
-    The rows of a table that have these values, in the order of its key.
+    The rows of a table that have these values, in the order of its key; none of the neighbour's.
     """
     with engine.connect() as connection:
         return _rows(connection, table, **wanted)
@@ -168,9 +169,11 @@ def published(engine: Engine) -> dict[str, list[Row]]:
 
 def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:
     """
-    Read the rows of a table that have these values.
+    Read the rows of a table that have these values, but none of the neighbour's.
     """
-    conditions = (table.c[name] == value for name, value in wanted.items())
+    conditions = [table.c[name] == value for name, value in wanted.items()]
+    if "account" in table.c:
+        conditions.append(table.c.account != NEIGHBOUR)
     query = select(table).where(*conditions).order_by(*table.primary_key.columns)
     return [dict(row) for row in connection.execute(query).mappings()]
 

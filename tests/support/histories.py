@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
-from support.build import uuid_at
+from support.build import NEIGHBOUR, uuid_at
 from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _number(past: Past, rows: list[Row]) -> Row:
 
 class Told:
     """
-    What a database's own history tells, worked out in plain Python.
+    What a database's own history tells, worked out in plain Python, but for the neighbour's.
     """
 
     def __init__(self, engine: Engine, now: datetime) -> None:
@@ -191,11 +191,15 @@ class Told:
         """
         self.now = now
         with engine.connect() as connection:
-            query = select(number_history).order_by(
-                number_history.c.account,
-                number_history.c.uuid,
-                number_history.c.valid_from,
-                number_history.c.id,
+            query = (
+                select(number_history)
+                .where(number_history.c.account != NEIGHBOUR)
+                .order_by(
+                    number_history.c.account,
+                    number_history.c.uuid,
+                    number_history.c.valid_from,
+                    number_history.c.id,
+                )
             )
             rows = [dict(row) for row in connection.execute(query).mappings()]
             countries = select(numbers.c.account, numbers.c.uuid, numbers.c.country_alpha2)
