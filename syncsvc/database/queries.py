@@ -57,6 +57,13 @@ class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
         return (self.last_published or {}).get("withheld") or 0
 
     @property
+    def rejected(self) -> int:
+        """
+        The number of rows that the last published run could not read.
+        """
+        return (self.last_published or {}).get("rejected") or 0
+
+    @property
     def first_withheld(self) -> list[str]:
         """
         Ten of their numbers, in E.164.

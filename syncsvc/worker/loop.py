@@ -57,6 +57,7 @@ class Worker:
 
     Attributes:
         interrupted: Whether a second signal ended the run in progress.
+        interval: The longest time between two scheduled runs.
     """
 
     def __init__(self, scheduled_runs: ScheduledRuns, notifier: Notifier, metrics: Metrics) -> None:
@@ -70,7 +71,7 @@ class Worker:
         self._failures = 0
         settings = scheduled_runs.settings
         self._trigger = schedule.trigger_for(settings.schedule, settings.interval)
-        self._interval = schedule.longest_wait(self._trigger, clock.now())
+        self.interval = schedule.longest_wait(self._trigger, clock.now())
         self._scheduler = BackgroundScheduler(timezone=UTC)
 
     def run(self) -> None:
@@ -127,7 +128,7 @@ class Worker:
         Wait for a request, while checking whether a leader has ended or the clock has jumped.
         """
         on_standby = self._scheduled_runs.role == "standby"
-        timeout = min(POLL_INTERVAL, self._interval.total_seconds())
+        timeout = min(POLL_INTERVAL, self.interval.total_seconds())
         while True:
             try:
                 return self._requests.get(timeout=timeout)
@@ -141,9 +142,7 @@ class Worker:
         Run now if the system clock jumped forward past the next run, or far back from it.
         """
         due = self.next_run
-        if due is not None and due > clock.now() + self._interval + timedelta(
-            seconds=OVERDUE_AFTER
-        ):
+        if due is not None and due > clock.now() + self.interval + timedelta(seconds=OVERDUE_AFTER):
             self._scheduler.modify_job(JOB, next_run_time=clock.now())
         self._scheduler.wakeup()
 
@@ -176,13 +175,13 @@ class Worker:
         Bring the next run forward, with a delay that doubles with each failure.
         """
         wait = FIRST_RETRY * 2 ** min(self._failures - 1, 30) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
-        at = clock.now() + timedelta(seconds=min(wait, self._interval.total_seconds()))
+        at = clock.now() + timedelta(seconds=min(wait, self.interval.total_seconds()))
         due = self.next_run
         if due is not None and at < due:
             self._scheduler.modify_job(JOB, next_run_time=at)
 
     def _report_status(self) -> None:
-        self._metrics.scheduled(self.next_run, self._interval.total_seconds())
+        self._metrics.scheduled(self.next_run, self.interval.total_seconds())
         next_run = f" Next run at {self.next_run:%Y-%m-%d %H:%M:%S} UTC." if self.next_run else ""
         self._notifier.status(f"{self._scheduled_runs.last_result}{next_run}")
 

@@ -71,6 +71,7 @@ class ScheduledRuns:
 
     Attributes:
         last_result: A sentence about the last run that was due.
+        is_failing: That run published nothing.
         role: As in `Readiness`.
     """
 
@@ -84,6 +85,7 @@ class ScheduledRuns:
     ) -> None:
         self.settings = settings
         self.last_result = "Starting."
+        self.is_failing = False
         self.role = "starting"
         self._metrics = metrics
         self._read_settings = read_settings
@@ -128,6 +130,7 @@ class ScheduledRuns:
         except BaseException:
             self._record_failure(began_at, "Interrupted.")
             raise
+        self.is_failing = outcome is RunOutcome.FAILED
         self._refresh_gauges(outcome)
         return outcome
 

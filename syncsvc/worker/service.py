@@ -56,6 +56,8 @@ def _worker_state(scheduled_runs: ScheduledRuns, worker: Worker) -> WorkerState:
         account=scheduled_runs.settings.account,
         role=scheduled_runs.role,
         last_result=scheduled_runs.last_result,
+        is_failing=scheduled_runs.is_failing,
+        interval=worker.interval,
         next_run=worker.next_run,
         is_progressing=worker.is_progressing(),
     )

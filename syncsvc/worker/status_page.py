@@ -5,6 +5,7 @@ The worker's status page: the state of every account, as HTML.
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy import Engine
 
@@ -33,6 +34,7 @@ BADGES = {
     RunState.FAILED: "wrong",
     RunState.CRASHED: "wrong",
 }
+LIMIT_WITHOUT_SCHEDULE = timedelta(hours=1)
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -42,11 +44,15 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         last_result: A sentence about the last run that was due.
+        is_failing: That run published nothing.
+        interval: The longest time between two scheduled runs.
     """
 
     account: str
     role: str
     last_result: str
+    is_failing: bool
+    interval: timedelta
     next_run: datetime | None
     is_progressing: bool
 
@@ -73,7 +79,7 @@ class StatusPage:
                 "took": _took,
                 "what": _what,
                 "quoted": shlex.quote,
-                "health": health,
+                "story": story,
                 "badge": _badge,
             }
         )
@@ -84,33 +90,75 @@ class StatusPage:
         Render the page; without the database it shows the error.
         """
         found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
+        now, worker = clock.now(), self._worker_state()
         try:
             with transactions.short_read(self._engine()) as connection:
-                for account in queries.accounts(connection):
+                for account in _own_first(queries.accounts(connection), worker.account):
                     standing = queries.account_status(connection, account)
+                    verdict = health(standing, now, _limit(account, worker))
                     last_runs = queries.last_runs(connection, account, RUNS_SHOWN)
-                    found["accounts"].append((standing, last_runs))
+                    found["accounts"].append((standing, verdict, last_runs))
                 found["changes"] = queries.latest_changes(connection, CHANGES_SHOWN)
         except SyncError as exc:
             found["problem"] = str(exc)
         return self._template.render(
             **found,
-            now=clock.now(),
-            worker=self._worker_state(),
+            now=now,
+            worker=worker,
         )
 
 
-def health(standing: AccountStatus) -> tuple[str, str]:
+def _own_first(accounts: list[str], own: str) -> list[str]:
+    return sorted(accounts, key=lambda account: account != own)
+
+
+def _limit(account: str, worker: WorkerState) -> timedelta:
+    """
+    Return the age of a last success at which the alert SyncsvcNoSuccess fires, too.
+    """
+    return 2 * worker.interval if account == worker.account else LIMIT_WITHOUT_SCHEDULE
+
+
+def health(standing: AccountStatus, now: datetime, limit: timedelta) -> tuple[str, str]:
     """
     Return an account's health: a class of the style sheet, and a word.
+
+    Args:
+        limit: The age of the last success at which the tables are out of date.
     """
     if standing.trouble:
         return "wrong", "failing"
     if standing.last_published is None:
         return "look", "first run"
-    if standing.withheld or standing.last_published["rejected"]:
+    if standing.last_success is None or now - standing.last_success > limit:
+        return "wrong", "out of date"
+    if standing.withheld or standing.rejected:
         return "look", "needs a look"
     return "ok", "up to date"
+
+
+def story(standing: AccountStatus, now: datetime) -> str:
+    """
+    Describe the last success: when the tables agreed with the provider, and but for what.
+    """
+    if standing.last_published is None:
+        return "No run has published yet."
+    if standing.last_success is None:
+        return "The runs that published are dated in the future: a clock was ahead."
+    ago = age(now - standing.last_success)
+    but = []
+    if standing.withheld:
+        but.append(f"cancellations of {_counted(standing.withheld, 'live number')} were withheld")
+    if standing.rejected:
+        but.append(f"{_counted(standing.rejected, 'row')} could not be read")
+    return (
+        f"At {_when(standing.last_success)} UTC, {ago} ago, the tables agreed with the provider"
+        + (f", except that {' and '.join(but)}." if but else ".")
+    )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
 
 
 def age(length: timedelta) -> str:

@@ -5,6 +5,7 @@ The status page: true, safe, and readable in a real browser.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -44,6 +45,8 @@ def now(**changes: Any) -> WorkerState:
         "account": "default",
         "role": "leader",
         "last_result": "Run 3 withheld: 90 listed, 30 withheld.",
+        "is_failing": False,
+        "interval": timedelta(minutes=15),
         "next_run": NEW_YEAR + timedelta(minutes=45),
         "is_progressing": True,
     }
@@ -108,7 +111,9 @@ def test_it_shows_what_the_tables_say(lively: Engine) -> None:
     assert "needs a look" in page
     assert page.count('<th scope="row">') == 3
     assert "2 min ago" in page
-    assert "cancellations were withheld" in page
+    assert re.search(
+        r"agreed with the provider, except that cancellations of \d+ live numbers", page
+    )
     assert "syncsvc sync --allow-mass-cancel --account default" in page
 
 
@@ -123,7 +128,8 @@ def test_it_says_why_a_run_failed(watch: Watch) -> None:
     page = page_of(watch.engine)
 
     assert "failing" in page
-    assert "The tables agree with the provider as of" in page
+    assert "the tables agreed with the provider." in page
+    assert "syncsvc check" not in page
     assert "Run 2 failed:" in page
 
 
@@ -138,6 +144,73 @@ def test_it_shows_every_account(watch: Watch) -> None:
 
     assert "Account default" in page
     assert "Account it&#39;s another" in page
+
+
+@pytest.mark.parametrize(
+    ("minutes", "word"), [(29, "up to date"), (31, "out of date"), (7 * 24 * 60, "out of date")]
+)
+def test_an_old_success_is_out_of_date(watch: Watch, clock: Clock, minutes: int, word: str) -> None:
+    """
+    After two intervals of the schedule without a success, as the alert says, no account is green.
+    """
+    watch.see(number_row())
+    clock.pass_by(minutes=minutes)
+
+    page = page_of(watch.engine)
+
+    assert f">{word}</span>" in page
+    assert ("verdict ok" in page) == (word == "up to date")
+
+
+def test_another_accounts_limit_is_an_hour(watch: Watch, clock: Clock) -> None:
+    """
+    The schedule of another account is not known here: the limit is that of timers.
+    """
+    watch.see(number_row(), account="other")
+    clock.pass_by(minutes=59)
+    in_time = page_of(watch.engine)
+    clock.pass_by(minutes=2)
+
+    assert "up to date" in in_time
+    assert "out of date" in page_of(watch.engine)
+
+
+def test_the_workers_own_account_comes_first(watch: Watch) -> None:
+    """
+    Whatever the other accounts are called, a failing one of its own is seen before them.
+    """
+    watch.see(number_row(), account="account of before")
+    watch.sandbox.inject(Fault(kind="html", status=200, times=10))
+    watch.run()
+
+    page = page_of(watch.engine, is_failing=True, last_result="Run 2 failed: …")
+
+    assert page.index("Account default") < page.index("Account account of before")
+    assert page.index("badge wrong") < page.index("badge ok")
+    assert '<span class="badge wrong">failing</span> Run 2 failed' in page
+
+
+def test_rows_that_could_not_be_read_are_no_agreement(watch: Watch) -> None:
+    """
+    What was not published is named beside the success.
+    """
+    watch.see(number_row(), number_row(2, uuid="none"))
+
+    assert "agreed with the provider, except that 1 row could not be read." in page_of(watch.engine)
+
+
+def test_a_success_in_the_future_is_no_success(watch: Watch, clock: Clock) -> None:
+    """
+    A run under a clock that was ahead makes no account green.
+    """
+    clock.pass_by(days=4000)
+    watch.see(number_row())
+    clock.pass_by(days=-4000)
+
+    page = page_of(watch.engine)
+
+    assert "The runs that published are dated in the future: a clock was ahead." in page
+    assert "verdict ok" not in page
 
 
 def test_it_says_what_the_worker_waits_for(watch: Watch) -> None:
