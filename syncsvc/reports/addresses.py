@@ -10,7 +10,7 @@ from msgspec import structs
 from sqlalchemy import case, func, literal, select, union_all
 
 from syncsvc.iso_countries import alpha2_by_other_code
-from syncsvc.reports.dialects import account_filter, portable_order
+from syncsvc.reports.dialects import account_filter, in_window, portable_order
 from syncsvc.reports.report import (
     COUNTRY,
     NUMBER,
@@ -19,6 +19,7 @@ from syncsvc.reports.report import (
     UUID,
     VALID_FROM,
     WHAT_CHANGED,
+    WINDOW,
     Column,
     Kind,
     Report,
@@ -152,7 +153,7 @@ def _recently_changed(arguments: Arguments) -> Select[Any]:
         .where(
             history.account == arguments.account,
             history.event == "changed",
-            history.valid_from >= arguments.since,
+            in_window(history.valid_from, arguments),
         )
         .subquery()
     )
@@ -236,7 +237,7 @@ REPORTS = (
         "first.",
         why="A change of one address moves all numbers that share it. Check that their users "
         "have really moved.",
-        takes={"days": 30, "country": None, "limit": None},
+        takes={"days": 30, **WINDOW, "country": None, "limit": None},
         columns=(
             VALID_FROM,
             ADDRESS_ID,

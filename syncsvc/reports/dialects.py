@@ -99,6 +99,14 @@ def known_at(view: Table, moment: datetime) -> ColumnElement[bool]:
     )
 
 
+def in_window(moment: ColumnElement[Any], arguments: Arguments) -> ColumnElement[bool]:
+    """
+    The condition for times that `--days`, or `--since` and `--until`, ask for.
+    """
+    after = moment >= arguments.window_start
+    return after if arguments.until is None else and_(after, moment <= arguments.until)
+
+
 def is_reserved(status: ColumnElement[Any]) -> ColumnElement[bool]:
     """
     The condition for a status, as sent, that is Reserved.

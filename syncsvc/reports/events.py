@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from syncsvc.reports.dialects import account_filter, newest_first
+from syncsvc.reports.dialects import account_filter, in_window, newest_first
 from syncsvc.reports.report import (
     CHARGE_WITH_TOTAL,
     COUNTRY,
@@ -17,6 +17,7 @@ from syncsvc.reports.report import (
     UUID,
     VALID_FROM,
     WHAT_CHANGED,
+    WINDOW,
     Column,
     Kind,
     Report,
@@ -77,12 +78,12 @@ def _next_month(month: date) -> date:
 
 def _recent(event: Event, arguments: Arguments) -> tuple[ColumnElement[bool], ...]:
     """
-    The conditions for changes of this kind in the last N days.
+    The conditions for changes of this kind in the time to look at.
     """
     return (
         account_filter(number_changes, arguments),
         change.event == event,
-        change.valid_from >= arguments.since,
+        in_window(change.valid_from, arguments),
     )
 
 
@@ -202,7 +203,7 @@ REPORTS = (
         why="The carrier bills until a cancellation takes effect, and from then on calls to the "
         "number fail. A cancellation that nobody ordered appears here after the run that finds it; "
         "a large days_until_known means that the provider reported it late.",
-        takes={"days": 90, "country": None, "limit": None},
+        takes={"days": 90, **WINDOW, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,
@@ -224,7 +225,7 @@ REPORTS = (
         meaning="Numbers that became live again after they were cancelled, newest first.",
         why="Such a number was cancelled by mistake, ordered again, or wrongly reported as "
         "cancelled. If it was cancelled on absence and came back soon, ask the provider.",
-        takes={"days": 365, "country": None, "limit": None},
+        takes={"days": 365, **WINDOW, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,

@@ -4,7 +4,7 @@ The parameters of reports, and how their values are read from a command line.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from syncsvc.errors import ReportUsageError
 from syncsvc.iso_countries import alpha2
-from syncsvc.reports.report import Arguments
+from syncsvc.reports.report import ONE_DAY, Arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
 A_BILLION = 1_000_000_000
+A_MOMENT = "a date such as 2026-03-31, or a time such as 2026-03-31T12:00Z"
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -44,18 +45,27 @@ class Parameter(msgspec.Struct, frozen=True):
         return f"--{self.name.replace('_', '-')}"
 
 
-def _moment(text: str) -> datetime:
+def _end_of_day(text: str) -> datetime:
     """
     Read a time, or a date as the end of that day.
     """
+    if len(text) > len("2026-03-31"):
+        return _moment(text)
     try:
-        if len(text) == len("2026-03-31"):
-            day = date.fromisoformat(text) + timedelta(days=1)
-            return datetime.combine(day, time.min, UTC) - timedelta(microseconds=1)
+        return _moment(text) + ONE_DAY - timedelta(microseconds=1)
+    except OverflowError:
+        raise ValueError(A_MOMENT) from None
+
+
+def _moment(text: str) -> datetime:
+    """
+    Read a time, or a date as the start of that day.
+    """
+    try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("a date such as 2026-03-31, or a time such as 2026-03-31T12:00Z") from None
+        raise ValueError(A_MOMENT) from None
 
 
 def _whole_number(most: int) -> Callable[[str], int]:
@@ -81,9 +91,21 @@ PARAMETERS = {
             "at",
             "DATE",
             "Show the state as known at the end of that day (UTC), or at that time.",
-            _moment,
+            _end_of_day,
         ),
         Parameter("days", "N", "Look back N days.", _whole_number(CENTURY["days"])),
+        Parameter(
+            "since",
+            "DATE",
+            "Look back to the start of that day (UTC), or to that time, instead of N days.",
+            _moment,
+        ),
+        Parameter(
+            "until",
+            "DATE",
+            "Leave out what is later than the end of that day (UTC), or than that time.",
+            _end_of_day,
+        ),
         Parameter(
             "months", "N", "Show N months, this one included.", _whole_number(CENTURY["months"])
         ),
@@ -108,7 +130,7 @@ def read_arguments(report: Report, words: Sequence[str], account: str, now: date
         ReportUsageError: A parameter is unknown or its value can't be read; the message
             lists the valid ones.
     """
-    given = dict(report.takes)
+    given: dict[str, Any] = {}
     rest = list(words)
     while rest:
         flag, equals, value = rest.pop(0).partition("=")
@@ -121,7 +143,15 @@ def read_arguments(report: Report, words: Sequence[str], account: str, now: date
             given[parameter.name] = parameter.read(value)
         except ValueError as exc:
             raise _usage_error(report, f"{flag} {value!r} is not {exc}.") from None
-    return Arguments(account=account, now=now, **given)
+    _require_order(report, given)
+    return Arguments(account=account, now=now, **{**report.takes, **given})
+
+
+def _require_order(report: Report, given: dict[str, Any]) -> None:
+    if "since" in given and "days" in given:
+        raise _usage_error(report, "give --days or --since, not both.")
+    if "since" in given and "until" in given and given["since"] > given["until"]:
+        raise _usage_error(report, "--since is later than --until.")
 
 
 def _known_parameter(report: Report, flag: str) -> Parameter:

@@ -4,11 +4,18 @@ Reports about numbers from order to use, for those who order numbers and return 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, not_, or_, select
 
-from syncsvc.reports.dialects import account_filter, is_reserved, newest_first, portable_order
+from syncsvc.reports.dialects import (
+    account_filter,
+    in_window,
+    is_reserved,
+    newest_first,
+    portable_order,
+)
 from syncsvc.reports.report import (
     CHARGE,
     CHARGE_WITH_TOTAL,
@@ -16,6 +23,7 @@ from syncsvc.reports.report import (
     NUMBER,
     STATUS,
     UUID,
+    WINDOW,
     Column,
     Kind,
     Report,
@@ -28,11 +36,13 @@ from syncsvc.vocabulary import Event, Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Select
+    from sqlalchemy import ColumnElement, Select
 
     from syncsvc.reports.report import Arguments, Row
 
 change = number_changes.c
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def _reserved(arguments: Arguments) -> Select[Any]:
@@ -70,9 +80,19 @@ def _reserved(arguments: Arguments) -> Select[Any]:
     since_when = reserved.c.reserved_since
     return (
         select(reserved)
-        .where(since_when < arguments.since)
+        .where(_long_enough(since_when, arguments))
         .order_by(since_when, *portable_order(reserved.c.number_e164, reserved.c.uuid))
     )
+
+
+def _long_enough(since_when: ColumnElement[Any], arguments: Arguments) -> ColumnElement[bool]:
+    """
+    The condition for reservations from before the last N days, or from the time asked for.
+    """
+    if arguments.since is None and arguments.until is None:
+        return since_when < arguments.window_start
+    earliest = LONG_AGO if arguments.since is None else arguments.since
+    return and_(since_when >= earliest, since_when <= (arguments.until or arguments.now))
 
 
 def _with_days_reserved(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
@@ -115,7 +135,7 @@ def _to_provision(arguments: Arguments) -> Select[Any]:
         .where(
             account_filter(number_changes, arguments),
             change.event == Event.ADDED,
-            change.valid_from >= arguments.since,
+            in_window(change.valid_from, arguments),
         )
         .order_by(*newest_first(change))
     )
@@ -155,7 +175,7 @@ REPORTS = (
         meaning="Live numbers that have been reserved for longer than N days.",
         why="A number is paid for from its reservation, used or not. Numbers that nobody has "
         "started to use are the first to return.",
-        takes={"days": 30, "country": None, "limit": None},
+        takes={"days": 30, **WINDOW, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,
@@ -178,7 +198,7 @@ REPORTS = (
         meaning="Numbers that were listed before they were provisioned, and how many days that "
         "took or has taken so far.",
         why="Shows how long the carrier takes to deliver, and which orders are stuck.",
-        takes={"days": 365, "country": None, "limit": None},
+        takes={"days": 365, **WINDOW, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,

@@ -62,6 +62,7 @@ RANGE = Column("range_name", Kind.TEXT, "Range, such as number type or area.")
 STATUS = Column("status", Kind.TEXT, "The provider's status, as sent.")
 CHARGE = Column("monthly_charge", Kind.AMOUNT, "Monthly charge, the current or the last one.")
 CHARGE_WITH_TOTAL = structs.replace(CHARGE, has_total=True)
+WINDOW = {"since": None, "until": None}  # beside `days`
 WHAT_CHANGED = Column("what", Kind.TEXT, "The columns that changed, with old and new value.")
 
 
@@ -72,6 +73,8 @@ class Arguments(msgspec.Struct, frozen=True):
     Attributes:
         now: The time that `days`, `months` and `hours` count back from.
         at: Report the state as known at this time; None for the newest.
+        since: Leave out what is earlier; None for `days` before `until` or now.
+        until: Leave out what is later; None for nothing.
         days: How many days to look back, or how many days are too long.
         months: How many months, this one included.
         country: Only numbers of this country, by its ISO 3166-1 alpha-2 code.
@@ -84,6 +87,8 @@ class Arguments(msgspec.Struct, frozen=True):
     account: str
     now: datetime
     at: datetime | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     days: int = 0
     months: int = 0
     country: str | None = None
@@ -93,11 +98,11 @@ class Arguments(msgspec.Struct, frozen=True):
     months_as_of: datetime | None = None
 
     @property
-    def since(self) -> datetime:
+    def window_start(self) -> datetime:
         """
-        The start of the last `days` days.
+        The start of the time to look at: `since`, or `days` before its end.
         """
-        return self.now - timedelta(days=self.days)
+        return self.since or (self.until or self.now) - timedelta(days=self.days)
 
     @property
     def first_month(self) -> date:

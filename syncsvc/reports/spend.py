@@ -13,6 +13,7 @@ from syncsvc.database.monthly_view import inventory_by_month_kept
 from syncsvc.reports.dialects import (
     account_filter,
     exact_sum,
+    in_window,
     known_at,
     newest_first,
     portable_order,
@@ -25,6 +26,7 @@ from syncsvc.reports.report import (
     STATUS,
     UUID,
     VALID_FROM,
+    WINDOW,
     Column,
     Kind,
     Report,
@@ -143,7 +145,7 @@ def _charges_changed(arguments: Arguments) -> Select[Any]:
         )
         .where(
             account_filter(view, arguments),
-            view.c.valid_from >= arguments.since,
+            in_window(view.c.valid_from, arguments),
             or_(*(value.is_not(None) for value in values.values())),
         )
         .order_by(*newest_first(view.c))
@@ -212,7 +214,7 @@ REPORTS = (
         meaning="Charges that changed, in the order in which runs found it, newest first.",
         why="The invoice will have the provider's new charges. An increase that nobody agreed to "
         "appears here after the next run, not at the end of the quarter.",
-        takes={"days": 90, "country": None, "limit": None},
+        takes={"days": 90, **WINDOW, "country": None, "limit": None},
         columns=(
             NUMBER,
             UUID,

@@ -142,6 +142,8 @@ def questions(now: datetime) -> list[Row]:
         {"country": "GB", "days": 30, "months": 3, "at_least": 1},
         {"at": now - timedelta(days=60), "days": 3650, "months": 40, "at_least": 2, "limit": 2},
         {"at": SINCE + timedelta(days=40), "country": "DE", "hours": 1},
+        {"since": SINCE + timedelta(days=10), "until": now - timedelta(days=10)},
+        {"until": now - timedelta(days=20), "days": 20},
     ]
 
 
@@ -293,6 +295,32 @@ def test_parameters_are_read(words: list[str], expected: Row) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "start", "end"),
+    [
+        ([], NOON - timedelta(days=90), None),
+        (["--since", "2026-03-01"], datetime(2026, 3, 1, tzinfo=UTC), None),
+        (
+            ["--since=2026-03-01T12:00", "--until=2026-03-31"],
+            datetime(2026, 3, 1, 12, tzinfo=UTC),
+            datetime(2026, 3, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        ),
+        (
+            ["--until", "2026-03-31T12:00Z", "--days", "7"],
+            datetime(2026, 3, 24, 12, tzinfo=UTC),
+            datetime(2026, 3, 31, 12, tzinfo=UTC),
+        ),
+    ],
+)
+def test_a_time_to_look_at(words: list[str], start: datetime, end: datetime | None) -> None:
+    """
+    It begins with the first day and ends with the last one, or lasts N days until its end or now.
+    """
+    arguments = read_arguments(REPORTS["cancelled-numbers"], words, "default", NOON)
+
+    assert (arguments.window_start, arguments.until) == (start, end)
+
+
+@pytest.mark.parametrize(
     ("words", "complaint"),
     [
         (["--days", "0"], "--days '0' is not a whole number from 1 to 36,500."),
@@ -302,6 +330,9 @@ def test_parameters_are_read(words: list[str], expected: Row) -> None:
         (["3"], "unexpected argument '3'."),
         (["--country", "Atlantis"], "--country 'Atlantis' is not an ISO 3166-1 code such as GB."),
         (["--limit", "-1"], "--limit '-1' is not a whole number"),
+        (["--days", "3", "--since", "2026-03-01"], "give --days or --since, not both."),
+        (["--since=2026-03-01", "--until=2026-02-28"], "--since is later than --until."),
+        (["--until", "soon"], "--until 'soon' is not a date such as 2026-03-31"),
     ],
 )
 def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: str) -> None:
@@ -312,7 +343,9 @@ def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: st
         read_arguments(REPORTS["cancelled-numbers"], words, "default", NOON)
 
     assert complaint in str(refused.value)
-    assert "It takes --days N (90), --country CODE, --limit N." in str(refused.value)
+    assert "It takes --days N (90), --since DATE, --until DATE, --country CODE, --limit N." in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(

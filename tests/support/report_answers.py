@@ -7,7 +7,7 @@ Nothing here knows SQL, or the code of a report but for what it is told.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -78,8 +78,11 @@ class Answers:
         names = ("number_e164", "uuid", "country_alpha2", "range_name", "country_name")
         return {**row, **{name: number[name] for name in names}}
 
-    def _since(self) -> datetime:
-        return self.arguments.now - timedelta(days=self.arguments.days)
+    def _in_window(self, moment: datetime) -> bool:
+        told = self.arguments
+        end = told.until or datetime.max.replace(tzinfo=UTC)
+        start = told.since or (told.until or told.now) - timedelta(days=told.days)
+        return start <= moment <= end
 
     def _newest(self, rows: Iterable[Row]) -> list[Row]:
         by_number = sorted(
@@ -172,7 +175,7 @@ class Answers:
         found = []
         for row in self.history:
             was = before.get(row["id"])
-            if was is None or row["valid_from"] < self._since():
+            if was is None or not self._in_window(row["valid_from"]):
                 continue
             sides: Row = {}
             for name in ("monthly_charge", "setup_charge"):
@@ -254,7 +257,7 @@ class Answers:
             }
             for row in self.address_history
             if row["event"] == "changed"
-            and row["valid_from"] >= self._since()
+            and self._in_window(row["valid_from"])
             and users[row["address_id"]]
         )
 
@@ -262,7 +265,7 @@ class Answers:
         return self._newest(
             {**self._number(row), "days_until_known": _days(row["occurred_at"], row["valid_from"])}
             for row in self.history
-            if row["event"] == "cancelled" and row["valid_from"] >= self._since()
+            if row["event"] == "cancelled" and self._in_window(row["valid_from"])
         )
 
     def _came_back(self) -> list[Row]:
@@ -270,7 +273,7 @@ class Answers:
         for row in self.history:
             if row["event"] == "cancelled":
                 gone[row["uuid"]] = row
-            elif row["event"] == "reinstated" and row["valid_from"] >= self._since():
+            elif row["event"] == "reinstated" and self._in_window(row["valid_from"]):
                 before = gone[row["uuid"]]
                 found.append(
                     {
@@ -299,15 +302,21 @@ class Answers:
             ]
             came = min(row["first_seen_at"], row["provisioned_at"] or row["first_seen_at"])
             since = max(otherwise, default=came)
-            if since < self._since():
+            if self._reserved_in_window(since):
                 days = _days(since, self.arguments.now)
                 found.append({**row, "reserved_since": since, "days_reserved": days})
         return sorted(found, key=lambda row: (row["reserved_since"], *_by_number(row)[1:]))
 
+    def _reserved_in_window(self, since: datetime) -> bool:
+        told = self.arguments
+        if told.since or told.until:
+            return (told.since or since) <= since <= (told.until or told.now)
+        return since < told.now - timedelta(days=told.days)
+
     def _days_to_provision(self) -> list[Row]:
         found = []
         for row in self.history:
-            if row["event"] != "added" or row["valid_from"] < self._since():
+            if row["event"] != "added" or not self._in_window(row["valid_from"]):
                 continue
             stamps = [
                 each["provisioned_at"]
