@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import BigInteger, Boolean, Column, MetaData, Table, Text, insert, text
 
@@ -58,25 +58,29 @@ def connection(engine: Engine) -> Iterator[Connection]:
 
 def stored(connection: Connection) -> list[tuple[object, ...]]:
     """
-    What the table holds, as the driver gives it, and emptied.
+    What the table holds, as the driver gives it and in any order; it is empty afterwards.
     """
-    rows = [tuple(row) for row in connection.execute(text("SELECT * FROM copied"))]
+    rows = sorted(map(tuple, connection.execute(text("SELECT * FROM copied"))), key=repr)
     connection.execute(COPIED.delete())
     return rows
 
 
-@given(row=ROW)
+@given(rows=some.lists(ROW, min_size=1, max_size=4))
+@example(rows=[(1, True, "null", None, None), (2, False, "", None, None)])
+@example(rows=[(1, None, '\\"],["\\', None, None), (2, None, "\\.", None, None)])
+@example(rows=[(1, None, "]\n[", None, None), (2, None, "\u2028\x7f\x1b", None, None)])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it leaves nothing
 def test_copied_values_are_stored_as_inserted_ones(
-    connection: Connection, row: tuple[int, bool, str, Decimal, datetime]
+    connection: Connection, rows: list[tuple[int, bool, str, Decimal, datetime]]
 ) -> None:
     """
     The quick way writes what the types of the columns write.
     """
-    connection.execute(insert(COPIED).values(row))
+    for row in rows:
+        connection.execute(insert(COPIED).values(row))
     inserted = stored(connection)
 
-    copy_into(connection, COPIED, [row])
+    copy_into(connection, COPIED, rows)
 
     assert inserted == stored(connection)
 
