@@ -7,6 +7,7 @@ The migrations are at the top of the source tree and inside the wheel.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,19 +34,31 @@ def _config() -> Config:
     """
     Configure Alembic without alembic.ini, which it would read in the locale's encoding.
     """
-    package = Path(__file__).absolute().parents[1]
-    home = package if (package / "migrations").is_dir() else package.parent
     config = Config(stdout=StringIO())
-    config.set_main_option("script_location", str(home / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", _script_location().replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
+
+
+def _script_location() -> str:
+    package = Path(__file__).absolute().parents[1]
+    home = package if (package / "migrations").is_dir() else package.parent
+    return str(home / "migrations")
+
+
+@lru_cache(maxsize=1)
+def _head(_location: str) -> str | None:
+    """
+    Read the migrations once: to import them all takes longer than a small run.
+    """
+    return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def newest() -> str:
     """
     Return the revision that this version of the service needs.
     """
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = _head(_script_location())
     if head is None:
         raise SchemaNotCurrent(
             "The migrations are missing from this installation. Install syncsvc again."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from syncsvc.database import locks, migrate, monthly_view, runs, transactions
@@ -64,7 +64,8 @@ def run_once(job: Job) -> Summary:
         with locks.run_lock(connection, job.account):
             _begin(run)
             summary = _run_or_record_failure(run)
-    if summary.state in PUBLISHED:
+        has_months = summary.state in PUBLISHED and _has_monthly_view(connection)
+    if has_months:
         _refresh_monthly_view(run)
     return summary
 
@@ -229,9 +230,20 @@ def _log_result(summary: Summary, verdict: Verdict) -> None:
     log.info("sync.finished", **msgspec.structs.asdict(summary))
 
 
+def _has_monthly_view(connection: Connection) -> bool:
+    """
+    Return whether there is a materialised view, or may be: a lost session can't tell.
+    """
+    try:
+        with connection.begin():
+            return monthly_view.exists(connection)
+    except (SQLAlchemyError, KeyboardInterrupt):  # the run has published all the same
+        return True
+
+
 def _refresh_monthly_view(run: RunContext) -> None:
     """
-    Refresh the materialised view, if there is one. The run has published, even if this fails.
+    Refresh the materialised view. The run has published, even if this fails.
     """
     try:
         monthly_view.refresh(run.job.engine, run.progress.seconds_left())
