@@ -1,0 +1,193 @@
+"""
+Guard, searches and entries of the cancelled listing at their limits.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.build import Row, address, api_for, number_row, rows_of, uuid_at
+from support.listings import Blind, entry, live, searches, show
+from syncsvc.sandbox import Fault
+from syncsvc.schema.tables import address_history, addresses, sync_rejects, withheld_cancellations
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from support.build import Clock, Watch
+
+pytestmark = pytest.mark.neighbour
+UNSTAMPED: Row = {"provisioned": "", "details": {"provisioned": ""}}
+
+
+def disproved(*rows: object) -> Fault:
+    """
+    A first page of a walk with these rows, which says that there are more.
+    """
+    body = json.dumps({"numbers": rows, "num_results": len(rows) + 3})
+    return Fault(kind="body", endpoint="numbers", status=200, body=body.encode())
+
+
+@pytest.mark.parametrize("page_size", [200, 1])
+def test_a_search_result_with_a_row_twice_proves_nothing(watch: Watch, page_size: int) -> None:
+    """
+    One that is as long as it says, but has a row twice, may lack another: the number is withheld.
+    """
+    watch.see(*live(3))
+    watch.sandbox.inventory = Blind(live(2, first=2))
+    watch.sandbox.inventory.found = (number_row(50), number_row(51), number_row(50))
+    with api_for(watch.sandbox, page_size=page_size) as api:
+        summary = watch.run(api=api)
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("withheld", 0, 1)
+    assert [row["reason"] for row in rows_of(watch.engine, withheld_cancellations)] == [
+        "search_failed"
+    ]
+
+
+def test_the_guard_goes_by_the_accounts_own_live_numbers(watch: Watch) -> None:
+    """
+    Neither 200 live numbers of another account nor 200 cancelled ones make 12 of 20 few.
+    """
+    show(watch, live(200), account="other")
+    gone = [number_row(place, status="Cancelled") for place in range(21, 221)]
+    show(watch, [*live(20), *gone])
+    summary = show(watch, [*live(8), *gone])
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("withheld", 0, 12)
+
+
+def test_failed_searches_do_not_bring_a_bad_listing_under_the_guard(watch: Watch) -> None:
+    """
+    Of 15 absences among 20 numbers all are withheld, although 6 of the searches fail.
+    """
+    show(watch, live(20))
+    watch.sandbox.inject(Fault(kind="status", endpoint="search", status=403, times=6))
+    summary = show(watch, live(5))
+
+    assert len(searches(watch.sandbox)) == 15
+    assert (summary.state, summary.cancelled, summary.withheld) == ("withheld", 0, 15)
+    found = rows_of(watch.engine, withheld_cancellations)
+    assert {row["reason"] for row in found} == {"guard"}
+
+
+def test_entries_do_not_trip_the_guard_for_absences(watch: Watch) -> None:
+    """
+    Of 40 numbers 12 have an entry in the cancelled listing and 5 are absent: all 17 are cancelled.
+    """
+    show(watch, live(40))
+    summary = show(watch, live(23, first=18), [entry(place) for place in range(1, 13)])
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 17, 0)
+
+
+def test_a_nameless_reject_of_a_disproved_walk_stops_no_absence(watch: Watch) -> None:
+    """
+    The second walk proves itself without that row, so that what it lacks is absent.
+    """
+    watch.see(*live(3))
+    watch.sandbox.inject(disproved(number_row(2), {"uuid": "?", "number_e164": "+4400"}))
+    summary = watch.see(*live(2, first=2), concurrency=1)
+
+    assert (summary.walks, summary.rejected) == (2, 0)
+    assert watch.last_run()["detail"]["complete"] is True
+    assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 1, 0)
+    assert rows_of(watch.engine, sync_rejects) == []
+
+
+def test_after_a_second_walk_every_address_is_stored(watch: Watch, engine: Engine) -> None:
+    """
+    Also those that the first walk, which proved nothing, had read with the same contents.
+    """
+    rows = [number_row(place, number_address=address(place)) for place in (1, 2, 3)]
+    watch.sandbox.inject(disproved(*rows[:2]))
+    summary = watch.see(*rows, concurrency=1)
+
+    assert (summary.walks, summary.address_changes) == (2, 3)
+    assert [row["id"] for row in rows_of(engine, addresses)] == [1, 2, 3]
+    assert {row["address_id"] for row in rows_of(engine, address_history)} == {1, 2, 3}
+
+
+def test_an_entry_that_comes_twice_cancels_once(watch: Watch) -> None:
+    """
+    Of two entries for one number, known or new, the later one counts.
+    """
+    show(watch, live(2))
+    entries = [entry(place, monthly_charge=charge) for charge in (1, 2) for place in (1, 9)]
+    summary = show(watch, [number_row(2)], entries)
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 2, 0)
+    assert watch.events(1) == ["provisioned", "cancelled"]
+    assert watch.events(9) == ["provisioned", "cancelled"]
+    assert [watch.number(place)["monthly_charge"] for place in (1, 9)] == [2, 2]
+
+
+def test_an_entrys_address_never_replaces_the_listed_one(watch: Watch, engine: Engine) -> None:
+    """
+    What the listing shows of an address counts; only an address that it lacks is an entry's.
+    """
+    show(watch, [number_row(1, number_address=address(1, name="Listed")), number_row(2)])
+    old = [
+        entry(9, number_address=address(1, name="Old")),
+        entry(8, number_address=address(2, name="Old")),
+    ]
+    listed = [number_row(1, number_address=address(1, name="Listed")), number_row(2)]
+    show(watch, listed, old)
+    unchanged = watch.address_history(1)
+    show(watch, [number_row(1, number_address=address(1, name="New")), number_row(2)], old)
+
+    assert [row["name"] for row in unchanged] == ["Listed"]
+    assert {row["id"]: row["name"] for row in rows_of(engine, addresses)} == {1: "New", 2: "Old"}
+
+
+def test_an_entry_with_the_same_stamp_may_have_another_charge(watch: Watch) -> None:
+    """
+    What an entry says later of the same cancellation changes the number, in a row of its own.
+    """
+    show(watch, live(2))
+    show(watch, [number_row(2)], [entry(1)])
+    summary = show(watch, [number_row(2)], [entry(1, monthly_charge="9")])
+
+    assert (summary.changed, summary.cancelled) == (1, 0)
+    assert watch.events() == ["provisioned", "cancelled", "changed"]
+    assert watch.number()["monthly_charge"] == 9
+    assert watch.history()[-1]["changes"].keys() == {"monthly_charge"}
+
+
+def test_an_earlier_date_of_a_second_cancellation_is_taken(watch: Watch) -> None:
+    """
+    It is later than the first cancellation, and so about this one.
+    """
+    first, second, earlier = (f"2020-0{month}-01 00:00:00" for month in (1, 6, 3))
+    show(watch, live(2))
+    show(watch, [number_row(2)], [entry(1, cancelled=first)])
+    show(watch, live(2))
+    show(watch, [number_row(2)], [entry(1, cancelled=second)])
+    summary = show(watch, [number_row(2)], [entry(1, cancelled=earlier)])
+
+    assert watch.events() == ["provisioned", "cancelled", "reinstated", "cancelled", "changed"]
+    assert (summary.changed, f"{watch.number()['cancelled_at']:%Y-%m}") == (1, "2020-03")
+
+
+def test_a_stamp_between_two_unstamped_cancellations_dates_no_reinstatement(
+    watch: Watch, clock: Clock
+) -> None:
+    """
+    A number is back since its stamp only if that is later than the last cancellation.
+    """
+    watch.see(number_row(1, **UNSTAMPED))
+    for row in (number_row(1, status="Cancelled"), number_row(1, **UNSTAMPED)):
+        clock.pass_by(hours=1)
+        watch.see(row)
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, status="Cancelled"))
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, provisioned="2026-01-01 02:30:00"))
+
+    back = watch.history()[-1]
+    assert watch.events() == ["added", "cancelled", "reinstated", "cancelled", "reinstated"]
+    assert (back["occurred_at_source"], back["occurred_at"]) == ("observed", clock.time)
+    assert back["uuid"] == uuid_at(1)
