@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import time
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,14 +14,13 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import text
 
-from syncsvc import bootstrap, clock
+from syncsvc import bootstrap
 from syncsvc.database import migrate, rehearsal, sqlite_file, transactions
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
 from syncsvc.provider.http_environment import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from syncsvc.settings.settings import Settings
 
@@ -242,10 +240,8 @@ def _clock(settings: Settings, *, ask_provider: bool) -> str:
 
 
 def _database_clock(settings: Settings) -> timedelta | None:
-    if settings.database.get_backend_name() == "sqlite":
-        return None
     with transactions.short_read(bootstrap.engine_from(settings)) as connection:
-        return clock.now() - rehearsal.server_time(connection)
+        return transactions.clock_ahead(connection)
 
 
 def _provider_clock(settings: Settings) -> timedelta | None:
@@ -257,13 +253,4 @@ def _provider_clock(settings: Settings) -> timedelta | None:
         response = transport.send("GET", "/api/numbers", headers={})
     finally:
         transport.close()
-    moment = _date(response.headers.get("Date"))
-    return None if moment is None else clock.now() - moment
-
-
-def _date(header: str | None) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
+    return response.clock_ahead

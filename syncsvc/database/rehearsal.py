@@ -19,7 +19,6 @@ from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from sqlalchemy import Connection, Engine, Table
 
@@ -164,11 +163,3 @@ def require_triggers(connection: Connection) -> None:
             else "Restore a backup made with VACUUM INTO or the .backup command."
         )
         raise SchemaNotCurrent(f"Triggers on numbers are missing or disabled: {silent}. {remedy}")
-
-
-def server_time(connection: Connection) -> datetime:
-    """
-    Return the time by the database server's clock.
-    """
-    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return moment

@@ -10,12 +10,15 @@ import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
+from syncsvc import clock
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, DeadlineExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime, timedelta
 
     import psycopg
     from sqlalchemy import Connection, Engine, RootTransaction
@@ -109,6 +112,16 @@ def short_read(engine: Engine) -> Iterator[Connection]:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET statement_timeout = {SHORT_READ_TIMEOUT}")
         yield connection
+
+
+def clock_ahead(connection: Connection) -> timedelta | None:
+    """
+    Return by how much this machine's clock is ahead of the server's; None on SQLite.
+    """
+    if connection.dialect.name == "sqlite":
+        return None
+    moment: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return clock.now() - moment
 
 
 @contextmanager

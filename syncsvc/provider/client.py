@@ -20,7 +20,7 @@ from syncsvc.provider.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import tzinfo
+    from datetime import timedelta, tzinfo
 
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
@@ -66,6 +66,7 @@ class NumberApi:
         self._ignored = ignored
         self._throttle = Throttle(transport.concurrency)
         self._closed = False
+        self.clock_ahead: timedelta | None = None  # of the provider's, by the last response
 
     @property
     def concurrency(self) -> int:
@@ -168,6 +169,7 @@ class NumberApi:
         with self._throttle.slot() as record:
             response = self._transport.send("GET", path, params=params, headers=headers)
             record(response)
+        self.clock_ahead = response.clock_ahead
         return response
 
     def _wait_before_retry(self, exc: Exception, reasons: list[str]) -> bool | float:

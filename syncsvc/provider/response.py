@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import httpx
 import msgspec
 
+from syncsvc import clock
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime, timedelta
 
 TRANSIENT = frozenset(  # rejections that are about the moment, beside all server errors
     {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
@@ -114,6 +116,16 @@ class Response(msgspec.Struct, frozen=True):
         return _retry_after(self.headers.get("Retry-After"))
 
     @property
+    def clock_ahead(self) -> timedelta | None:
+        """
+        Return by how much this machine's clock is ahead of the provider's; None if it is not known.
+
+        A cache (`Age`) repeats the date of an earlier response.
+        """
+        moment = _moment(self.headers.get("Date", ""))
+        return None if moment is None or "Age" in self.headers else clock.now() - moment
+
+    @property
     def rate_limit(self) -> RateLimit | None:
         """
         Return the rate limit of the headers; None if they have none.
@@ -177,12 +189,17 @@ def _retry_after(value: str | None) -> float | None:
 
 
 def _seconds_until_date(date: str) -> float:
+    moment = _moment(date)
+    return math.nan if moment is None else moment.timestamp() - time.time()
+
+
+def _moment(date: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(date)
         # The oldest of the three forms has no zone; all of them mean GMT.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - time.time()
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        return math.nan
+        return None
 
 
 def _seconds_until_reset(reset: float) -> float:

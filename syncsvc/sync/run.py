@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
+from syncsvc import clock
 from syncsvc.database import locks, migrate, monthly_view, runs, transactions
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
@@ -102,6 +103,7 @@ def _run(run: RunContext) -> Summary:
     stage = Stage(run.connection, fingerprint_store.load(run.connection, run.account))
     with ThreadPool(_threads(run.job)) as pool:
         proof = read_listing(run, stage, pool)
+        _warn_of_clock(run)
         cancelled = read_cancelled_listing(run, stage, pool)
         verdict = _judge_cancellations(run, stage, proof, pool)
     found = _publish(
@@ -113,6 +115,21 @@ def _run(run: RunContext) -> Summary:
     summary = run.summary(_state(run.job, verdict), **found)
     _log_result(summary, verdict)
     return summary
+
+
+def _warn_of_clock(run: RunContext) -> None:
+    """
+    Log if this machine's clock, which dates the run, is not that of the provider or the server.
+    """
+    with run.connection.begin():
+        others = {
+            "the provider": run.job.api.clock_ahead,
+            "the database server": transactions.clock_ahead(run.connection),
+        }
+    for name, ahead in others.items():
+        if ahead is not None and abs(ahead) > clock.TOLERANCE:
+            seconds = round(ahead.total_seconds())
+            log.warning("sync.clock_differs", other=name, seconds_ahead=seconds)
 
 
 def _threads(job: Job) -> int:

@@ -740,3 +740,27 @@ def test_no_retry_after_is_too_odd(value: str) -> None:
     seconds = answer.unavailable(PATH).retry_after
 
     assert seconds is None or 0 <= seconds <= 60
+
+
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize(
+    ("headers", "ahead"),
+    [
+        ({"Date": "Thu, 01 Jan 2026 00:00:00 GMT"}, 0),
+        ({"Date": "Wed, 31 Dec 2025 23:00:00 GMT"}, 3600),
+        ({"Date": "Thursday, 01-Jan-26 00:00:10 GMT"}, -10),
+        ({"Date": "Thu Jan  1 00:00:00 2026"}, 0),
+        ({"Date": "Thu, 01 Jan 2026 00:00:00 GMT", "Age": "3600"}, None),
+        ({"Date": "soon"}, None),
+        ({"Date": "Thu, 01 Jan 99999 00:00:00 GMT"}, None),
+        ({"Date": ""}, None),
+        ({}, None),
+    ],
+)
+def test_a_response_shows_the_providers_clock(headers: dict[str, str], ahead: float | None) -> None:
+    """
+    The clocks are compared by any form of the Date header, unless a cache repeats an old one.
+    """
+    found = Response(200, httpx.Headers(headers), b"").clock_ahead
+
+    assert found == (None if ahead is None else timedelta(seconds=ahead))

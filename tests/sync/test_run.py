@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -558,6 +558,34 @@ def test_valid_from_moves_forward_although_the_clock_goes_back(
     runs = rows_of(engine, sync_runs)
     assert [row["started_at"] for row in runs] == expected
     assert all(row["finished_at"] >= row["started_at"] for row in runs)
+
+
+@pytest.mark.parametrize(
+    ("off", "logged"),
+    [
+        (timedelta(days=3650), True),
+        (timedelta(hours=-1), True),
+        (timedelta(minutes=4), False),
+        (timedelta(minutes=-4), False),
+    ],
+)
+def test_a_run_warns_of_its_own_wrong_clock(
+    watch: Watch, clock: Clock, kind: str, off: timedelta, *, logged: bool
+) -> None:
+    """
+    Already the first run compares its clock with those of the provider and the database server.
+    """
+    clock.time = datetime.now(tz=UTC) + off  # noqa: TID251 - the true time
+
+    with capture_logs() as logs:
+        watch.see(number_row())
+
+    others = ["the provider", *(["the database server"] if kind == "postgresql" else [])]
+    warnings = [entry for entry in logs if entry["event"] == "sync.clock_differs"]
+    assert [entry["other"] for entry in warnings] == (others if logged else [])
+    for entry in warnings:
+        assert entry["log_level"] == "warning"
+        assert entry["seconds_ahead"] == pytest.approx(off.total_seconds(), abs=60)
 
 
 def test_an_interrupted_run_is_recorded_as_failed(watch: Watch, engine: Engine) -> None:
