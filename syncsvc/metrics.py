@@ -14,6 +14,7 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -81,6 +82,9 @@ class Metrics:
         )
         self._standby = self._gauge(
             "standby", "1 if another worker is the leader, 0 if this one is."
+        )
+        self._ready = self._gauge(
+            "ready", "1 if the last run or probe found no problem, as /readyz reports, else 0."
         )
         self._next_run = self._gauge(
             "next_run_timestamp_seconds", "Time of the next scheduled run (Unix time)."
@@ -153,6 +157,18 @@ class Metrics:
         """
         self._next_run.labels(self._account).set(next_run.timestamp() if next_run else 0)
         self._interval.labels(self._account).set(interval)
+
+    def ready(self, *, ready: bool) -> None:
+        """
+        Set whether the worker was ready when that was last looked at.
+        """
+        self._ready.labels(self._account).set(ready)
+
+    def add_process(self) -> None:
+        """
+        Add memory, processor time and open files; node_exporter would refuse a file with them.
+        """
+        ProcessCollector(registry=self.registry)
 
     def standing_by(self, *, standby: bool) -> None:
         """

@@ -173,6 +173,7 @@ class ScheduledRuns:
             problems += [trouble] if trouble else []
         except SyncError as exc:
             problems.append(str(exc))
+        self._metrics.ready(ready=not problems)
         return Readiness(
             ready=not problems, account=self.settings.account, role=self.role, problems=problems
         )
@@ -230,6 +231,7 @@ class ScheduledRuns:
         idle = outcome in {RunOutcome.STANDBY, RunOutcome.SKIPPED}
         if idle and time.monotonic() < self._gauges_at + GAUGES_AGE:
             return
+        self.readiness()
         with suppress(SyncError), transactions.short_read(self._engine) as connection:
             queries.set_gauges(connection, self.settings.account, self._metrics)
             self._gauges_at = time.monotonic()

@@ -35,6 +35,7 @@ def run_worker(read_settings: Callable[[], Settings]) -> bool:
     settings = read_settings()
     notifier = Notifier(os.environ)
     metrics = Metrics(settings.account)
+    metrics.add_process()
     scheduled_runs = ScheduledRuns(
         settings, metrics, read_settings=read_settings, on_ready=notifier.ready
     )
@@ -44,6 +45,7 @@ def run_worker(read_settings: Callable[[], Settings]) -> bool:
         readiness=scheduled_runs.readiness,
         registry=metrics.registry,
         status=StatusPage(scheduled_runs.engine, lambda: _worker_state(scheduled_runs, worker)),
+        hosts=web.own_names(settings.http_host),
     )
     endpoints = web.serving(pages, settings.http_host, settings.http_port)
     with endpoints if settings.http_port else nullcontext():

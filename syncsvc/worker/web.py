@@ -4,27 +4,31 @@ The worker's HTTP endpoints: health, metrics and the status page.
 
 from __future__ import annotations
 
-import re
+import ipaddress
+import os
+import socket
 import threading
-from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
-from cheroot import wsgi
 from prometheus_client.exposition import choose_encoder
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.server import TcpWSGIServer
+from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Response
 
 from syncsvc.errors import ConfigurationError
 from syncsvc.output.templating import content_security_policy
+from syncsvc.settings.values import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from socket import socket
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from prometheus_client import CollectorRegistry
@@ -33,9 +37,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-THREADS = 12
-TIMEOUT = 2  # seconds for a client to send its request, and for the server to stop
-REQUEST_LIMIT = 16 * 2**10  # bytes of a request's head, and of its body
+TIMEOUT = 2  # seconds without a byte from a client, and for the server to stop
+LIFETIME = 10  # seconds for a client to send a request, however often it sends a byte
+BACKLOG = 128  # connections that wait to be accepted
+LIMITS: dict[str, Any] = {
+    "threads": 4,
+    "connection_limit": 500,  # half of the usual limit of open files
+    "channel_timeout": TIMEOUT,
+    "cleanup_interval": 1,  # seconds between looks for clients that are too slow
+    "max_request_header_size": 16 * 2**10,
+    "max_request_body_size": 16 * 2**10,
+    "asyncore_use_poll": True,
+    "ident": "syncsvc",
+}
 ROUTES = Map(
     [Rule(f"/{path}", methods=["GET"], endpoint=path) for path in ("livez", "readyz", "metrics")]
     + [Rule("/", methods=["GET"], endpoint="status")]
@@ -59,6 +73,7 @@ class Pages:
         readiness: Returns whether the worker and its database are ready.
         registry: The metrics.
         status: Renders the status page as HTML.
+        hosts: The names in `Host` that are answered; all if there is none.
     """
 
     def __init__(
@@ -68,21 +83,29 @@ class Pages:
         readiness: Callable[[], Readiness],
         registry: CollectorRegistry,
         status: Callable[[], str],
+        hosts: Sequence[str] = (),
     ) -> None:
         self._is_progressing = is_progressing
         self._readiness = readiness
         self._status = status
         self._registry = registry
+        self._hosts = hosts
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """
         Answer one request.
         """
-        response = self._answer(environ)
+        try:
+            response = self._answer(environ)
+        except Exception:  # a bug in a page
+            log.exception("http.error", path=environ.get("PATH_INFO"))
+            response = _as_response(InternalServerError())
         response.headers.update(HEADERS)
         return response(environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment) -> Response:
+        if not self._is_known(environ.get("HTTP_HOST", "")):
+            return _as_response(BadRequest())
         try:
             endpoint, _values = ROUTES.bind_to_environ(environ).match()
         except HTTPException as exc:
@@ -99,10 +122,29 @@ class Pages:
             case _:
                 return Response(self._status(), mimetype="text/html")
 
+    def _is_known(self, host: str) -> bool:
+        """
+        Refuse names that a foreign page may have made this machine's own, by DNS rebinding.
+        """
+        try:
+            name = urlsplit(f"//{host}").hostname
+        except ValueError:
+            name = host
+        return not self._hosts or not name or name in self._hosts
+
     def _liveness(self) -> Response:
         alive = self._is_progressing()
         problems = [] if alive else ["A run, or the schedule, is stuck: it is long overdue."]
         return _json({"alive": alive, "problems": problems}, 200 if alive else 503)
+
+
+def own_names(host: str) -> tuple[str, ...]:
+    """
+    Return the names of a host that is this machine's loopback; none for another host.
+    """
+    if not is_loopback(f"//[{host}]" if ":" in host else f"//{host}"):
+        return ()
+    return (host.lower(), "localhost", "127.0.0.1", "::1")
 
 
 def _as_response(exc: HTTPException) -> Response:
@@ -116,24 +158,19 @@ def _json(value: object, status: int) -> Response:
     return Response(msgspec.json.encode(value), status=status, mimetype="application/json")
 
 
-class _Server(wsgi.Server):
-    @staticmethod
-    def bind_socket(socket_: socket, bind_addr: tuple[str, int]) -> socket:
-        """
-        Bind as cheroot does, but close the socket if that fails.
-        """
-        try:
-            socket_.bind(bind_addr)
-        except OSError:
-            socket_.close()
-            raise
-        return socket_
+class _Server(TcpWSGIServer):  # type: ignore[misc] # it has no type hints
+    """
+    A server whose threads see whole requests only: slow clients wait in its loop.
+    """
 
-    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:  # noqa: FBT001, FBT002 - as cheroot has it
+    def maintenance(self, now: float) -> None:
         """
-        Log an error in a request as the service logs everything else.
+        Close idle connections, and those that take too long to send a request, byte by byte.
         """
-        log.log(level, "http.error", detail=msg.strip(), exc_info=traceback)
+        super().maintenance(now)
+        for channel in self.active_channels.values():
+            if not channel.requests and now - channel.creation_time > LIFETIME:
+                channel.will_close = True
 
 
 @contextmanager
@@ -144,48 +181,54 @@ def serving(application: WSGIApplication, host: str, port: int) -> Iterator[int]
     Raises:
         ConfigurationError: The address is not available.
     """
-    server = _Server(
-        (host, port), application, numthreads=THREADS, server_name="syncsvc", timeout=TIMEOUT
-    )
-    server.max_request_header_size = server.max_request_body_size = REQUEST_LIMIT
-    listening: Future[None] = Future()
-    _in_background("http", partial(_serve, server, listening))
     try:
-        listening.result()
+        listener = _listener(host, port)
     except OSError as exc:
         raise ConfigurationError(
             f"SYNCSVC_HTTP_HOST, SYNCSVC_HTTP_PORT: can't listen at {host}, port {port} "
             f"({_reason(exc)}). Choose another, or turn the endpoints off with port 0."
         ) from None
-    log.info("http.listening", host=host, port=server.bind_addr[1])
+    options = Adjustments(sockets=[listener], **LIMITS)
+    address = (listener.family, listener.type, listener.proto, listener.getsockname())
+    server = _Server(application, _sock=listener, adj=options, sockinfo=address, bind_socket=False)
+    thread = threading.Thread(target=server.run, name="http", daemon=True)
+    thread.start()
+    log.info("http.listening", host=host, port=server.effective_port)
     try:
-        yield server.bind_addr[1]
+        yield server.effective_port
     finally:
-        _in_background("http-stop", server.stop).join(TIMEOUT)
+        server.trigger.pull_trigger(partial(_stop, server))
+        thread.join(TIMEOUT)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """
+    Listen at the first address of this host that is available.
+    """
+    problem = OSError(f"no address of {host}")
+    for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        every = ipaddress.ip_address(address[0]) == ipaddress.IPv6Address("::")
+        try:
+            return socket.create_server(
+                (str(address[0]), port), family=family, backlog=BACKLOG, dualstack_ipv6=every
+            )
+        except OSError as exc:
+            problem = exc
+    raise problem
 
 
 def _reason(exc: OSError) -> str:
     """
-    Return the system's words from cheroot's list of the addresses that it tried.
+    Return the system's words, without the address that Python adds.
     """
-    tried = re.findall(r"\[Errno -?\d+\] ([^()]+)", str(exc))
-    return tried[-1] if tried else exc.strerror or str(exc)
+    if exc.errno is None or isinstance(exc, socket.gaierror):
+        return exc.strerror or str(exc)
+    return os.strerror(exc.errno)
 
 
-def _serve(server: _Server, listening: Future[None]) -> None:
+def _stop(server: _Server) -> None:
     """
-    Listen and serve. Like this thread the server's own ones are daemons: none outlives the worker.
+    End the server's loop, from within. Its threads are daemons: none outlives the worker.
     """
-    try:
-        server.prepare()
-    except Exception as exc:  # noqa: BLE001 - whoever waits for the server raises it
-        listening.set_exception(exc)
-        return
-    listening.set_result(None)
-    server.serve()
-
-
-def _in_background(name: str, call: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=call, name=name, daemon=True)
-    thread.start()
-    return thread
+    server.task_dispatcher.set_thread_count(0)
+    wasyncore.close_all(server._map)  # noqa: SLF001 - as waitress's own MultiSocketServer does
