@@ -139,3 +139,11 @@ class UnknownNumber(ActionRequired):
     """
 
     default = "The number is not known. Numbers look like +441245123456."
+
+
+class UnknownAddress(ActionRequired):
+    """
+    An account never had an address.
+    """
+
+    default = "The address is not known. `syncsvc report inventory` shows the ids of addresses."

@@ -13,7 +13,7 @@ from sqlalchemy import exists, select
 
 from syncsvc import clock
 from syncsvc.database import monthly_view
-from syncsvc.database.queries import find_numbers, last_runs, timeline
+from syncsvc.database.queries import find_numbers, last_runs, require_address, timeline
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import csv_json, output_file, terminal
 from syncsvc.output.csv_json import Format
@@ -26,6 +26,7 @@ from syncsvc.reports import (
     read_arguments,
     signature,
 )
+from syncsvc.reports.report import REQUIRED
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 
 if TYPE_CHECKING:
@@ -98,15 +99,25 @@ def describe(words: Sequence[str]) -> str:
         (f"{PARAMETERS[name].flag} {PARAMETERS[name].metavar}", PARAMETERS[name].meaning, default)
         for name, default in report.takes.items()
     ]
+    needed = "".join(f" {flag}" for flag, _, default in takes if default is REQUIRED)
     lines = [f"syncsvc report {report.name}", "", report.meaning, report.why, "", "Takes:"]
     lines += [
-        f"  {flag:<16} {meaning}" + (f" Default: {default}." if default is not None else "")
-        for flag, meaning, default in takes
+        f"  {flag:<18} {meaning}{default_sentence(default)}" for flag, meaning, default in takes
     ]
     lines += ["", "Columns:"]
     lines += [f"  {each.name:<22} {each.meaning}" for each in report.columns]
-    lines += ["", f"Example: syncsvc report {report.name} --format csv --output {report.name}.csv"]
+    file = f"--format csv --output {report.name}.csv"
+    lines += ["", f"Example: syncsvc report {report.name}{needed} {file}"]
     return "\n".join(lines)
+
+
+def default_sentence(default: object) -> str:
+    """
+    Say what a parameter is by default, or that it is required; nothing if it may be missing.
+    """
+    if default is None:
+        return ""
+    return " Required." if default is REQUIRED else f" Default: {default}."
 
 
 def print_report(
@@ -121,6 +132,7 @@ def print_report(
 
     Raises:
         ReportUsageError: There is no such report, or it does not take that.
+        UnknownAddress: The account never had that address.
     """
     report, parameters = named_report(words)
     arguments = read_arguments(report, parameters, settings.account, clock.now())
@@ -128,6 +140,8 @@ def print_report(
     if report.by_month_end:
         arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
     _note(connection, report, arguments)
+    if arguments.address is not None:
+        require_address(connection, settings.account, arguments.address)
     with closing(report.rows(connection, arguments)) as rows:
         _write(report.columns, rows, output_format, output, currency=settings.currency)
 

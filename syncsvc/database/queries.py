@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Text, and_, cast, func, or_, select
+from sqlalchemy import Text, and_, cast, exists, func, or_, select
 
-from syncsvc.errors import UnknownNumber
-from syncsvc.schema.tables import number_history, numbers, sync_runs
+from syncsvc.errors import UnknownAddress, UnknownNumber
+from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
 from syncsvc.schema.views import sync_status
 from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
 
@@ -224,6 +224,21 @@ def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]
             f"No number {wanted!r} in account {account!r}. Give it like +441245123456, or its uuid."
         )
     return found
+
+
+def require_address(connection: Connection, account: str, address_id: int) -> None:
+    """
+    Make sure that an account has, or had, an address.
+
+    Raises:
+        UnknownAddress: It never had one with this id.
+    """
+    mine = and_(addresses.c.account == account, addresses.c.id == address_id)
+    if not connection.execute(select(exists().where(mine))).scalar():
+        raise UnknownAddress(
+            f"No address {address_id} in account {account!r}. `syncsvc report inventory` shows "
+            "the ids of addresses."
+        )
 
 
 def _numbers_where(

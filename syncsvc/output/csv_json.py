@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from syncsvc.reports import Column, Row
 
-NUMERIC = (Kind.NUMBER, Kind.AMOUNT, Kind.DAYS)
+NUMERIC = (Kind.NUMBER, Kind.ID, Kind.AMOUNT, Kind.DAYS, Kind.PERCENT)
 FORMULA_CHARACTERS = "=+\\-@＝＋－＠"  # noqa: RUF001 - spreadsheets take the wide ones, too
 FORMULA = re.compile(rf"\s*[{FORMULA_CHARACTERS}]|[\t\r\n\0]")
 # A spreadsheet that splits at another separator than the comma sees more cells than we wrote, and

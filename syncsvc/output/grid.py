@@ -149,6 +149,8 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
             name = "total" if count > len(self.rows) else str(count)
             yield Text(f"─[ {name} ]".ljust(min(label + BLOCK_RULE, room), "─"), style="dim")
             for heading, cell in zip(self.headings, row, strict=True):
+                if name == "total" and not cell:
+                    continue
                 yield from _labelled(console, heading.name.ljust(label), _text(cell), room)
         yield Text()
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 live = live_numbers.c
 
 ROLES = ("number_address", "emergency_number_address")
-ADDRESS_ID = Column("address_id", Kind.NUMBER, "The provider's id of the address; NULL if none.")
+ADDRESS_ID = Column("address_id", Kind.ID, "The provider's id of the address; NULL if none.")
 ADDRESS_NAME = Column("address_name", Kind.TEXT, "Name of the address.")
 IN_LIVE_USE = Column("numbers", Kind.NUMBER, "Live numbers with this emergency address.")
 GAP = Column(

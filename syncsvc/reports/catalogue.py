@@ -8,13 +8,22 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from syncsvc.errors import ReportUsageError
-from syncsvc.reports import addresses, data_quality, events, provisioning, spend, withheld
+from syncsvc.reports import (
+    addresses,
+    data_quality,
+    events,
+    inventory,
+    provisioning,
+    spend,
+    withheld,
+)
 
 if TYPE_CHECKING:
     from syncsvc.reports.report import Report
 
 REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
     "Trust": (*data_quality.REPORTS, *withheld.REPORTS),
+    "Inventory": inventory.REPORTS,
     "Finance": spend.REPORTS,
     "Compliance": addresses.REPORTS,
     "Operations": (*events.REPORTS, *provisioning.REPORTS),

@@ -16,7 +16,7 @@ from syncsvc.schema.columns import Money
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Table
+    from sqlalchemy import FromClause, Table
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -90,7 +90,7 @@ def account_filter(view: Table, arguments: Arguments) -> ColumnElement[bool]:
     return and_(same_account, view.c.country_alpha2 == arguments.country)
 
 
-def known_at(view: Table, moment: datetime) -> ColumnElement[bool]:
+def known_at(view: FromClause, moment: datetime) -> ColumnElement[bool]:
     """
     The condition for history rows that were the newest at a time.
     """

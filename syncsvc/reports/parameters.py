@@ -12,7 +12,8 @@ import msgspec
 
 from syncsvc.errors import ReportUsageError
 from syncsvc.iso_countries import alpha2
-from syncsvc.reports.report import ONE_DAY, Arguments
+from syncsvc.reports.report import EVERY_LIFECYCLE, ONE_DAY, REQUIRED, Arguments
+from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
 A_BILLION = 1_000_000_000
+LARGEST_ID = 2**63 - 1
 A_MOMENT = "a date such as 2026-03-31, or a time such as 2026-03-31T12:00Z"
 
 
@@ -77,6 +79,15 @@ def _whole_number(most: int) -> Callable[[str], int]:
     return read
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() in words:
+            return text.lower()
+        raise ValueError(f"one of {', '.join(words)}")
+
+    return read
+
+
 def _country(text: str) -> str:
     code = alpha2(text)
     if code is None:
@@ -109,6 +120,13 @@ PARAMETERS = {
         Parameter(
             "months", "N", "Show N months, this one included.", _whole_number(CENTURY["months"])
         ),
+        Parameter(
+            "lifecycle",
+            "WHICH",
+            "Show numbers that are live or cancelled, or all.",
+            _one_of(*Lifecycle, EVERY_LIFECYCLE),
+        ),
+        Parameter("address", "ID", "The provider's id of the address.", _whole_number(LARGEST_ID)),
         Parameter("country", "CODE", "Show only numbers of this country.", _country),
         Parameter("at_least", "N", "Show groups of at least N numbers.", _whole_number(A_BILLION)),
         Parameter(
@@ -144,7 +162,11 @@ def read_arguments(report: Report, words: Sequence[str], account: str, now: date
         except ValueError as exc:
             raise _usage_error(report, f"{flag} {value!r} is not {exc}.") from None
     _require_order(report, given)
-    return Arguments(account=account, now=now, **{**report.takes, **given})
+    taken = {**report.takes, **given}
+    for name, value in taken.items():
+        if value is REQUIRED:
+            raise _usage_error(report, f"it needs {PARAMETERS[name].flag}.")
+    return Arguments(account=account, now=now, **taken)
 
 
 def _require_order(report: Report, given: dict[str, Any]) -> None:
@@ -175,8 +197,13 @@ def signature(report: Report) -> str:
     Format the parameters of a report, with their defaults: `--days N (30), --limit N`.
     """
     parameters = (
-        f"{PARAMETERS[name].flag} {PARAMETERS[name].metavar}"
-        + (f" ({default})" if default is not None else "")
+        f"{PARAMETERS[name].flag} {PARAMETERS[name].metavar}{_default(default)}"
         for name, default in report.takes.items()
     )
     return ", ".join(parameters) or "no parameters"
+
+
+def _default(value: object) -> str:
+    if value is None:
+        return ""
+    return " (required)" if value is REQUIRED else f" ({value})"

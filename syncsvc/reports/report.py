@@ -24,6 +24,18 @@ Row = dict[str, Any]
 BATCH_SIZE = 1000  # rows
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")  # times in `changes`
 ONE_DAY = timedelta(days=1)
+EVERY_LIFECYCLE = "all"
+
+
+class Required(Enum):
+    """
+    What stands for the default of a parameter that has none.
+    """
+
+    REQUIRED = "required"
+
+
+REQUIRED = Required.REQUIRED
 
 
 class Kind(Enum):
@@ -33,8 +45,10 @@ class Kind(Enum):
 
     TEXT = "text"  # str, the provider's or ours
     NUMBER = "number"  # int
+    ID = "id"  # int, without separators
     AMOUNT = "amount"  # Decimal with 4 places, in the account's currency
     DAYS = "days"  # Decimal with 1 place
+    PERCENT = "percent"  # Decimal with 1 place
     MOMENT = "moment"  # aware datetime in UTC
     MONTH = "month"  # date, its first day
 
@@ -77,6 +91,8 @@ class Arguments(msgspec.Struct, frozen=True):
         until: Leave out what is later; None for nothing.
         days: How many days to look back, or how many days are too long.
         months: How many months, this one included.
+        lifecycle: Only numbers of this lifecycle; or `all`.
+        address: The provider's id of an address.
         country: Only numbers of this country, by its ISO 3166-1 alpha-2 code.
         at_least: The smallest group to show.
         hours: The age at which the last success is too old.
@@ -91,6 +107,8 @@ class Arguments(msgspec.Struct, frozen=True):
     until: datetime | None = None
     days: int = 0
     months: int = 0
+    lifecycle: str = EVERY_LIFECYCLE
+    address: int | None = None
     country: str | None = None
     at_least: int = 0
     hours: int = 0
@@ -120,7 +138,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         meaning: What its rows are, in a sentence.
         why: What it is good for, with the rule that it follows from, if there is one.
-        takes: Its parameters, as names of fields of `Arguments`, with their defaults.
+        takes: Its parameters, as names of fields of `Arguments`, with their defaults, or
+            `REQUIRED`.
         columns: The columns of its rows, in order.
         query: Builds the database query.
         finish: Converts the rows that the database returns.
@@ -167,6 +186,13 @@ def in_days(begin: datetime | None, end: datetime | None) -> Decimal | None:
     if begin is None or end is None:
         return None
     return Decimal(f"{(end - begin) / ONE_DAY:.1f}")
+
+
+def percent(part: int, whole: int) -> Decimal | None:
+    """
+    A share in percent, to one decimal place; None of nothing.
+    """
+    return (Decimal(100 * part) / whole).quantize(Decimal("0.1")) if whole else None
 
 
 def with_changes_as_text(rows: Iterable[Row], _arguments: Arguments) -> Iterator[Row]:

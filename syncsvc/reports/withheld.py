@@ -122,7 +122,7 @@ REPORTS = (
                 "search_limit: the run made too many searches; contradicted: a search found it, or "
                 "others that the listing lacks.",
             ),
-            Column("run_id", Kind.NUMBER, "The run that withheld it."),
+            Column("run_id", Kind.ID, "The run that withheld it."),
         ),
         query=_withheld,
     ),

@@ -140,6 +140,18 @@ def test_an_account_is_asked_for(report: Callable[..., Result]) -> None:
     assert over_all.err == ""
 
 
+def test_an_address_that_is_not_known(report: Callable[..., Result]) -> None:
+    """
+    The numbers at an address are listed; one that the account never had ends with 1.
+    """
+    known = report("numbers-at-address", "--address", "2", "--format", "json")
+    unknown = report("numbers-at-address", "--address", "99")
+
+    assert {row["country_alpha2"] for row in json.loads(known.out)} == {"DE"}
+    assert (unknown.code, unknown.out) == (1, "")
+    assert "No address 99 in account 'default'." in unknown.err
+
+
 def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None:
     """
     An answer that is empty because nothing was known yet says so.

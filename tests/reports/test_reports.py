@@ -11,7 +11,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from support.build import Row, address, number_row, profile, uuid_at
-from support.report_answers import Answers
+from support.report_answers import Answers, defaults
 from syncsvc.errors import ReportUsageError
 from syncsvc.reports import REPORTS, Arguments, Kind, find_report, read_arguments
 from syncsvc.reports.totals import total_row
@@ -32,8 +32,10 @@ ACCOUNTS = ("default", "branch")
 OF_KIND = {
     Kind.TEXT: str,
     Kind.NUMBER: int,
+    Kind.ID: int,
     Kind.AMOUNT: Decimal,
     Kind.DAYS: Decimal,
+    Kind.PERCENT: Decimal,
     Kind.MOMENT: datetime,
     Kind.MONTH: date,
 }
@@ -143,7 +145,7 @@ def questions(now: datetime) -> list[Row]:
         {"at": now - timedelta(days=60), "days": 3650, "months": 40, "at_least": 2, "limit": 2},
         {"at": SINCE + timedelta(days=40), "country": "DE", "hours": 1},
         {"since": SINCE + timedelta(days=10), "until": now - timedelta(days=10)},
-        {"until": now - timedelta(days=20), "days": 20},
+        {"until": now - timedelta(days=20), "days": 20, "lifecycle": "all", "address": 2},
     ]
 
 
@@ -167,7 +169,7 @@ def test_every_report_is_as_plain_python_works_it_out(
     for told in questions(clock.time):
         for name, report in REPORTS.items():
             taken = {key: value for key, value in told.items() if key in report.takes}
-            arguments = Arguments(account=account, now=clock.time, **{**report.takes, **taken})
+            arguments = Arguments(account=account, now=clock.time, **{**defaults(report), **taken})
             expected, answered = Answers(engine, arguments).to(name), ask(engine, name, arguments)
             for right, row in zip_longest(expected, answered):
                 assert right is not None, (name, row)
@@ -180,7 +182,7 @@ def ask(engine: Engine, name: str, arguments: Arguments | None = None, **told: A
     The documented columns of a report's rows, from the default account at noon unless told.
     """
     report = REPORTS[name]
-    usual = {"account": "default", "now": NOON, **report.takes, **told}
+    usual = {"account": "default", "now": NOON, **defaults(report), **told}
     with engine.connect() as connection:
         rows = report.rows(connection, arguments or Arguments(**usual))
         return [{column.name: row[column.name] for column in report.columns} for row in rows]
@@ -201,7 +203,9 @@ def test_every_row_has_the_columns_that_its_report_tells(known_inventory: Engine
             assert found <= {OF_KIND[column.kind]}, (name, column.name)
 
 
-@pytest.mark.parametrize("name", ["spend-by-country", "spend-by-range", "spend-by-status"])
+@pytest.mark.parametrize(
+    "name", ["spend-by-country", "spend-by-range", "spend-by-status", "range-utilisation"]
+)
 def test_parts_add_up_to_the_total(known_inventory: Engine, name: str) -> None:
     """
     However the live numbers are divided, numbers and charges add up to the same.
@@ -209,8 +213,29 @@ def test_parts_add_up_to_the_total(known_inventory: Engine, name: str) -> None:
     total = total_row(REPORTS[name].columns, ask(known_inventory, name))
 
     assert total is not None
-    assert (total["numbers"], total["without_charge"]) == (9, 0)
-    assert total["monthly_charge"] == Decimal("12.4")
+    assert (total["numbers"], total["monthly_charge"]) == (9, Decimal("12.4"))
+
+
+def test_the_inventory_of_a_day_is_what_was_known_then(known_inventory: Engine) -> None:
+    """
+    A number that was cancelled since is there, with its address of then; its parts are the spend's.
+    """
+    then = datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC)
+    before, after = ask(known_inventory, "inventory", at=then), ask(known_inventory, "inventory")
+
+    assert "+33199000006" in {row["number_e164"] for row in before}
+    assert "00000000-0000-4000-8000-000000000006" not in {row["uuid"] for row in after}
+    lines = [
+        {row["number_address_line1"] for row in rows if row["number_address_id"] == 1}
+        for rows in (before, after)
+    ]
+    assert lines == [{"1 Example Street"}, {"10 Example Street"}]
+    for rows, at in ((before, then), (after, None)):
+        spend = ask(known_inventory, "spend-by-country", at=at)
+        assert sum(row["monthly_charge"] for row in rows) == sum(
+            row["monthly_charge"] for row in spend
+        )
+        assert len(rows) == sum(row["numbers"] for row in spend)
 
 
 def test_uk_and_gb_are_one_country(known_inventory: Engine) -> None:
@@ -346,6 +371,24 @@ def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: st
     assert "It takes --days N (90), --since DATE, --until DATE, --country CODE, --limit N." in str(
         refused.value
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "complaint"),
+    [
+        ("inventory", ["--lifecycle", "dead"], "'dead' is not one of live, cancelled, all."),
+        ("numbers-at-address", [], "it needs --address. It takes --address ID (required), --at"),
+        ("numbers-at-address", ["--address", "0"], "'0' is not a whole number from 1 to"),
+    ],
+)
+def test_a_choice_and_what_is_needed_are_named(name: str, words: list[str], complaint: str) -> None:
+    """
+    A word that is no choice is answered with all of them, and a missing parameter by its name.
+    """
+    with pytest.raises(ReportUsageError) as refused:
+        read_arguments(REPORTS[name], words, "default", NOON)
+
+    assert complaint in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from support.build import rows_of
 from support.histories import Told, months
 from syncsvc.clock import now
 from syncsvc.iso_countries import alpha2
+from syncsvc.reports.report import REQUIRED
 from syncsvc.schema.tables import (
     address_history,
     addresses,
@@ -29,10 +30,20 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from syncsvc.reports import Arguments
+    from syncsvc.reports import Arguments, Report
 
 Row = dict[str, Any]
+NEEDED = {"address": 1}  # of parameters without a default
 CHURN = ("added", "provisioned", "reinstated", "cancelled")
+
+
+def defaults(report: Report) -> Row:
+    """
+    What a report is asked by default, with an example of what it can't do without.
+    """
+    return {
+        name: NEEDED[name] if value is REQUIRED else value for name, value in report.takes.items()
+    }
 
 
 class Answers:
@@ -373,6 +384,55 @@ class Answers:
         changed_at: datetime = self.numbers[row["uuid"]]["changed_at"]
         return max([*whole, changed_at])
 
+    def _states(self) -> list[Row]:
+        """
+        The numbers as they are, or as they were known then.
+        """
+        at = self.arguments.at
+        held = [
+            row for row in self.history if (not row["valid_to"] if at is None else _held(row, at))
+        ]
+        return [{**self.numbers[row["uuid"]], **row} for row in held]
+
+    def _address(self, address_id: int | None) -> Row:
+        at = self.arguments.at
+        if at is None:
+            return self.addresses.get(address_id, {}) if address_id is not None else {}
+        found = [r for r in self.address_history if r["address_id"] == address_id and _held(r, at)]
+        return found[0] if found else {}
+
+    def _inventory(self) -> list[Row]:
+        found = []
+        for row in self._states():
+            if self.arguments.lifecycle in ("all", row["lifecycle"]):
+                for role in ("number_address", "emergency_number_address"):
+                    address = self._address(row[f"{role}_id"])
+                    for name in ("line1", "line2", "city", "region", "postal_code"):
+                        row[f"{role}_{name}"] = address.get(f"address_{name}")
+                    for name in ("name", "country_iso"):
+                        row[f"{role}_{name}"] = address.get(name)
+                found.append(row)
+        return sorted(found, key=lambda row: (row["number_e164"], row["uuid"]))
+
+    def _range_utilisation(self) -> list[Row]:
+        names = ("country_alpha2", "range_code", "range_name")
+        groups = defaultdict(list)
+        for row in self._states():
+            groups[tuple(row[name] for name in names)].append(row)
+        return [
+            {**dict(zip(names, key, strict=True)), **_utilised(rows)}
+            for key, rows in sorted(groups.items(), key=lambda item: _last_none(*item[0]))
+        ]
+
+    def _numbers_at_address(self) -> list[Row]:
+        found = []
+        for row in self._states():
+            roles = ("number_address", "emergency_number_address")
+            has = [role for role in roles if row[f"{role}_id"] == self.arguments.address]
+            if has and row["lifecycle"] == "live":
+                found.append({**row, "role": "both" if len(has) == 2 else has[0]})
+        return sorted(found, key=_by_number)
+
     def _trust(self) -> list[Row]:
         """
         The verdicts of an account whose runs have all published.
@@ -389,6 +449,25 @@ class Answers:
             "history": "ok",
         }
         return [{"check": name, "verdict": verdict} for name, verdict in verdicts.items()]
+
+
+def _utilised(rows: list[Row]) -> Row:
+    live = [row for row in rows if row["lifecycle"] == "live"]
+    reserved = [row for row in live if _reserved(row)]
+    used = len(live) - len(reserved)
+    return {
+        "numbers": len(live),
+        "in_use": used,
+        "reserved": len(reserved),
+        "cancelled": len(rows) - len(live),
+        "utilisation": round(Decimal(100 * used) / len(live), 1) if live else None,
+        "monthly_charge": _charges(live),
+        "reserved_charge": _charges(reserved),
+    }
+
+
+def _charges(rows: list[Row]) -> Decimal:
+    return sum((row["monthly_charge"] or Decimal(0) for row in rows), Decimal(0))
 
 
 def _held(row: Row, at: datetime) -> bool:
