@@ -30,12 +30,11 @@ if TYPE_CHECKING:
 
     from syncsvc.provider.response import Response
 
-# Where "simulated" stands, the value is from a sweep over simulated providers
-# (tests/measurements/throttle_constants.py, docs/performance.md): at least 90 % of what a provider
-# allows is used, and less than 2 % of the requests are refused.
+# "Simulated" values are from tests/measurements/throttle_constants.py, with its results in
+# docs/performance.md. The goal: at least 90 % of the limit is used, less than 2 % are refused.
 
-# The curve of the rate, as shares of the rate that was tried when a 429 came. Simulated; the
-# RFC's own 0.7 and 0.85 use less than 90 %.
+# The curve of the rate, as shares of the rate that was tried when a 429 came. Simulated: with the
+# RFC's 0.7 as the floor, or a plateau of 0.9, less than 90 % is used.
 FLOOR = 0.85  # directly after the 429 (the RFC's beta)
 PLATEAU = 0.95  # when the curve is flat (W_max with fast convergence)
 
