@@ -1,9 +1,9 @@
 """
-Walk over the whole listing once, and say what that proves.
+Read the whole listing once, and judge whether it was read completely.
 
-The API has no cursor and no snapshot, so the end of a listing and its
-wholeness have to be inferred: from `num_results`, the length of pages and what
-is past the end. `Walk` stops by itself at each of these.
+The API has no cursor and no snapshot. Where a listing ends, and whether all of
+it was read, has to be inferred from `num_results`, the length of the pages and
+what comes after the last one.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 class Proof(msgspec.Struct, frozen=True):
     """
-    Whether one walk saw the whole listing.
+    Whether one walk read the whole listing.
 
     Attributes:
-        complete: The distinct rows read are as many as the provider said on
-            every page from the first to the last, and none came twice. With
-            pages in flight side by side the last one is not the latest, so
-            that the first and the last alone would not do.
+        complete: Every page has the same `num_results`, as many distinct rows
+            were read, and none twice. Comparing only the first and the last
+            page is not enough: pages are requested concurrently, so any of
+            them may be the latest.
     """
 
     complete: bool
@@ -43,13 +43,13 @@ class Walk:
     One pass over the listing. Iterate over it for its pages, in order.
 
     Args:
-        fetch: Gives a page by its number; None where there is no such page.
+        fetch: Returns a page by its number, or None if there is no such page.
         pool: The threads that call it.
-        seconds_left: How long a page may still be waited for.
+        seconds_left: Returns how long to wait for a page.
 
     Attributes:
-        pages: Pages that held rows.
-        rows: Rows on them.
+        pages: Number of pages with rows.
+        rows: Number of rows on them.
     """
 
     def __init__(
@@ -61,23 +61,23 @@ class Walk:
         self._fetch = fetch
         self._pool = pool
         self._seconds_left = seconds_left
-        self._ahead: deque[tuple[int, Future[Page | None]]] = deque()
-        self._known_pages = 1  # pages to ask for, by what the first one said
-        self._page_length = 0  # what the provider sends on a full page
-        self._said_first: int | None = None
-        self._said_last: int | None = None
-        self._said_alike = True  # on every page so far
+        self._requested: deque[tuple[int, Future[Page | None]]] = deque()
+        self._known_pages = 1  # pages to request, by the total of the first one
+        self._page_length = 0  # rows that the provider sends on a full page
+        self._first_total: int | None = None
+        self._last_total: int | None = None
+        self._totals_agree = True  # of every page so far
         self._seen: set[int] = set()  # one hash for each page
         self.pages = 0
         self.rows = 0
 
     def __iter__(self) -> Iterator[Page]:
         """
-        Every page up to the end of the listing, each once.
+        Yield every page up to the end of the listing, each once.
 
         Raises:
             DeadlineExceeded: The run's time is up.
-            SyncError: A page could not be had; the walk proves nothing then.
+            SyncError: A page could not be fetched; the walk then proves nothing.
         """
         try:
             while (page := self._next()) is not None:
@@ -85,39 +85,41 @@ class Walk:
                 if self._ends_with(page):
                     return
         finally:
-            self._forget_ahead()
+            self._cancel_requested()
 
     @property
     def num_results(self) -> int | None:
         """
-        The listing's size as the provider said it last.
+        Return the last `num_results` that was read.
         """
-        return self._said_last
+        return self._last_total
 
     def prove(self, distinct: int) -> Proof:
         """
-        Judge the walk, once it has ended, by how many distinct rows it read.
+        Judge the walk after its end, by the number of distinct rows that it read.
         """
-        said = self._said_alike and self._said_first == distinct
-        return Proof(complete=said and distinct == self.rows)
+        as_announced = self._totals_agree and self._first_total == distinct
+        return Proof(complete=as_announced and distinct == self.rows)
 
     def _next(self) -> Page | None:
         """
-        The next page; None where the listing has ended before it.
+        Return the next page, or None if the listing has ended.
         """
         page = self._wait_for(self.pages + 1)
         if page is None:
             return None
         total = page.num_results
         if self.pages == 0:
-            self._said_first = self._said_last = total
-        elif page.rows or total:
-            self._said_alike = self._said_alike and total == self._said_first
-            self._said_last = self._said_last if total is None else total
-        mark = hash(tuple(map(_identity, page.rows)))
-        if not page.rows or mark in self._seen:
+            self._first_total = self._last_total = total
+        elif page.rows or total:  # an empty page may count only itself, and say 0
+            self._totals_agree = self._totals_agree and total == self._first_total
+            self._last_total = self._last_total if total is None else total
+        # Hosts differ in what they send past the end: nothing, an empty page, or the last page
+        # again. A page that was read before must end the walk, or it would never end.
+        page_hash = hash(tuple(map(_identity, page.rows)))
+        if not page.rows or page_hash in self._seen:
             return None
-        self._seen.add(mark)
+        self._seen.add(page_hash)
         self._count(page)
         return page
 
@@ -127,48 +129,50 @@ class Walk:
         if self.pages == 1:
             self._page_length = len(page.rows)
             if _counts_listing(page):
-                # A last page that is full is followed by one that has to be empty.
+                # One more than needed if the last page is full: the one after it must be empty.
                 self._known_pages = (page.num_results or 0) // self._page_length + 1
 
     def _ends_with(self, page: Page) -> bool:
         """
-        Whether a page is the last one, without asking for the next.
-
-        A full page never is, whatever `num_results` and `paginates` say: both may be capped, and
-        then the rest would be taken for absent. What the page after it has decides.
+        Return whether this page is certainly the last one, so that the next is not requested.
         """
+        # A full page is not, whatever its `num_results` and `paginates` are: hosts may cap both,
+        # and the numbers beyond the cap would then be taken for absent and cancelled. The page
+        # after it decides.
         if len(page.rows) >= self._page_length:
             return False
+        # A short page with a total that is not reached yet is not either: the host may send short
+        # pages in the middle. Without a total, nothing but its length shows the end.
         return not _counts_listing(page) or self.rows >= (page.num_results or 0)
 
     def _wait_for(self, index: int) -> Page | None:
-        self._look_ahead(index)
-        _index, future = self._ahead.popleft()
+        self._request_ahead(index)
+        _index, future = self._requested.popleft()
         try:
             return future.result(timeout=max(self._seconds_left(), 0.0))
         except TimeoutError:
             raise DeadlineExceeded.during(f"waiting for page {index}") from None
 
-    def _look_ahead(self, index: int) -> None:
+    def _request_ahead(self, index: int) -> None:
         """
-        Keep as many pages in flight as there are threads, but none past the known end.
+        Request as many pages as there are threads, but none past the known end.
         """
-        following = self._ahead[-1][0] + 1 if self._ahead else index
-        while not self._ahead or (
-            len(self._ahead) < self._pool.size and following <= self._known_pages
+        following = self._requested[-1][0] + 1 if self._requested else index
+        while not self._requested or (
+            len(self._requested) < self._pool.size and following <= self._known_pages
         ):
-            self._ahead.append((following, self._pool.submit(self._fetch, following)))
+            self._requested.append((following, self._pool.submit(self._fetch, following)))
             following += 1
 
-    def _forget_ahead(self) -> None:
-        for _index, future in self._ahead:
+    def _cancel_requested(self) -> None:
+        for _index, future in self._requested:
             future.cancel()
-        self._ahead.clear()
+        self._requested.clear()
 
 
 def _counts_listing(page: Page) -> bool:
     """
-    Whether a page's `num_results` counts more than the page itself.
+    Return whether a page's `num_results` counts the listing, and not only the page's own rows.
     """
     return page.num_results is not None and page.num_results != len(page.rows)
 
