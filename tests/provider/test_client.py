@@ -32,7 +32,7 @@ TIMES = 5  # attempts of these tests' clients
 
 class Waited(Exception):
     """
-    A retry was about to wait, so long.
+    A retry was about to wait.
     """
 
 
@@ -48,7 +48,7 @@ def api(sandbox: Sandbox) -> Iterator[NumberApi]:
 @pytest.fixture
 def client_api(sandbox: Sandbox) -> Iterator[NumberApi]:
     """
-    A client that buys its tokens.
+    A client that requests its tokens.
     """
     transport = HttpTransport(sandbox.url, timeout=5.0, concurrency=4)
     tokens = ClientCredentials(transport, Sandbox.client_id, Sandbox.client_secret)
@@ -60,7 +60,7 @@ def client_api(sandbox: Sandbox) -> Iterator[NumberApi]:
 @pytest.fixture
 def waits() -> Iterator[list[float]]:
     """
-    How long each retry would wait, in place of the wait.
+    How long each retry would wait; none does.
     """
     seen: list[float] = []
 
@@ -76,7 +76,7 @@ def waits() -> Iterator[list[float]]:
 
 def uuids(page: Page | None) -> list[str | None]:
     """
-    The uuids on a page that has to be there.
+    The uuids on a page, which must exist.
     """
     assert page is not None
     return [row.uuid for row in page.rows]
@@ -84,14 +84,14 @@ def uuids(page: Page | None) -> list[str | None]:
 
 def sent(sandbox: Sandbox) -> list[str]:
     """
-    The paths that were asked for.
+    The paths that were requested.
     """
     return [request.path for request in sandbox.requests]
 
 
 def test_a_page_is_read_as_the_provider_sent_it(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    Rows come in the order sent, with what the provider says of the listing.
+    Rows are in the order sent, with the provider's total and paging flag.
     """
     sandbox.inventory = Inventory.seeded(450)
 
@@ -104,7 +104,7 @@ def test_a_page_is_read_as_the_provider_sent_it(sandbox: Sandbox, api: NumberApi
 
 def test_a_request_asks_for_one_page_with_the_token(sandbox: Sandbox) -> None:
     """
-    The request bears the page, its length and the bearer token; the sandbox demands `Accept`.
+    The request has the page, its length and the bearer token; the sandbox requires `Accept`.
     """
     with api_for(sandbox, page_size=50) as api:
         api.page(7)
@@ -117,7 +117,7 @@ def test_a_request_asks_for_one_page_with_the_token(sandbox: Sandbox) -> None:
 
 def test_a_compressed_page_is_read(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    Pages are asked for compressed, and read either way.
+    Pages are requested compressed, and read either way.
     """
     sandbox.reset(Inventory.seeded(20), Behaviour(gzip=True))
 
@@ -126,20 +126,18 @@ def test_a_compressed_page_is_read(sandbox: Sandbox, api: NumberApi) -> None:
 
 def test_a_page_past_the_end_that_is_not_found_is_none(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    A 404 for any page but the first is the end of the listing.
+    A 404 for a page other than the first is the end of the listing.
     """
     sandbox.reset(Inventory.seeded(1), Behaviour(past_end="not_found"))
 
     assert api.page(2) is None
 
 
-# What may pass is tried again
+# Transient failures are retried
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520])
-def test_an_answer_that_may_pass_is_asked_for_again(
-    sandbox: Sandbox, api: NumberApi, status: int
-) -> None:
+def test_a_transient_status_is_retried(sandbox: Sandbox, api: NumberApi, status: int) -> None:
     """
     Server errors, 408, 425 and 429 are retried until the page comes.
     """
@@ -169,9 +167,9 @@ def test_an_answer_that_may_pass_is_asked_for_again(
     ],
     ids=lambda fault: f"{fault.kind}-{fault.status}-{fault.body.decode(errors='replace')}",
 )
-def test_a_broken_answer_is_asked_for_again(sandbox: Sandbox, api: NumberApi, fault: Fault) -> None:
+def test_a_broken_response_is_retried(sandbox: Sandbox, api: NumberApi, fault: Fault) -> None:
     """
-    Broken connections and bodies that are no page are retried, also with status 200.
+    Broken connections and bodies that are not a page are retried, also with status 200.
     """
     sandbox.inventory = Inventory.seeded(3)
     sandbox.inject(fault)
@@ -182,9 +180,9 @@ def test_a_broken_answer_is_asked_for_again(sandbox: Sandbox, api: NumberApi, fa
     assert len(sandbox.requests) == 3
 
 
-def test_a_slow_answer_is_asked_for_again(sandbox: Sandbox) -> None:
+def test_a_slow_response_is_retried(sandbox: Sandbox) -> None:
     """
-    A time-out is retried like any other failure.
+    A timeout is retried like any other failure.
     """
     sandbox.inventory = Inventory.seeded(3)
     sandbox.inject(Fault(kind="drip", seconds=0.02), Fault(kind="delay", seconds=1))
@@ -220,11 +218,9 @@ def test_without_retries_there_is_one_attempt(sandbox: Sandbox) -> None:
     assert len(sandbox.requests) == 1
 
 
-def test_a_token_that_can_not_be_bought_now_is_tried_again(
-    sandbox: Sandbox, client_api: NumberApi
-) -> None:
+def test_a_failed_token_request_is_retried(sandbox: Sandbox, client_api: NumberApi) -> None:
     """
-    A token call that fails is retried with the page that it was for.
+    A token request that fails is retried together with the page that needs it.
     """
     sandbox.inventory = Inventory.seeded(3)
     sandbox.inject(
@@ -244,7 +240,7 @@ def test_a_token_that_can_not_be_bought_now_is_tried_again(
 
 def test_retries_back_off_with_jitter(sandbox: Sandbox, waits: list[float]) -> None:
     """
-    The first retry waits half a second and up to a second more, each time another while.
+    The first retry waits half a second and up to a second more, at random.
     """
     sandbox.inject(Fault(kind="status", status=500, times=100))
 
@@ -283,7 +279,7 @@ def test_a_retry_waits_as_long_as_the_provider_says(
 
 def test_a_retry_really_waits(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    The next attempt is not made before the time that the provider named.
+    The next attempt is not made before the provider's Retry-After has passed.
     """
     stamina.set_testing(False)
     sandbox.inject(Fault(kind="status", status=429, retry_after="0.2"))
@@ -295,7 +291,7 @@ def test_a_retry_really_waits(sandbox: Sandbox, api: NumberApi) -> None:
     assert 0.2 <= took < 0.5
 
 
-# What can't pass is raised at once
+# Other failures are raised immediately
 
 
 @pytest.mark.parametrize(
@@ -315,7 +311,7 @@ def test_a_refusal_says_what_to_do(
     sandbox: Sandbox, api: NumberApi, status: int, advice: str
 ) -> None:
     """
-    Any other answer is an error at once, with its status and what to do, and no token.
+    Any other status is an error immediately, with the status and advice, and without the token.
     """
     sandbox.inject(Fault(kind="status", status=status, times=100))
 
@@ -331,7 +327,7 @@ def test_a_refusal_says_what_to_do(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_refused(sandbox: Sandbox, api: NumberApi, status: int) -> None:
     """
-    A redirect is not followed; the error names its host, but not what else it bears.
+    A redirect is not followed; the error names its host, but nothing else of the address.
     """
     location = "https://user:pass@elsewhere.test:8443/login?token=hidden"
     sandbox.inject(Fault(kind="status", status=status, location=location))
@@ -359,7 +355,7 @@ def test_an_odd_redirect_is_refused(
     sandbox: Sandbox, api: NumberApi, status: int, location: str | None, words: str
 ) -> None:
     """
-    A redirect to nowhere, within the host or to nonsense is refused all the same.
+    A redirect without a target, within the host or to an invalid address is an error, too.
     """
     sandbox.inject(Fault(kind="status", status=status, location=location))
 
@@ -369,7 +365,7 @@ def test_an_odd_redirect_is_refused(
 
 def test_the_token_reaches_nobody_else(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    The host that a redirect leads to gets no request.
+    The target of a redirect gets no request.
     """
     with Sandbox(Inventory.seeded(3)) as other:
         sandbox.inject(Fault(kind="status", status=307, location=f"{other.url}{NUMBERS}"))
@@ -382,7 +378,7 @@ def test_the_token_reaches_nobody_else(sandbox: Sandbox, api: NumberApi) -> None
 
 def test_a_page_that_is_too_large_is_refused_once(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    A body over 64 MiB would be as large again, so it is not asked for twice.
+    A body over 64 MiB would be as large again, so it is not requested twice.
     """
     sandbox.inject(Fault(kind="endless", times=100))
 
@@ -394,7 +390,7 @@ def test_a_page_that_is_too_large_is_refused_once(sandbox: Sandbox, api: NumberA
 
 def test_a_page_that_is_a_gzip_bomb_is_refused_once(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    What counts is the size after decompression.
+    The limit is on the size after decompression.
     """
     sandbox.reset(Inventory(["x" * BODY_LIMIT]), Behaviour(gzip=True))
 
@@ -407,11 +403,11 @@ def test_a_page_that_is_a_gzip_bomb_is_refused_once(sandbox: Sandbox, api: Numbe
 # Tokens
 
 
-def test_a_token_that_expires_is_renewed_for_the_same_page(
+def test_an_expired_token_is_refreshed_for_the_same_page(
     sandbox: Sandbox, client_api: NumberApi
 ) -> None:
     """
-    After a 401 the token is refreshed and the page asked for again, nothing else.
+    After a 401, the token is refreshed and only that page requested again.
     """
     sandbox.inventory = Inventory.seeded(450)
     client_api.page(1)
@@ -430,11 +426,9 @@ def test_a_token_that_expires_is_renewed_for_the_same_page(
     ]
 
 
-def test_a_refresh_token_that_expired_too_is_no_obstacle(
-    sandbox: Sandbox, client_api: NumberApi
-) -> None:
+def test_an_expired_refresh_token_is_replaced(sandbox: Sandbox, client_api: NumberApi) -> None:
     """
-    Where the refresh token is refused, id and secret buy the next token.
+    If the refresh token is rejected, the next token is requested with id and secret.
     """
     client_api.page(1)
     sandbox.expire_tokens(refresh=True)
@@ -453,7 +447,7 @@ def test_a_refresh_token_that_expired_too_is_no_obstacle(
 
 def test_a_new_token_that_is_refused_is_an_error(sandbox: Sandbox, client_api: NumberApi) -> None:
     """
-    A refreshed token that is refused is followed by a bought one; if that is too, it is final.
+    A rejected refreshed token is followed by a requested one; if that is rejected, it is final.
     """
     sandbox.inject(Fault(kind="status", endpoint="numbers", status=401, times=100))
 
@@ -465,7 +459,7 @@ def test_a_new_token_that_is_refused_is_an_error(sandbox: Sandbox, client_api: N
 
 def test_a_fixed_token_that_is_refused_is_an_error(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    There is nothing to renew, and the token is not tried twice.
+    There is no replacement, and the token is not tried twice.
     """
     sandbox.revoke()
 
@@ -475,11 +469,11 @@ def test_a_fixed_token_that_is_refused_is_an_error(sandbox: Sandbox, api: Number
     assert len(sandbox.requests) == 1
 
 
-def test_threads_that_meet_a_401_together_buy_one_token(
+def test_threads_that_get_a_401_together_request_one_token(
     sandbox: Sandbox, client_api: NumberApi
 ) -> None:
     """
-    Four pages in flight with one expired token cost one renewal.
+    Four pages in flight with one expired token cost one refresh.
     """
     sandbox.inventory = Inventory.seeded(800)
     client_api.page(1)
@@ -509,7 +503,7 @@ def test_threads_that_meet_a_401_together_buy_one_token(
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_no_failure_shows_a_secret(sandbox: Sandbox, kind: Kind) -> None:
     """
-    Whatever goes wrong, neither error nor its causes bear the token.
+    Whatever goes wrong, neither the error nor its causes have the token.
     """
     sandbox.inject(Fault(kind=kind, seconds=0.3, times=100))
 
@@ -528,7 +522,7 @@ def test_no_failure_shows_a_secret(sandbox: Sandbox, kind: Kind) -> None:
 
 def test_a_closed_client_asks_for_nothing(sandbox: Sandbox) -> None:
     """
-    After the run's end no further page is asked for.
+    After the run's end no further page is requested.
     """
     with api_for(sandbox) as api:
         pass
@@ -539,7 +533,7 @@ def test_a_closed_client_asks_for_nothing(sandbox: Sandbox) -> None:
     assert sandbox.requests == []
 
 
-def test_an_attempt_under_way_is_the_last_where_the_client_closes(
+def test_an_attempt_under_way_is_the_last_if_the_client_closes(
     sandbox: Sandbox, api: NumberApi
 ) -> None:
     """

@@ -32,7 +32,7 @@ def test_results_are_given_for_their_arguments() -> None:
 
 def test_one_thread_keeps_the_order() -> None:
     """
-    Calls begin in the order in which they were given.
+    Calls begin in the order in which they were submitted.
     """
     begun: list[int] = []
 
@@ -43,7 +43,7 @@ def test_one_thread_keeps_the_order() -> None:
     assert begun == list(range(20))
 
 
-def test_calls_run_side_by_side() -> None:
+def test_calls_run_concurrently() -> None:
     """
     As many calls run at once as there are threads.
     """
@@ -59,7 +59,7 @@ def test_calls_run_side_by_side() -> None:
 @pytest.mark.parametrize("failure", [ValueError("odd"), SystemExit(3)])
 def test_a_failure_is_raised_where_the_result_is_awaited(failure: BaseException) -> None:
     """
-    Whatever a call raises comes with its result, and the thread goes on to the next call.
+    The future raises whatever its call raised, and the thread continues with the next call.
     """
 
     def fail(_: int) -> None:
@@ -76,7 +76,7 @@ def test_a_failure_is_raised_where_the_result_is_awaited(failure: BaseException)
 
 def test_a_cancelled_call_is_not_made() -> None:
     """
-    A call that was cancelled before its turn never begins.
+    A call that was cancelled before it began never begins.
     """
     release = threading.Event()
     made: list[int] = []
@@ -110,7 +110,7 @@ def test_threads_are_daemons_and_end_with_the_context() -> None:
 
 def test_leaving_does_not_wait_for_a_call_under_way() -> None:
     """
-    The context is left at once, though an answer may take long.
+    The context ends immediately, although a response may take long.
     """
     release = threading.Event()
 

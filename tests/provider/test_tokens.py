@@ -1,5 +1,5 @@
 """
-Access tokens, bought from the simulated provider.
+Access tokens, requested from the simulated provider.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class Clock:
     """
-    A monotonic clock that is put forward by hand.
+    A monotonic clock that the test sets.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Clock:
 
     def __call__(self) -> float:
         """
-        The time that it shows.
+        Return the time.
         """
         return self.time
 
@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     """
-    The time as the tokens see it.
+    The clock of the tokens.
     """
     return Clock()
 
@@ -45,7 +45,7 @@ def clock() -> Clock:
 @pytest.fixture
 def transport(sandbox: Sandbox) -> Iterator[HttpTransport]:
     """
-    The way to the simulated provider.
+    A transport to the simulated provider.
     """
     opened = HttpTransport(sandbox.url, timeout=5.0, concurrency=8)
     yield opened
@@ -60,16 +60,16 @@ def tokens(transport: HttpTransport, clock: Clock) -> ClientCredentials:
     return ClientCredentials(transport, Sandbox.client_id, Sandbox.client_secret, clock)
 
 
-def bought(sandbox: Sandbox) -> list[str]:
+def token_requests(sandbox: Sandbox) -> list[str]:
     """
-    The token calls that were made.
+    The paths of the token requests.
     """
     return [request.path for request in sandbox.requests]
 
 
 def granting(**fields: object) -> Fault:
     """
-    A token answer with these fields beside the token.
+    A token response with these fields besides the token.
     """
     grant = {"access_token": "granted", "token_type": "Bearer", **fields}
     return Fault(kind="body", endpoint="token", status=200, body=json.dumps(grant).encode())
@@ -77,7 +77,7 @@ def granting(**fields: object) -> Fault:
 
 def test_a_fixed_token_is_the_only_one() -> None:
     """
-    A fixed token is given for good, and there is no other after it.
+    A fixed token has no replacement.
     """
     tokens = FixedToken("the-token")
 
@@ -85,38 +85,38 @@ def test_a_fixed_token_is_the_only_one() -> None:
     assert tokens.replacement("the-token") is None
 
 
-def test_a_token_is_bought_once_and_used_until_it_expires(
+def test_a_token_is_requested_once_and_used_until_it_expires(
     tokens: ClientCredentials, sandbox: Sandbox
 ) -> None:
     """
-    The client's id and secret buy one token, which every request uses.
+    The client's id and secret give one token, which every request uses.
     """
     given = {tokens.current() for _ in range(3)}
 
     assert len(given) == 1
-    assert bought(sandbox) == [ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN]
 
 
 @pytest.mark.parametrize(("seconds", "calls"), [(3539.9, 1), (3540.0, 2)])
-def test_a_token_is_renewed_a_minute_before_it_expires(
+def test_a_token_is_refreshed_a_minute_before_it_expires(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock, seconds: float, calls: int
 ) -> None:
     """
-    A token of an hour is used for 59 minutes, then the refresh token buys the next.
+    A token of an hour is used for 59 minutes, then it is refreshed.
     """
     tokens.current()
     clock.time += seconds
 
     tokens.current()
 
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN][:calls]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN][:calls]
 
 
 def test_every_refresh_uses_the_newest_refresh_token(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
 ) -> None:
     """
-    A refresh token is good for one use, and its answer brings the next one.
+    A refresh token can be used once; the response has the next one.
     """
     given = set()
     for _ in range(3):
@@ -124,14 +124,14 @@ def test_every_refresh_uses_the_newest_refresh_token(
         clock.time += 3600
 
     assert len(given) == 3
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, REFRESH_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, REFRESH_TOKEN]
 
 
-def test_a_refused_refresh_token_is_replaced_by_a_new_purchase(
+def test_a_token_is_requested_if_the_refresh_token_is_rejected(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
 ) -> None:
     """
-    Where the provider no longer takes the refresh token, id and secret buy again.
+    If the provider no longer accepts the refresh token, id and secret are used again.
     """
     tokens.current()
     sandbox.expire_tokens(refresh=True)
@@ -139,14 +139,14 @@ def test_a_refused_refresh_token_is_replaced_by_a_new_purchase(
 
     tokens.current()
 
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
 
 
 def test_a_refresh_that_failed_is_not_tried_again(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
 ) -> None:
     """
-    A refresh that did not work is unavailable, and the next attempt buys anew.
+    A failed refresh is a transient error, and the next attempt requests a new token.
     """
     tokens.current()
     clock.time += 3600
@@ -157,14 +157,14 @@ def test_a_refresh_that_failed_is_not_tried_again(
     tokens.current()
 
     assert caught.value.retry_after == 4.0
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
 
 
-def test_a_provider_without_refresh_tokens_is_asked_again(
+def test_a_token_without_a_refresh_token_is_replaced_by_a_requested_one(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
 ) -> None:
     """
-    Without a refresh token the next purchase is like the first.
+    Without a refresh token, the next token is requested like the first.
     """
     sandbox.inject(granting(expires_in=3600))
     tokens.current()
@@ -172,7 +172,7 @@ def test_a_provider_without_refresh_tokens_is_asked_again(
 
     tokens.current()
 
-    assert bought(sandbox) == [ACCESS_TOKEN, ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, ACCESS_TOKEN]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_the_lifetime_is_read_as_sent(
     seconds: float,
 ) -> None:
     """
-    A lifetime may be a number or text, an hour if it is not said; half of a short one is used.
+    A lifetime may be a number or text, and is an hour if missing; half of a short one is used.
     """
     sandbox.inject(granting(expires_in=expires_in))
     tokens.current()
@@ -212,72 +212,74 @@ def test_the_lifetime_is_read_as_sent(
     assert after != "granted"
 
 
-def test_a_refused_token_is_renewed(tokens: ClientCredentials, sandbox: Sandbox) -> None:
+def test_a_rejected_token_is_replaced(tokens: ClientCredentials, sandbox: Sandbox) -> None:
     """
-    After the provider refused a token before its time there is another one.
+    If the provider rejects a token before it expires, there is another one.
     """
-    stale = tokens.current()
+    rejected = tokens.current()
 
-    fresh = tokens.replacement(stale)
+    fresh = tokens.replacement(rejected)
 
-    assert fresh not in (None, stale)
+    assert fresh not in (None, rejected)
     assert tokens.current() == fresh
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
 
 
-def test_a_token_that_another_thread_renewed_is_not_renewed_again(
+def test_a_token_that_another_thread_replaced_is_not_replaced_again(
     tokens: ClientCredentials, sandbox: Sandbox
 ) -> None:
     """
-    Whoever comes late with a stale token gets the one bought since.
+    A thread that comes later with the same rejected token gets the token requested since.
     """
-    stale = tokens.current()
-    fresh = tokens.replacement(stale)
+    rejected = tokens.current()
+    fresh = tokens.replacement(rejected)
 
-    late = tokens.replacement(stale)
+    late = tokens.replacement(rejected)
 
     assert late == fresh
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
 
 
-def test_a_token_is_bought_where_there_is_none_to_renew(
+def test_a_token_is_requested_if_there_is_none_to_replace(
     tokens: ClientCredentials, sandbox: Sandbox
 ) -> None:
     """
-    A renewal buys a token, though none was bought before.
+    A replacement is requested even if there was no token before.
     """
     assert tokens.replacement("unknown") == tokens.current()
-    assert bought(sandbox) == [ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN]
 
 
-def test_threads_that_meet_a_refusal_together_buy_one_token(
+def test_threads_whose_token_is_rejected_together_request_one(
     tokens: ClientCredentials, sandbox: Sandbox
 ) -> None:
     """
-    Eight threads with the same stale token get the same new one, bought once.
+    Eight threads with the same rejected token get the same new one, requested once.
     """
-    stale = tokens.current()
+    rejected = tokens.current()
     sandbox.inject(Fault(kind="delay", endpoint="token", seconds=0.05))
     together = threading.Barrier(8)
     given = []
 
-    def renew() -> None:
+    def replace() -> None:
         together.wait()
-        given.append(tokens.replacement(stale))
+        given.append(tokens.replacement(rejected))
 
-    threads = [threading.Thread(target=renew) for _ in range(8)]
+    threads = [threading.Thread(target=replace) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert given == [tokens.current()] * 8
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
 
 
-def test_a_wrong_client_is_refused_with_advice(sandbox: Sandbox, transport: HttpTransport) -> None:
+def test_wrong_credentials_are_rejected_with_advice(
+    sandbox: Sandbox, transport: HttpTransport
+) -> None:
     """
-    The error names the settings to look at, and neither id nor secret.
+    The error names the settings to check, and has neither id nor secret.
     """
     tokens = ClientCredentials(transport, "the-client", "the-secret")
 
@@ -287,12 +289,12 @@ def test_a_wrong_client_is_refused_with_advice(sandbox: Sandbox, transport: Http
     assert "Check SYNCSVC_API_CLIENT_ID, SYNCSVC_API_CLIENT_SECRET" in str(caught.value)
     assert "the-client" not in str(caught.value)
     assert "the-secret" not in str(caught.value)
-    assert bought(sandbox) == [ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN]
 
 
 def test_credentials_follow_no_redirect(tokens: ClientCredentials, sandbox: Sandbox) -> None:
     """
-    Id and secret are sent to the address that was set, and nowhere else.
+    Id and secret are sent only to the configured address.
     """
     with Sandbox(sandbox.inventory) as other:
         url = f"{other.url}{ACCESS_TOKEN}"
@@ -305,11 +307,11 @@ def test_credentials_follow_no_redirect(tokens: ClientCredentials, sandbox: Sand
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-def test_a_purchase_that_may_pass_is_unavailable(
+def test_a_token_request_with_a_transient_status_is_unavailable(
     tokens: ClientCredentials, sandbox: Sandbox, status: int
 ) -> None:
     """
-    What a later attempt may not meet is left to the retries.
+    A failure that a later attempt may not meet is left to the retries.
     """
     sandbox.inject(Fault(kind="status", endpoint="token", status=status, retry_after="2"))
 
@@ -337,11 +339,11 @@ def test_a_purchase_that_may_pass_is_unavailable(
     ],
     ids=range(12),
 )
-def test_an_answer_without_a_token_is_unavailable(
+def test_a_response_without_a_token_is_unavailable(
     tokens: ClientCredentials, sandbox: Sandbox, body: bytes
 ) -> None:
     """
-    A proxy's page, or a token that would break the header, is no token.
+    A proxy's page, or a token that would break the header, is not accepted as a token.
     """
     sandbox.inject(Fault(kind="body", endpoint="token", status=200, body=body))
 
@@ -351,11 +353,11 @@ def test_an_answer_without_a_token_is_unavailable(
     assert caught.value.reason == "no_token"
 
 
-def test_a_refresh_that_leads_nowhere_is_remembered(
+def test_a_useless_refresh_is_not_repeated(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
 ) -> None:
     """
-    Once a refreshed token is refused, tokens are bought for good, also when they expire.
+    Once a refreshed token is rejected, tokens are only requested, also when they expire.
     """
     refreshed = tokens.replacement(tokens.current())
     assert refreshed is not None
@@ -366,19 +368,19 @@ def test_a_refresh_that_leads_nowhere_is_remembered(
     tokens.current()
 
     assert fresh not in (None, refreshed)
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN, ACCESS_TOKEN]
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN, ACCESS_TOKEN]
 
 
-def test_a_refresh_that_gives_the_same_token_leads_nowhere(
+def test_a_refresh_that_returns_the_same_token_is_useless(
     tokens: ClientCredentials, sandbox: Sandbox
 ) -> None:
     """
-    A refresh that answers with the refused token itself is followed by a purchase.
+    If a refresh returns the rejected token itself, a new one is requested.
     """
     sandbox.inject(granting(refresh_token="r"), granting(refresh_token="r"))
-    stale = tokens.current()
+    rejected = tokens.current()
 
-    fresh = tokens.replacement(stale)
+    fresh = tokens.replacement(rejected)
 
-    assert fresh not in (None, stale)
-    assert bought(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
+    assert fresh not in (None, rejected)
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]

@@ -1,5 +1,5 @@
 """
-One bounded HTTP transport, over real sockets.
+One HTTP request with its limits, over real sockets.
 """
 
 from __future__ import annotations
@@ -82,14 +82,14 @@ def transport_to(
 
 def sent_at_once(*parts: bytes) -> Callable[[socket.socket], None]:
     """
-    A talk of these bytes.
+    Return a `talk` that sends these bytes.
     """
     return lambda connection: connection.sendall(b"".join(parts))
 
 
 def dripping(data: bytes) -> Callable[[socket.socket], None]:
     """
-    A talk of one byte every 20 ms, each of them well within the time-out.
+    Return a `talk` that sends one byte every 20 ms, each well within the timeout.
     """
 
     def talk(connection: socket.socket) -> None:
@@ -102,7 +102,7 @@ def dripping(data: bytes) -> Callable[[socket.socket], None]:
 
 def body(data: bytes, encoding: str) -> bytes:
     """
-    The rest of an answer whose body has this Content-Encoding.
+    The rest of a response whose body has this Content-Encoding.
     """
     return b"Content-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (
         encoding.encode(),
@@ -111,21 +111,25 @@ def body(data: bytes, encoding: str) -> bytes:
     )
 
 
-def test_an_answer_is_given_whole(sandbox: Sandbox) -> None:
+def test_a_response_is_returned_whole(sandbox: Sandbox) -> None:
     """
     Status, headers and body are those that were sent, whatever the status.
     """
     sandbox.inject(Fault(kind="body", body=b"whatever", status=418, retry_after="7"))
 
     with transport_to(sandbox.url) as transport:
-        answer = transport.send("GET", PATH, headers=HEADERS)
+        response = transport.send("GET", PATH, headers=HEADERS)
 
-    assert (answer.status, answer.body, answer.headers["retry-after"]) == (418, b"whatever", "7")
+    assert (response.status, response.body, response.headers["retry-after"]) == (
+        418,
+        b"whatever",
+        "7",
+    )
 
 
-def test_a_request_bears_what_it_was_given(sandbox: Sandbox) -> None:
+def test_a_request_has_its_headers_and_parameters(sandbox: Sandbox) -> None:
     """
-    Headers and parameters reach the provider as they were given.
+    Headers and parameters reach the provider unchanged.
     """
     with transport_to(sandbox.url) as transport:
         transport.send("GET", PATH, headers=HEADERS, params={"page": 2})
@@ -147,16 +151,16 @@ def test_a_path_before_the_api_is_kept(sandbox: Sandbox) -> None:
 
 def test_connections_are_kept_open_between_requests() -> None:
     """
-    A second request takes the connection of the first.
+    A second request uses the connection of the first.
     """
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
     connections = []
 
     def talk(connection: socket.socket) -> None:
         connections.append(connection)
-        connection.sendall(answer)
+        connection.sendall(response)
         while connection.recv(65536):
-            connection.sendall(answer)
+            connection.sendall(response)
 
     with serving(talk) as url, transport_to(url) as transport:
         bodies = [transport.send("GET", PATH, headers={}).body for _ in range(3)]
@@ -172,9 +176,9 @@ def test_connections_are_kept_open_between_requests() -> None:
         pytest.param(OK + b"Content-Length: 500\r\n\r\n" + b" " * 500, id="body"),
     ],
 )
-def test_a_slow_drip_is_cut_off_at_the_time_out(data: bytes) -> None:
+def test_a_response_byte_by_byte_ends_at_the_timeout(data: bytes) -> None:
     """
-    The time-out bounds headers and body together, however often a byte comes.
+    The timeout limits headers and body together, however often a byte arrives.
     """
     with serving(dripping(data)) as url, transport_to(url, timeout=0.3) as transport:
         began_at = time.monotonic()
@@ -186,9 +190,9 @@ def test_a_slow_drip_is_cut_off_at_the_time_out(data: bytes) -> None:
     assert 0.25 < took < 1.0
 
 
-def test_headers_and_body_share_one_time_out() -> None:
+def test_headers_and_body_share_one_timeout() -> None:
     """
-    A body does not get the time that the headers have used.
+    The time that the headers took is not available to the body.
     """
 
     def talk(connection: socket.socket) -> None:
@@ -207,9 +211,9 @@ def test_headers_and_body_share_one_time_out() -> None:
     assert caught.value.reason == "timeout"
 
 
-def test_no_answer_is_a_time_out(sandbox: Sandbox) -> None:
+def test_no_response_is_a_timeout(sandbox: Sandbox) -> None:
     """
-    A provider that says nothing at all is given up in time.
+    A provider that sends nothing at all is given up after the timeout.
     """
     sandbox.inject(Fault(kind="timeout", seconds=5))
 
@@ -224,7 +228,7 @@ def test_no_answer_is_a_time_out(sandbox: Sandbox) -> None:
 
 def give_up(transport: HttpTransport) -> None:
     """
-    Send a request that comes to nothing.
+    Send a request that fails.
     """
     with pytest.raises(ProviderUnavailable):
         transport.send("GET", PATH, headers={})
@@ -232,7 +236,7 @@ def give_up(transport: HttpTransport) -> None:
 
 def test_the_wait_for_a_free_connection_counts() -> None:
     """
-    A request that gets no connection in time is a time-out too.
+    A request that gets no free connection within its timeout fails like any other.
     """
     release = threading.Event()
 
@@ -254,9 +258,9 @@ def test_the_wait_for_a_free_connection_counts() -> None:
     assert took < 0.6
 
 
-def test_one_time_out_holds_for_all_addresses_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_addresses_of_a_host_share_one_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A host with several addresses that don't answer takes no longer than one.
+    A host with several addresses that don't respond takes no longer than one.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
         port = deaf.getsockname()[1]
@@ -282,11 +286,11 @@ def test_one_time_out_holds_for_all_addresses_of_a_host(monkeypatch: pytest.Monk
     assert 0.3 < took < 0.8
 
 
-def test_the_next_address_is_tried_where_one_is_closed(
+def test_the_next_address_is_tried_if_one_is_closed(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A host is reached by any of its addresses.
+    A host is reached by any of its addresses that accepts.
     """
     real = socket.getaddrinfo
 
@@ -298,9 +302,9 @@ def test_the_next_address_is_tried_where_one_is_closed(
     url = sandbox.url.replace("127.0.0.1", "two.test")
 
     with transport_to(url) as transport:
-        answer = transport.send("GET", PATH, headers=HEADERS)
+        response = transport.send("GET", PATH, headers=HEADERS)
 
-    assert answer.status == 401
+    assert response.status == 401
 
 
 @pytest.mark.parametrize(
@@ -308,7 +312,7 @@ def test_the_next_address_is_tried_where_one_is_closed(
 )
 def test_a_connection_that_breaks_is_unavailable(sandbox: Sandbox, fault: Fault) -> None:
     """
-    Resets, closed connections and bodies that break off are connection failures, in a sentence.
+    Resets, closed connections and truncated bodies are connection failures, in one sentence.
     """
     sandbox.inject(fault)
 
@@ -388,9 +392,9 @@ def test_a_proxy_without_an_address_is_named(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def test_an_answer_that_is_no_http_is_unavailable() -> None:
+def test_a_response_that_is_not_http_is_unavailable() -> None:
     """
-    Whatever else listens on the port is a connection failure, and no secret shows.
+    Another protocol on the port is a connection failure, without a secret in the message.
     """
     with (
         serving(sent_at_once(b"220 smtp ready\r\n")) as url,
@@ -405,7 +409,7 @@ def test_an_answer_that_is_no_http_is_unavailable() -> None:
 
 def test_an_exchange_speaks_tls_to_https(sandbox: Sandbox) -> None:
     """
-    An https address is never spoken to in the clear.
+    Nothing is sent in clear text to an https address.
     """
     url = sandbox.url.replace("http:", "https:")
 
@@ -419,9 +423,9 @@ def test_an_exchange_speaks_tls_to_https(sandbox: Sandbox) -> None:
     assert sandbox.requests == []
 
 
-def test_gzip_is_unpacked() -> None:
+def test_gzip_is_decompressed() -> None:
     """
-    A compressed body is given as it was before.
+    A compressed body is returned decompressed.
     """
     data = b'{"numbers": []}'
 
@@ -429,14 +433,14 @@ def test_gzip_is_unpacked() -> None:
         serving(sent_at_once(OK, body(gzip.compress(data), "gzip"))) as url,
         transport_to(url) as transport,
     ):
-        answer = transport.send("GET", PATH, headers={})
+        response = transport.send("GET", PATH, headers={})
 
-    assert data == answer.body
+    assert data == response.body
 
 
 def test_a_body_that_is_not_the_gzip_it_claims_is_unavailable() -> None:
     """
-    A body that can't be unpacked is a connection failure, to be retried.
+    A body that can't be decompressed is a failure to retry.
     """
     with (
         serving(sent_at_once(OK, body(b"plain", "gzip"))) as url,
@@ -453,7 +457,7 @@ def test_a_body_that_is_not_the_gzip_it_claims_is_unavailable() -> None:
     "cuts", [(), (7,), (1, 2, 3), (0, 15)], ids=["one", "two", "four", "empty ones"]
 )
 @pytest.mark.parametrize("padding", [b"", bytes(100)], ids=["no padding", "padding"])
-def test_gzip_of_any_number_of_members_is_unpacked(
+def test_gzip_of_any_number_of_members_is_decompressed(
     encoding: str, cuts: tuple[int, ...], padding: bytes
 ) -> None:
     """
@@ -467,9 +471,9 @@ def test_gzip_of_any_number_of_members_is_unpacked(
         serving(sent_at_once(OK, body(packed + padding, encoding))) as url,
         transport_to(url) as transport,
     ):
-        answer = transport.send("GET", PATH, headers={})
+        response = transport.send("GET", PATH, headers={})
 
-    assert answer.body == data
+    assert response.body == data
 
 
 @pytest.mark.parametrize(
@@ -499,7 +503,7 @@ def test_gzip_that_is_not_whole_is_unavailable(packed: bytes) -> None:
 
 def test_a_bomb_of_many_members_is_refused() -> None:
     """
-    Members that are small each are refused once they are too large together.
+    Small members are refused if they are too large together.
     """
     packed = gzip.compress(bytes(BODY_LIMIT // 4 + 1), compresslevel=1) * 4
 
@@ -518,14 +522,14 @@ def test_a_body_of_64_mib_is_taken() -> None:
     packed = gzip.compress(bytes(BODY_LIMIT), compresslevel=1)
 
     with serving(sent_at_once(OK, body(packed, "gzip"))) as url, transport_to(url) as transport:
-        answer = transport.send("GET", PATH, headers={})
+        response = transport.send("GET", PATH, headers={})
 
-    assert len(answer.body) == 64 * 1024 * 1024
+    assert len(response.body) == 64 * 1024 * 1024
 
 
 def test_a_gzip_bomb_is_refused() -> None:
     """
-    One byte more than 64 MiB is refused, though it came as a small body.
+    One byte more than 64 MiB is refused, even if the compressed body is small.
     """
     packed = gzip.compress(bytes(BODY_LIMIT + 1), compresslevel=1)
 
@@ -539,7 +543,7 @@ def test_a_gzip_bomb_is_refused() -> None:
 
 def test_an_endless_body_is_refused(sandbox: Sandbox) -> None:
     """
-    A body without a length is read up to 64 MiB and no further.
+    A body without a length is read up to 64 MiB.
     """
     sandbox.inject(Fault(kind="endless"))
 
@@ -553,7 +557,7 @@ def test_an_endless_body_is_refused(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("encoding", ["gzip, gzip", "gzip\r\nContent-Encoding: gzip"])
 def test_a_body_that_is_compressed_twice_is_refused(encoding: str) -> None:
     """
-    A bomb inside a bomb is not even opened.
+    A body that is compressed twice is not decompressed at all.
     """
     packed = gzip.compress(gzip.compress(b"{}"))
 
@@ -565,17 +569,17 @@ def test_a_body_that_is_compressed_twice_is_refused(encoding: str) -> None:
         transport.send("GET", PATH, headers={})
 
 
-def test_a_redirect_is_an_answer_like_any_other(sandbox: Sandbox) -> None:
+def test_a_redirect_is_not_followed(sandbox: Sandbox) -> None:
     """
-    No redirect is followed, so that the token goes where it was sent and nowhere else.
+    A redirect is a response like any other, so the token is sent to no other host.
     """
     with Sandbox(sandbox.inventory) as other:
         sandbox.inject(Fault(kind="status", status=302, location=f"{other.url}{PATH}"))
         with transport_to(sandbox.url) as transport:
-            answer = transport.send("GET", PATH, headers=HEADERS)
+            response = transport.send("GET", PATH, headers=HEADERS)
         elsewhere = list(other.requests)
 
-    assert answer.status == 302
+    assert response.status == 302
     assert elsewhere == []
     assert len(sandbox.requests) == 1
 
@@ -583,14 +587,14 @@ def test_a_redirect_is_an_answer_like_any_other(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("scheme", ["http://", ""])
 def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """
-    A proxy named in the environment gets the request, with or without its scheme.
+    A proxy of the environment gets the request; its scheme may be missing.
     """
     with serving(sent_at_once(OK, b"Content-Length: 5\r\n\r\nproxy")) as url:
         monkeypatch.setenv("http_proxy", url.replace("http://", scheme))
         with transport_to("http://provider.test") as transport:
-            answer = transport.send("GET", PATH, headers=HEADERS)
+            response = transport.send("GET", PATH, headers=HEADERS)
 
-    assert answer.body == b"proxy"
+    assert response.body == b"proxy"
 
 
 @pytest.mark.parametrize(("reply", "after"), [(b"200 OK", b"\x16\x03"), (b"407 No", b"")])
@@ -642,46 +646,46 @@ def test_no_proxy_is_used_for_a_host_that_is_exempt(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    NO_PROXY names the hosts that are spoken to directly.
+    The hosts in NO_PROXY are reached directly.
     """
     monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     with transport_to(sandbox.url) as transport:
-        answer = transport.send("GET", PATH, headers=HEADERS)
+        response = transport.send("GET", PATH, headers=HEADERS)
 
-    assert answer.status == 401
+    assert response.status == 401
 
 
-def answered(status: int = 503, retry_after: str | None = None) -> Response:
+def response_with(status: int = 503, retry_after: str | None = None) -> Response:
     """
-    An answer with this status and this Retry-After.
+    A response with this status and this Retry-After.
     """
     headers = {} if retry_after is None else {"Retry-After": retry_after}
     return Response(status, httpx.Headers(headers), b"")
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 502, 503, 504, 599])
-def test_an_answer_that_may_pass(status: int) -> None:
+def test_a_transient_status(status: int) -> None:
     """
-    Server errors, and refusals that are about the moment, may pass by themselves.
+    Server errors, timeouts and rate limits are transient.
     """
-    assert answered(status).is_transient
+    assert response_with(status).is_transient
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 409, 410, 422, 451])
-def test_an_answer_that_will_not_pass(status: int) -> None:
+def test_a_status_that_is_not_transient(status: int) -> None:
     """
-    Every other answer would be the same again.
+    Every other status would be the same again.
     """
-    assert not answered(status).is_transient
+    assert not response_with(status).is_transient
 
 
-def test_an_answer_as_a_failure_names_path_and_status() -> None:
+def test_the_error_of_a_transient_status_names_path_and_status() -> None:
     """
-    The failure says what was asked and what came, with the status as its reason.
+    The message has the path and the status, which is also the reason.
     """
-    failure = answered(429, "3").unavailable(PATH)
+    failure = response_with(429, "3").unavailable(PATH)
 
     assert str(failure) == "The provider is unavailable (429 from /api/numbers). Retry later."
     assert (failure.reason, failure.retry_after) == ("429", 3.0)
@@ -709,21 +713,21 @@ def test_an_answer_as_a_failure_names_path_and_status() -> None:
 )
 def test_retry_after_is_read_as_seconds_or_date(value: str | None, seconds: float | None) -> None:
     """
-    Seconds and dates are obeyed up to a minute, and anything else is as if it were not there.
+    Seconds and dates are read, up to a minute, and anything else is ignored.
     """
-    assert seconds == answered(retry_after=value).unavailable(PATH).retry_after
+    assert seconds == response_with(retry_after=value).unavailable(PATH).retry_after
 
 
 @pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%c"])
 def test_every_form_of_an_http_date_is_in_gmt(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    All three forms that a date may have mean the same moment, whatever the machine's zone.
+    All three formats of an HTTP date are read as GMT, whatever the machine's time zone.
     """
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     date = (datetime.fromtimestamp(time.time(), tz=UTC) + timedelta(seconds=50)).strftime(form)
 
-    seconds = answered(retry_after=date).unavailable(PATH).retry_after
+    seconds = response_with(retry_after=date).unavailable(PATH).retry_after
     monkeypatch.undo()
     time.tzset()
 
@@ -733,11 +737,11 @@ def test_every_form_of_an_http_date_is_in_gmt(form: str, monkeypatch: pytest.Mon
 @given(st.text() | st.datetimes(timezones=st.just(UTC)).map(format_datetime))
 def test_no_retry_after_is_too_odd(value: str) -> None:
     """
-    Whatever is sent, the wait is between nothing and a minute, or not known.
+    Whatever is sent, the wait is between 0 and 60 s, or none is read.
     """
-    answer = Response(503, httpx.Headers([(b"Retry-After", value.encode())]), b"")
+    response = Response(503, httpx.Headers([(b"Retry-After", value.encode())]), b"")
 
-    seconds = answer.unavailable(PATH).retry_after
+    seconds = response.unavailable(PATH).retry_after
 
     assert seconds is None or 0 <= seconds <= 60
 

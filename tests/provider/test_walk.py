@@ -1,5 +1,5 @@
 """
-The walk over a listing: where it ends, and what it proves.
+Walks over a listing: their end, and what they prove.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def api(shared_sandbox: Sandbox) -> Iterator[NumberApi]:
 @cache
 def number(uuid: str) -> Number:
     """
-    A live number of which only the uuid matters.
+    A live number; only its uuid matters.
     """
     return Number(uuid, "+1", *[None] * 7, "live", *[None] * 10, ())  # type: ignore[arg-type, call-arg]
 
@@ -62,7 +62,7 @@ def page_of(uuids: list[str], num_results: int | None, *, paginates: bool | None
 
 def paged(total: int | None, *pages: str) -> Callable[[int], Page | None]:
     """
-    A listing of these pages, a letter for each number, that says this total on every page.
+    A listing of these pages, one letter per number, with this total on every page.
     """
     return lambda index: page_of([*pages[index - 1]], total) if index <= len(pages) else None
 
@@ -85,7 +85,7 @@ def proved(walk: Walk, read: list[str | None]) -> bool:
     return walk.prove(len(set(read))).complete
 
 
-# Where a listing ends
+# The end of a listing
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -101,7 +101,7 @@ def test_every_end_of_a_listing_is_found(
     size: int,
 ) -> None:
     """
-    However a host ends its listing, each number is read once, with one request too many at most.
+    However a host ends its listing, each number is read once, with at most one extra request.
     """
     sandbox.reset(
         Inventory.seeded(size),
@@ -122,7 +122,7 @@ def test_every_end_of_a_listing_is_found(
 
 def test_a_known_total_saves_the_request_past_the_end(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    If the last page is not full and the total agrees, nothing is asked for after it.
+    If the last page is not full and the total agrees, no further page is requested.
     """
     sandbox.reset(Inventory.seeded(11), Behaviour(max_per_page=4))
 
@@ -135,7 +135,7 @@ def test_a_full_last_page_is_followed_by_one_that_has_to_be_empty(
     sandbox: Sandbox, api: NumberApi
 ) -> None:
     """
-    After a full page the total alone is not believed; exactly one more page is asked for.
+    After a full last page, the total alone is not enough: exactly one more page is requested.
     """
     sandbox.reset(Inventory.seeded(12), Behaviour(max_per_page=4))
 
@@ -152,7 +152,7 @@ def test_a_capped_total_neither_ends_the_walk_nor_proves_it(
     pages: tuple[str, ...], paginates: bool | None, concurrency: int
 ) -> None:
     """
-    A host that counts to 4 and no further is read to its end, and the result is not complete.
+    A host whose totals are capped at 4 is read to its end, and the result is not complete.
     """
 
     def fetch(index: int) -> Page:
@@ -166,7 +166,7 @@ def test_a_capped_total_neither_ends_the_walk_nor_proves_it(
 
 def test_the_length_of_a_page_is_what_was_sent(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    A host that sends 50 rows where 200 were asked for is read to its end.
+    A host that sends 50 rows per page, although 200 were requested, is read to its end.
     """
     sandbox.reset(Inventory.seeded(130), Behaviour(max_per_page=50))
 
@@ -179,7 +179,7 @@ def test_the_length_of_a_page_is_what_was_sent(sandbox: Sandbox, api: NumberApi)
 
 def test_a_host_that_ignores_the_page_is_asked_twice() -> None:
     """
-    The same page again is the end, whatever total was announced.
+    The same page again is the end, whatever the total is.
     """
     asked: list[int] = []
 
@@ -203,9 +203,9 @@ pages_of_any_kind = st.builds(
 
 
 @given(st.lists(st.none() | pages_of_any_kind, min_size=1, max_size=6), st.integers(1, 4))
-def test_no_host_is_asked_without_end(pages: list[Page | None], concurrency: int) -> None:
+def test_every_walk_ends(pages: list[Page | None], concurrency: int) -> None:
     """
-    Whatever pages a host sends over and over, in the worst case each is read once.
+    Whatever pages a host sends repeatedly, each is read at most once.
     """
     asked: list[int] = []
 
@@ -219,9 +219,9 @@ def test_no_host_is_asked_without_end(pages: list[Page | None], concurrency: int
     assert len(asked) <= len(pages) + concurrency
 
 
-def test_pages_of_nameless_rejects_are_told_apart() -> None:
+def test_pages_of_rejects_without_a_uuid_are_distinguished() -> None:
     """
-    Rows whose uuid can't be read are compared by what was sent.
+    Rows whose uuid can't be read are compared by their payload.
     """
 
     def fetch(index: int) -> Page:
@@ -237,9 +237,9 @@ def test_pages_of_nameless_rejects_are_told_apart() -> None:
 # How pages are fetched
 
 
-def test_pages_after_the_first_are_fetched_side_by_side() -> None:
+def test_pages_after_the_first_are_fetched_concurrently() -> None:
     """
-    Page 1 comes alone, then as many are in flight as there are threads, and never more.
+    Page 1 is fetched alone, then as many pages at once as there are threads, and never more.
     """
     lock = threading.Lock()
     together = threading.Barrier(3)
@@ -267,7 +267,7 @@ def test_pages_after_the_first_are_fetched_side_by_side() -> None:
 
 def test_pages_come_in_their_order() -> None:
     """
-    A later page that is there sooner waits for its turn.
+    A later page that arrives sooner is yielded in its order.
     """
     third_is_there = threading.Event()
 
@@ -285,7 +285,7 @@ def test_pages_come_in_their_order() -> None:
 
 def test_a_last_page_that_is_not_full_is_fetched_ahead_too() -> None:
     """
-    What the first page says of the size reaches to the last number.
+    The total of the first page covers the last page too.
     """
     third_is_asked_for = threading.Event()
     pages = ["ab", "cd", "e"]
@@ -304,7 +304,7 @@ def test_a_last_page_that_is_not_full_is_fetched_ahead_too() -> None:
 
 def test_a_page_that_is_not_full_is_the_last() -> None:
     """
-    Where nothing else tells the end, a shorter page does, without a request past it.
+    If nothing else shows the end, a shorter page does, without a request past it.
     """
     asked: list[int] = []
     pages = ["abc", "def", "g"]
@@ -320,7 +320,7 @@ def test_a_page_that_is_not_full_is_the_last() -> None:
 
 def test_a_failed_page_ends_the_walk() -> None:
     """
-    A page that can't be had is the walk's failure, and no more pages are asked for.
+    If a page can't be fetched, the walk fails and requests no more pages.
     """
     asked: list[int] = []
 
@@ -338,7 +338,7 @@ def test_a_failed_page_ends_the_walk() -> None:
 
 def test_a_refusal_in_the_middle_ends_the_walk(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    A walk never gives part of a listing for the whole where the provider refuses the rest.
+    If the provider refuses a page, the walk fails instead of ending early.
     """
     sandbox.reset(Inventory.seeded(12), Behaviour(max_per_page=PAGE))
     sandbox.inject(Fault(kind="status", status=403, skip=2, times=100))
@@ -349,7 +349,7 @@ def test_a_refusal_in_the_middle_ends_the_walk(sandbox: Sandbox, api: NumberApi)
 
 def test_faults_cost_retries_but_no_second_walk(sandbox: Sandbox, api: NumberApi) -> None:
     """
-    A page that fails is asked for again by itself, and the walk is proved all the same.
+    A failed page alone is retried, and the walk is still complete.
     """
     sandbox.reset(Inventory.seeded(12), Behaviour(max_per_page=PAGE))
     sandbox.inject(
@@ -362,9 +362,9 @@ def test_faults_cost_retries_but_no_second_walk(sandbox: Sandbox, api: NumberApi
     assert len(sandbox.requests) == 7  # 3 pages, 3 retries, and the empty page after a full one
 
 
-def test_a_walk_that_is_left_early_asks_for_no_more() -> None:
+def test_a_walk_that_is_left_early_requests_no_more() -> None:
     """
-    Whoever stops reading stops the fetching, too.
+    If the reader stops, no more pages are fetched.
     """
     asked: list[int] = []
     release = threading.Event()
@@ -388,7 +388,7 @@ def test_a_walk_that_is_left_early_asks_for_no_more() -> None:
 @pytest.mark.parametrize(("left", "waited"), [(7.5, 7.5), (0.0, 0.0), (-3.0, 0.0)])
 def test_a_page_is_waited_for_as_long_as_the_run_has_left(left: float, waited: float) -> None:
     """
-    The wait for a page is what the run has left to the second, and none where it has nothing.
+    A page is waited for as long as the run has left, and not at all if it has nothing left.
     """
     waits: list[float | None] = []
 
@@ -424,7 +424,7 @@ def test_a_page_is_waited_for_as_long_as_the_run_has_left(left: float, waited: f
 
 def test_a_page_is_not_waited_for_past_the_deadline() -> None:
     """
-    A run whose time is up says for which page it was waiting.
+    The error of a run whose time is up names the page it was waiting for.
     """
     release = threading.Event()
 
@@ -440,7 +440,7 @@ def test_a_page_is_not_waited_for_past_the_deadline() -> None:
 
 def test_no_page_is_waited_for_once_the_time_is_up() -> None:
     """
-    Time that was up before the page was asked for is no time at all.
+    If the time was up before the page was requested, the walk fails at once.
     """
     release = threading.Event()
 
@@ -454,7 +454,7 @@ def test_no_page_is_waited_for_once_the_time_is_up() -> None:
 
 def test_an_empty_listing_is_proved_by_its_own_total() -> None:
     """
-    A listing without numbers is whole where it says 0.
+    A listing without numbers is complete if its total is 0.
     """
     walk, read = walk_over(lambda _: page_of([], 0))
 
@@ -465,7 +465,7 @@ def test_an_empty_listing_is_proved_by_its_own_total() -> None:
 @pytest.mark.parametrize("total", [None, 1])
 def test_an_empty_page_alone_proves_nothing(total: int | None) -> None:
     """
-    A listing without numbers that says something else, or nothing, is not whole.
+    A listing without numbers and with another total, or none, is not complete.
     """
     walk, read = walk_over(lambda _: page_of([], total))
 
@@ -475,7 +475,7 @@ def test_an_empty_page_alone_proves_nothing(total: int | None) -> None:
 @pytest.mark.parametrize("total", [2, 4, None])
 def test_another_total_proves_nothing(total: int | None) -> None:
     """
-    More or fewer numbers than were announced are no whole listing.
+    More or fewer numbers than the total are not a complete listing.
     """
     walk, read = walk_over(paged(total, "ab", "c"))
 
@@ -484,7 +484,7 @@ def test_another_total_proves_nothing(total: int | None) -> None:
 
 def test_a_number_that_came_twice_proves_nothing() -> None:
     """
-    As many rows as announced, but one of them twice, are no whole listing.
+    As many rows as the total, but one of them twice, are not a complete listing.
     """
     walk, read = walk_over(paged(4, "ab", "bc"))
 
@@ -494,7 +494,7 @@ def test_a_number_that_came_twice_proves_nothing() -> None:
 
 def test_a_number_that_came_twice_beside_all_others_proves_nothing() -> None:
     """
-    As many distinct numbers as announced, but one of them twice, mean that rows have moved.
+    As many distinct numbers as the total, but one of them twice, mean that rows have moved.
     """
     walk, read = walk_over(paged(3, "ab", "bc"))
 
@@ -504,7 +504,7 @@ def test_a_number_that_came_twice_beside_all_others_proves_nothing() -> None:
 
 def test_rejects_count_as_numbers() -> None:
     """
-    A row that can't be read was listed, and is no gap.
+    A row that can't be read was listed, so it counts.
     """
     rows: list[Number | Reject] = [
         number("a"),
@@ -521,9 +521,9 @@ def test_rejects_count_as_numbers() -> None:
     "totals",
     [(6, 6, 7), (6, 7, 6), (7, 6, 6), (6, 6, None), (6, None, 6), (None, 6, 6), (6, 5, 7)],
 )
-def test_every_page_has_to_say_the_same_total(totals: tuple[int | None, ...]) -> None:
+def test_every_page_must_have_the_same_total(totals: tuple[int | None, ...]) -> None:
     """
-    A page that says another total, or none, was taken from another listing than the rest.
+    A page with another total, or none, is from another state of the listing than the rest.
     """
     rows = ["ab", "cd", "ef"]
 
@@ -535,9 +535,9 @@ def test_every_page_has_to_say_the_same_total(totals: tuple[int | None, ...]) ->
     assert not proved(walk, read)
 
 
-def test_the_total_that_was_said_last_is_kept() -> None:
+def test_the_last_total_is_kept() -> None:
     """
-    A later page that says no total takes nothing from what an earlier one said.
+    A later page without a total does not remove the total of an earlier one.
     """
     pages = [page_of(["a", "b"], 5), page_of(["c", "d"], None)]
 
@@ -549,7 +549,7 @@ def test_the_total_that_was_said_last_is_kept() -> None:
 
 def test_a_total_past_the_end_counts() -> None:
     """
-    An empty page past the end that says another total tells of a change.
+    An empty page past the end with another total shows that the listing changed.
     """
     pages = [page_of(["a", "b"], 2), page_of([], 3)]
 
@@ -562,7 +562,7 @@ def test_a_total_past_the_end_counts() -> None:
 @pytest.mark.parametrize("past_end", [None, page_of([], 0), page_of([], None)])
 def test_an_end_that_says_nothing_is_no_objection(past_end: Page | None) -> None:
     """
-    A page past the end that bears no total, or its own count, leaves the proof as it was.
+    A page past the end without a total, or with its own count, does not change the proof.
     """
     walk, read = walk_over(lambda index: page_of(["a", "b"], 2) if index == 1 else past_end)
 
@@ -575,7 +575,7 @@ def test_an_end_that_says_nothing_is_no_objection(past_end: Page | None) -> None
 @dataclass(frozen=True)
 class Moment:
     """
-    What had happened since the first page, when a page was answered.
+    What had changed since the first page when a page was served.
     """
 
     order: int
@@ -586,7 +586,7 @@ class Moment:
 
 class Listing:
     """
-    A listing that changes at random before each answer, but for the first one.
+    A listing that changes at random before each response except the first.
     """
 
     def __init__(self, chance: random.Random, size: int, length: int, past_end: PastEnd) -> None:
@@ -601,7 +601,7 @@ class Listing:
 
     def page(self, index: int) -> Page | None:
         """
-        Answer one request.
+        Serve one page.
         """
         while index > 1 and self._chance.random() < 0.4:
             self._change()
@@ -628,7 +628,7 @@ class Listing:
 
 class InAnyOrder(ThreadPool):
     """
-    Calls in flight are made one by one, in an order drawn at random.
+    A pool whose calls are made one by one, in random order.
     """
 
     def __init__(self, concurrency: int, chance: random.Random) -> None:
@@ -638,7 +638,7 @@ class InAnyOrder(ThreadPool):
 
     def submit(self, call: Callable[[A], T], argument: A) -> Future[T]:
         """
-        Have the call made at some time before its result is needed.
+        Make the call at some time before its result is needed.
         """
         future = Drawn[T](self.make_one)
         self._waiting.append(lambda: future.set_result(call(argument)))
@@ -646,14 +646,14 @@ class InAnyOrder(ThreadPool):
 
     def make_one(self) -> None:
         """
-        Make one of the calls that wait.
+        Make one of the submitted calls.
         """
         self._waiting.pop(self._chance.randrange(len(self._waiting)))()
 
 
 class Drawn(Future[T]):
     """
-    A result for which calls are made until it is there.
+    A future that makes submitted calls until its result is set.
     """
 
     def __init__(self, make_one: Callable[[], None]) -> None:
@@ -662,7 +662,7 @@ class Drawn(Future[T]):
 
     def result(self, timeout: float | None = None) -> T:
         """
-        The result, after as many other calls as were drawn before it.
+        Return the result, after all calls that were drawn before it.
         """
         while not self.done():
             self._make_one()
@@ -681,11 +681,11 @@ def test_what_is_called_complete_is_whole_but_for_a_balanced_shift(
     chance: random.Random, size: int, length: int, past_end: PastEnd, concurrency: int
 ) -> None:
     """
-    A complete result holds every number that was there throughout, each once, or the one exception.
+    A complete result has every number that was listed throughout, each once, but for one case.
 
-    The exception: from the answer of page 1 to that of every other page read, as many numbers were
-    added as were removed, and to the latest of these answers one at least. Then no more numbers
-    are missing than added ones were read in their places.
+    That case: between page 1 and every other page read, as many numbers were added as removed, and
+    at least one before the latest of these pages. Then at most as many numbers are missing as
+    added ones were read in their place.
     """
     listing = Listing(chance, size, length, past_end)
     before = set(listing.rows)
@@ -710,8 +710,8 @@ def test_a_listing_that_changes_under_the_walk(sandbox: Sandbox, api: NumberApi,
     """
     The same holds over real sockets and threads.
 
-    Nothing stands twice in a complete result, and a number is missing from it only where another
-    one, added meanwhile, was read in its place.
+    A complete result has no number twice, and a number is missing from it only if another one,
+    added meanwhile, was read in its place.
     """
     sandbox.reset(Inventory.seeded(14, seed=seed), Behaviour(max_per_page=3 + seed % 2))
     before = {row["uuid"] for row in sandbox.inventory.rows}
@@ -735,7 +735,7 @@ def test_a_listing_that_changes_under_the_walk(sandbox: Sandbox, api: NumberApi,
 
 def changing(first: str, then: str, *, length: int = 2, at: int = 2) -> Callable[[int], Page]:
     """
-    A listing that is another one from the answer of page `at` on, a letter for each number.
+    A listing that changes before page `at` is served, one letter per number.
     """
     rows = [first]
 
@@ -749,7 +749,7 @@ def changing(first: str, then: str, *, length: int = 2, at: int = 2) -> Callable
 
 def test_a_removal_under_the_walk_is_noticed() -> None:
     """
-    A number slips onto a page that was read already, and the total tells.
+    A number moves to a page that was already read; the total shows it.
     """
     walk, read = walk_over(changing("abcdef", "bcdef"))
 
@@ -759,7 +759,7 @@ def test_a_removal_under_the_walk_is_noticed() -> None:
 
 def test_an_addition_under_the_walk_is_noticed() -> None:
     """
-    A number is pushed onto the next page and comes twice.
+    A number moves to the next page and is read twice.
     """
     walk, read = walk_over(changing("abcdef", "xabcdef"))
 
@@ -769,9 +769,9 @@ def test_an_addition_under_the_walk_is_noticed() -> None:
 
 def test_an_addition_that_only_an_earlier_page_shows_is_noticed() -> None:
     """
-    Where page 2 is answered after the last page, it alone says the new total.
+    If page 2 is served after the last page, it alone has the new total.
 
-    The number added takes another one's place there, so that the count of distinct ones is right.
+    The added number takes another one's place there, so the count of distinct ones is right.
     """
     last_is_there = threading.Event()
 
@@ -791,9 +791,9 @@ def test_an_addition_that_only_an_earlier_page_shows_is_noticed() -> None:
 
 def test_a_balanced_shift_is_beyond_the_proof() -> None:
     """
-    One removed before and one added behind, between two pages, hide the number between them.
+    One removal before and one addition after a number, between two pages, hide that number.
 
-    What stands against that is the search for every absent number.
+    The search for each absent number finds it.
     """
     walk, read = walk_over(changing("abcdef", "bcdefx"))
 
