@@ -63,7 +63,6 @@ def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
         engine=engine,
         api=api,
         account=settings.account,
-        concurrency=settings.concurrency,
         deadline=settings.run_deadline,
         cancelled_listing=settings.cancelled_listing,
         guard=Guard(percent=settings.cancel_guard_percent, count=settings.cancel_guard_count),

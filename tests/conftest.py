@@ -281,7 +281,6 @@ def job(engine: Engine, api: NumberApi) -> Job:
         engine=engine,
         api=api,
         account="default",
-        concurrency=4,
         deadline=timedelta(minutes=5),
     )
 

@@ -117,7 +117,6 @@ def _sync_and_print(console: Console, engine: Engine, api: NumberApi) -> None:
         engine=engine,
         api=api,
         account="default",
-        concurrency=4,
         deadline=timedelta(minutes=5),
         on_found=note_changes,
     )

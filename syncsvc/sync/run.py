@@ -101,7 +101,7 @@ def _run(run: RunContext) -> Summary:
     """
     log.info("sync.started", dry_run=run.job.dry_run, trigger=str(run.job.trigger))
     stage = Stage(run.connection, fingerprint_store.load(run.connection, run.account))
-    with ThreadPool(_threads(run.job)) as pool:
+    with ThreadPool(_threads(run.job.api.concurrency)) as pool:
         proof = read_listing(run, stage, pool)
         _warn_of_clock(run)
         cancelled = read_cancelled_listing(run, stage, pool)
@@ -132,11 +132,11 @@ def _warn_of_clock(run: RunContext) -> None:
             log.warning("sync.clock_differs", other=name, seconds_ahead=seconds)
 
 
-def _threads(job: Job) -> int:
+def _threads(concurrency: int) -> int:
     """
     Return one thread more than requests in flight, which the throttle limits.
     """
-    return job.concurrency + DECODING_THREADS if job.concurrency > 1 else 1
+    return concurrency + DECODING_THREADS if concurrency > 1 else 1
 
 
 def _judge_cancellations(run: RunContext, stage: Stage, proof: Proof, pool: ThreadPool) -> Verdict:

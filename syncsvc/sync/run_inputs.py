@@ -25,7 +25,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     What to sync, from where to where, and how.
 
     Attributes:
-        concurrency: Pages in flight.
         deadline: A run that takes longer fails.
         dry_run: Do everything, then roll it back.
         cancelled_listing: `on` requires it, `off` never reads it, `auto` does without it
@@ -39,7 +38,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     api: NumberApi
     account: str
-    concurrency: int
     deadline: timedelta
     trigger: Trigger = Trigger.MANUAL
     dry_run: bool = False

@@ -81,7 +81,7 @@ def test_the_roles_can_do_their_work(inventory: URL, sandbox: Sandbox, api: Numb
     _execute(owner, GRANT)
     migrate.upgrade(engine)
 
-    run_once(Job(engine=engine, api=api, account="a", concurrency=1, deadline=timedelta(minutes=5)))
+    run_once(Job(engine=engine, api=api, account="a", deadline=timedelta(minutes=5)))
 
     with open_engine(reader).connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5
@@ -100,7 +100,7 @@ def test_a_worker_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox, api: Num
     migrate.upgrade(open_engine(owner))
     _execute(owner, MAINTAIN)
 
-    run_once(Job(engine=engine, api=api, account="a", concurrency=1, deadline=timedelta(minutes=5)))
+    run_once(Job(engine=engine, api=api, account="a", deadline=timedelta(minutes=5)))
 
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5

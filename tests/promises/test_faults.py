@@ -136,7 +136,7 @@ class Rounds:
         """
         api = client_of(self.watch.sandbox, retries=retries, timeout=timeout)
         try:
-            return self.watch.run(api=api, account=self.account, concurrency=1, **options)
+            return self.watch.run(api=api, account=self.account, **options)
         finally:
             api.close()
 

@@ -233,8 +233,8 @@ class Model:
             sandbox.inject(Fault(kind="status", endpoint="cancelled", times=1000))
         guard = Guard(**self._guard, lifted=lifted and not lost)
         protected = self._guarded(lost, guard, shifted=bool(shifts))
-        with api_for(sandbox, page_size=page_size) as api:
-            summary = self._watch.run(api=api, concurrency=concurrency, guard=guard)
+        with api_for(sandbox, page_size=page_size, concurrency=concurrency) as api:
+            summary = self._watch.run(api=api, guard=guard)
         assert sandbox.failures == []
         tables = published(self._watch.engine)
         if summary.state == "failed":

@@ -332,13 +332,12 @@ def test_how_a_listing_is_paged_makes_no_difference(
     wipe()
     clock.time = NEW_YEAR
 
-    with api_for(watch.sandbox, page_size=paging["page_size"]) as paged:
+    with api_for(watch.sandbox, **paging) as paged:
         for view in views(steps):
             clock.pass_by(hours=1)
             show(watch, view)
             order.shuffle(view.listed)
-            options = {"api": paged, "concurrency": paging["concurrency"]}
-            show(watch, view, account="other", **options)
+            show(watch, view, account="other", api=paged)
 
     tables = published(watch.engine)
     assert of_account(tables, "default") == of_account(tables, "other")

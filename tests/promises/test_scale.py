@@ -34,6 +34,8 @@ class LargeListing:
     A listing of 100,000 numbers.
     """
 
+    concurrency = 2
+
     def page(self, index: int, known: Known | None = None) -> Page:
         """
         Give a page as the provider's client does.
@@ -95,7 +97,6 @@ def test_a_second_run_over_many_numbers_adds_one_row(engine: Engine) -> None:
         engine=engine,
         api=cast("NumberApi", LargeListing()),
         account="default",
-        concurrency=2,
         deadline=timedelta(minutes=4),
     )
     single = cast("NumberApi", SingleNumber())

@@ -255,8 +255,8 @@ def test_a_second_page_that_is_forbidden_does_not_make_half_a_listing(watch: Wat
     With `auto` a cancelled listing that is refused midway is told as not available.
     """
     watch.sandbox.inject(Fault(kind="status", endpoint="cancelled", status=403, skip=1, times=9))
-    with api_for(watch.sandbox, page_size=1) as api:
-        summary = show(watch, live(2), [entry(7), entry(8)], api=api, concurrency=1)
+    with api_for(watch.sandbox, page_size=1, concurrency=1) as api:
+        summary = show(watch, live(2), [entry(7), entry(8)], api=api)
 
     assert summary.state == "succeeded"
     assert detail(watch)["cancelled_listing"].startswith("not available: ")
@@ -1184,8 +1184,8 @@ def test_the_reasons_for_withholding(watch: Watch) -> None:
     count = SEARCHES_AT_MOST + 2
     show(watch, live(count + 1))
     watch.sandbox.inject(Fault(kind="status", endpoint="search", status=403))
-    with api_for(watch.sandbox) as api:
-        options: Row = {"api": api, "concurrency": 1, "guard": NEVER}
+    with api_for(watch.sandbox, concurrency=1) as api:
+        options: Row = {"api": api, "guard": NEVER}
         show(watch, live(1, first=count + 1), found=[number_row(2, **UNREADABLE)], **options)
 
     assert withheld(watch) == {

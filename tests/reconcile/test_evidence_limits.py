@@ -90,7 +90,8 @@ def test_a_nameless_reject_of_a_disproved_walk_stops_no_absence(watch: Watch) ->
     """
     watch.see(*live(3))
     watch.sandbox.inject(disproved(number_row(2), {"uuid": "?", "number_e164": "+4400"}))
-    summary = watch.see(*live(2, first=2), concurrency=1)
+    with api_for(watch.sandbox, concurrency=1) as api:
+        summary = watch.see(*live(2, first=2), api=api)
 
     assert (summary.walks, summary.rejected) == (2, 0)
     assert watch.last_run()["detail"]["complete"] is True
@@ -104,7 +105,8 @@ def test_after_a_second_walk_every_address_is_stored(watch: Watch, engine: Engin
     """
     rows = [number_row(place, number_address=address(place)) for place in (1, 2, 3)]
     watch.sandbox.inject(disproved(*rows[:2]))
-    summary = watch.see(*rows, concurrency=1)
+    with api_for(watch.sandbox, concurrency=1) as api:
+        summary = watch.see(*rows, api=api)
 
     assert (summary.walks, summary.address_changes) == (2, 3)
     assert [row["id"] for row in rows_of(engine, addresses)] == [1, 2, 3]

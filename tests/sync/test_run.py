@@ -84,9 +84,9 @@ AFTER = [
 @pytest.fixture
 def paged(sandbox: Sandbox) -> Iterator[NumberApi]:
     """
-    A client that takes two numbers at a time.
+    A client that takes two numbers at a time, and one page after the other.
     """
-    with api_for(sandbox, page_size=2) as api:
+    with api_for(sandbox, page_size=2, concurrency=1) as api:
         yield api
 
 
@@ -201,7 +201,7 @@ def test_a_run_that_fails_on_the_last_page_publishes_nothing(
     watch.see(*BEFORE[:5])
     before = published(engine)
     watch.sandbox.inject(fault)
-    summary = watch.see(*AFTER[:6], api=paged, concurrency=1)
+    summary = watch.see(*AFTER[:6], api=paged)
 
     assert published(engine) == before
     assert rows_of(engine, sync_rejects) == []
@@ -314,7 +314,7 @@ def test_a_listing_that_changes_during_a_walk_is_walked_again(
             watch.sandbox.inventory.rows = watch.sandbox.inventory.rows[1:]
 
     watch.sandbox.before_page = remove_the_first
-    summary = watch.run(api=paged, concurrency=1)
+    summary = watch.run(api=paged)
 
     assert (summary.walks, summary.pages, summary.num_results) == (2, 4, 3)
     assert (summary.listed, summary.unchanged, summary.cancelled) == (3, 3, 1)
@@ -333,7 +333,7 @@ def test_a_number_that_comes_twice_makes_a_walk_incomplete(watch: Watch, paged: 
             watch.sandbox.inventory.rows = [number_row(9), *watch.sandbox.inventory.rows]
 
     watch.sandbox.before_page = add_in_front
-    summary = watch.see(*(number_row(place) for place in range(1, 5)), api=paged, concurrency=1)
+    summary = watch.see(*(number_row(place) for place in range(1, 5)), api=paged)
 
     assert (summary.walks, summary.listed, summary.provisioned) == (2, 5, 5)
 
@@ -353,9 +353,7 @@ def test_a_listing_that_never_stands_still_cancels_nothing(
             watch.sandbox.inventory.rows = [number_row(next(more)), *rows]
 
     watch.sandbox.before_page = add_in_front
-    summary = watch.see(
-        number_row(1), number_row(2), number_row(3, status="Active"), api=paged, concurrency=1
-    )
+    summary = watch.see(number_row(1), number_row(2), number_row(3, status="Active"), api=paged)
 
     assert (summary.state, summary.walks, summary.cancelled) == ("succeeded", 3, 0)
     assert (summary.changed, summary.provisioned, summary.unchanged) == (1, 2, 2)
@@ -384,7 +382,7 @@ def test_of_a_number_read_several_times_the_last_row_counts(watch: Watch, paged:
         ]
 
     watch.sandbox.before_page = recharge
-    summary = watch.see(api=paged, concurrency=1)
+    summary = watch.see(api=paged)
 
     assert (summary.walks, summary.listed) == (3, 3)
     # Three requests a walk, the third for the page after a full one: the last page 2 is the 8th.
@@ -405,7 +403,7 @@ def test_a_reject_that_a_later_walk_could_read_is_none(watch: Watch, paged: Numb
             watch.sandbox.inventory.rows = [number_row(3, monthly_charge=charge), *rows]
 
     watch.sandbox.before_page = mend
-    summary = watch.see(api=paged, concurrency=1)
+    summary = watch.see(api=paged)
 
     assert (summary.walks, summary.listed, summary.rejected) == (3, 3, 0)
 
@@ -421,9 +419,7 @@ def test_a_provider_that_does_not_say_how_many_there_are_proves_nothing(
     """
     watch.see(*(number_row(place) for place in range(1, 7)))
     watch.sandbox.behaviour = Behaviour(num_results=num_results)
-    summary = watch.see(
-        *(number_row(place, status="Active") for place in range(1, 6)), api=paged, concurrency=1
-    )
+    summary = watch.see(*(number_row(place, status="Active") for place in range(1, 6)), api=paged)
 
     assert (summary.state, summary.walks, summary.pages) == ("succeeded", 3, 9)
     assert (summary.changed, summary.cancelled, summary.listed) == (5, 0, 5)
