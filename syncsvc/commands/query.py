@@ -240,7 +240,8 @@ def _write(
         return
     lines = csv_json.csv_lines if output_format is Format.CSV else csv_json.json_lines
     with output_file.open_output(output) as stream:
-        stream.writelines(lines(columns, rows))
+        text = lines(columns, rows)
+        stream.writelines(csv_json.without_controls(text) if stream.isatty() else text)
 
 
 def _print_table(

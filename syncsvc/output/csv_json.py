@@ -4,7 +4,9 @@ Rows as CSV, JSON or readable text.
 CSV is RFC 4180 in UTF-8, with a heading row; NULL is an empty field. JSON is an
 array of objects, one on each line. In both, amounts have all of their four
 places (in JSON as strings, so that no reader makes binary floating point of
-them) and times are ISO 8601 in UTC.
+them) and times are ISO 8601 in UTC. In CSV they all have microseconds and no
+zone, the one form that pandas, Polars, DuckDB and LibreOffice take for a time
+by themselves; what has a Z LibreOffice keeps as text.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ FORMULA = re.compile(rf"\s*[{FORMULA_CHARACTERS}]|[\t\r\n\0]")
 FORMULA_AFTER_SEPARATOR = re.compile(
     rf"""([,;|\t\r\n\v\f\0\x85\u2028\u2029][\s"',;|\0]*)(?<!')(?=[{FORMULA_CHARACTERS}])"""
 )
+CONTROLS = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 HARMLESS = re.compile(r"\+\d+")  # an E.164 number: as a formula it is that number
 
 
@@ -70,7 +73,7 @@ def _field(value: object) -> str:
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return value.replace(tzinfo=None).isoformat(timespec="microseconds")
     if isinstance(value, bool | int | float | date):
         return str(value)
     return _harmless(str(value))
@@ -93,6 +96,14 @@ def json_lines(columns: Sequence[Column], rows: Iterable[Row]) -> Iterator[str]:
         yield before + msgspec.json.encode(shown).decode()
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def without_controls(chunks: Iterable[str]) -> Iterator[str]:
+    """
+    Escape control characters but line ends, so that a terminal obeys none.
+    """
+    for chunk in chunks:
+        yield CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", chunk)
 
 
 def heading(column: Column, currency: str | None) -> str:

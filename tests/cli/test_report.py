@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import unicodedata
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from support.build import profile
+from support.processes import on_terminal, piped_from
 from syncsvc.output import csv_json
 from syncsvc.reports import PARAMETERS, REPORTS, Column, Kind
+from syncsvc.schema.tables import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +82,7 @@ def test_a_report_is_printed_as_a_table(report: Callable[..., Result]) -> None:
 
 def test_csv_can_be_read_back(report: Callable[..., Result]) -> None:
     """
-    CSV has a heading, lines that end in CRLF, exact amounts, ISO times and nothing for NULL.
+    CSV has a heading, lines that end in CRLF, exact amounts, one form of time, nothing for NULL.
     """
     answer = report("days-to-provision", "--days", "365", "--format", "csv")
 
@@ -86,8 +90,8 @@ def test_csv_can_be_read_back(report: Callable[..., Result]) -> None:
     waiting, provisioned = csv.DictReader(io.StringIO(answer.out, newline=""))
     assert waiting["number_e164"] == "+33199000009"
     assert (waiting["provisioned_at"], waiting["days"]) == ("", "58.0")
-    assert provisioned["listed_at"] == "2026-02-01T06:00:00Z"
-    assert provisioned["provisioned_at"] == "2026-02-11T14:00:00Z"
+    assert provisioned["listed_at"] == "2026-02-01T06:00:00.000000"
+    assert provisioned["provisioned_at"] == "2026-02-11T14:00:00.000000"
 
 
 def test_json_is_exact(report: Callable[..., Result]) -> None:
@@ -297,6 +301,51 @@ def test_a_spreadsheet_runs_nothing_that_was_sent(text: str) -> None:
 
     [[cell]] = csv.reader(io.StringIO(line, newline=""))
     assert (cell[0], cell.replace("'", "")) == ("'", text.replace("'", ""))
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_time_has_one_form_in_csv(moment: datetime) -> None:
+    """
+    Every time has as many digits as any other, and is read back as it was.
+    """
+    _, line = csv_json.csv_lines([Column("at", Kind.MOMENT, "")], [{"at": moment}])
+
+    assert len(line) == len("2026-03-31T12:00:00.000000\r\n")
+    assert datetime.fromisoformat(line.strip()).replace(tzinfo=UTC) == moment
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("output_format", ["csv", "json"])
+def test_only_a_terminal_gets_controls_escaped(known_inventory: Engine, output_format: str) -> None:
+    """
+    CSV and JSON of a text that would colour a terminal are escaped there, and exact in a pipe.
+    """
+    with known_inventory.begin() as connection:
+        connection.execute(update(numbers).values(range_name="\x9b31m\x1b[31m"))
+    url = known_inventory.url.render_as_string(hide_password=False)
+    environ = {**os.environ, "SYNCSVC_DATABASE_URL": url, "TERM": "xterm"}
+    words = ("report", "spend-by-range", "--format", output_format)
+
+    seen = on_terminal(words, 80, environ)
+    piped = piped_from(words, environ)
+
+    assert "\\u009b31m\\u001b[31m" in seen
+    assert not {"\x1b", "\x9b"} & set(seen)
+    assert "\x9b31m" in piped
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_terminal_gets_no_control_characters(text: str) -> None:
+    """
+    What was sent never commands a terminal, and JSON says the same escaped.
+    """
+    lines = csv_json.json_lines([WORDS], [{"words": text}])
+    shown = "".join(csv_json.without_controls(lines))
+    (line,) = csv_json.without_controls([text])
+
+    for printed in (shown, line):
+        assert not any(unicodedata.category(c) == "Cc" and c not in "\t\r\n" for c in printed)
+    assert json.loads(shown) == [{"words": text}]
 
 
 @pytest.mark.parametrize("separator", SEPARATORS)
