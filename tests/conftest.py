@@ -24,6 +24,7 @@ from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
 from support.build import NEIGHBOUR, Clock, Result, Watch, api_for, needs, profile
+from support.catalogue import schema_of
 from support.known_inventory import live_through
 from support.neighbour import belongings, move_in, sightings
 from support.quick import is_quick
@@ -134,10 +135,21 @@ def postgresql_server() -> Iterator[URL]:
 @pytest.fixture(scope="session")
 def postgresql_database(postgresql_server: URL) -> Iterator[URL]:
     """
-    A migrated database that each test empties behind itself.
+    A migrated database that each test empties behind itself, and recreates if it damaged it.
     """
     with _cloned(postgresql_server, TEMPLATE) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_schema(postgresql_server: URL) -> list[tuple[str, ...]]:
+    """
+    The schema of an empty, migrated PostgreSQL database.
+    """
+    with open_engine(postgresql_server.set(database=TEMPLATE)).connect() as connection:
+        found = schema_of(connection)
+    connection.engine.dispose()
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -182,12 +194,27 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
         event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
         yield opened
         return
+    server = request.getfixturevalue("postgresql_server")
+    schema = request.getfixturevalue("migrated_schema")
     opened = open_engine(request.getfixturevalue("postgresql_database"))
     yield opened
-    with opened.begin() as connection:
+    left = _emptied(opened, schema)
+    if left != schema:
+        _recreate(server, opened)
+    assert left == schema, "The test changed the schema."
+
+
+def _emptied(engine: Engine, schema: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """
+    Empty the tables, if the schema is this one; return the schema that a test leaves behind.
+    """
+    with engine.begin() as connection:
         for table in sorted(set(inspect(connection).get_table_names()) - KEPT):
             connection.execute(text(f"DROP TABLE {table}"))  # a test's own
-        connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
+        left = schema_of(connection)
+        if left == schema:
+            connection.execute(text(f"TRUNCATE {TABLES} RESTART IDENTITY"))
+        return left
 
 
 @pytest.fixture(autouse=True)
@@ -216,6 +243,16 @@ def _cloned(server: URL, template: str) -> Iterator[URL]:
     _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.set(database=name)
     _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _recreate(server: URL, engine: Engine) -> None:
+    """
+    Replace a database that a test damaged, so that no other test finds it so.
+    """
+    engine.dispose()
+    name = engine.url.database
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
 
 
 def _administer(url: URL, statement: str) -> None:

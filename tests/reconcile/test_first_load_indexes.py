@@ -4,39 +4,42 @@ After a first load, indexes, keys and foreign keys are those that the migrations
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, select
 from structlog.testing import capture_logs
 
 from support.build import number_row
+from support.catalogue import schema_of
 from syncsvc.schema.tables import number_history, numbers
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from support.build import Row, Watch
 
 ROWS = [number_row(place) for place in (1, 2, 3)]
-CATALOGUE = {
-    "sqlite": "SELECT type, name, sql FROM sqlite_master ORDER BY type, name",
-    "postgresql": """
-        SELECT 'constraint', conrelid::regclass || '.' || conname,
-            pg_get_constraintdef(oid) || CASE WHEN convalidated THEN '' ELSE ' NOT VALID' END
-        FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-        UNION ALL
-        SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
-        ORDER BY 1, 2, 3""",
-}
 
 
-def schema_of(engine: Engine) -> list[tuple[str, ...]]:
+@pytest.fixture
+def migrated(engine: Engine, request: pytest.FixtureRequest) -> list[tuple[str, ...]]:
     """
-    Every index, key and constraint with its definition.
+    The schema of an empty, migrated database.
+    """
+    if engine.dialect.name == "postgresql":
+        found: list[tuple[str, ...]] = request.getfixturevalue("migrated_schema")
+        return found
+    return now_in(engine)
+
+
+def now_in(engine: Engine) -> list[tuple[str, ...]]:
+    """
+    The schema of a database as it is now.
     """
     with engine.connect() as connection:
-        return [tuple(row) for row in connection.execute(text(CATALOGUE[engine.dialect.name]))]
+        return schema_of(connection)
 
 
 def schema_changes(engine: Engine) -> list[str]:
@@ -54,33 +57,53 @@ def schema_changes(engine: Engine) -> list[str]:
     return found
 
 
-def test_a_first_load_puts_the_schema_back(watch: Watch, engine: Engine) -> None:
+def test_a_first_load_puts_the_schema_back(
+    watch: Watch, engine: Engine, migrated: list[tuple[str, ...]]
+) -> None:
     """
     The first load drops indexes and recreates all of them; the second run touches none.
     """
-    before = schema_of(engine)
     first = schema_changes(engine)
     watch.see(*ROWS)
+    after_first = now_in(engine)
     second = schema_changes(engine)
     watch.see(*ROWS[:2])
 
     dropped = [each for each in first if "ix_number_history_run_id" in each]
     assert [each.split()[0] for each in dropped] == ["DROP", "CREATE"]
     assert [each for each in second if "staged" not in each] == []
-    assert schema_of(engine) == before
+    assert after_first == migrated
+    assert now_in(engine) == migrated
+
+
+def test_another_accounts_first_load_touches_no_index(watch: Watch, engine: Engine) -> None:
+    """
+    If any account has a number, others read and write beside it, and keep their indexes.
+    """
+    watch.see(*ROWS, account="other")
+    changes = schema_changes(engine)
+    watch.see(*ROWS)
+
+    assert [each for each in changes if "staged" not in each] == []
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "moment", ["INSERT INTO number_history", "CREATE INDEX ix_number_history_run_id"]
+)
 def test_an_interrupted_first_load_leaves_the_schema(
-    watch: Watch, engine: Engine, error: type[BaseException]
+    watch: Watch,
+    engine: Engine,
+    migrated: list[tuple[str, ...]],
+    error: type[BaseException],
+    moment: str,
 ) -> None:
     """
-    If it fails when the rows are there but the indexes are not, all is rolled back.
+    If it fails when indexes or rows are not there, all is rolled back.
     """
-    before = schema_of(engine)
 
     def fail(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        if statement.startswith("CREATE INDEX ix_number_history"):
+        if statement.startswith(moment):
             raise error
 
     event.listen(engine, "before_cursor_execute", fail)
@@ -92,9 +115,29 @@ def test_an_interrupted_first_load_leaves_the_schema(
 
     assert watch.last_run()["state"] == "failed"
     assert ("ZeroDivisionError" in watch.last_run()["error"]) == (error is ZeroDivisionError)
-    assert schema_of(engine) == before
+    assert now_in(engine) == migrated
     assert watch.see(*ROWS).state == "succeeded"
-    assert schema_of(engine) == before
+    assert now_in(engine) == migrated
+
+
+def test_a_first_load_that_the_database_refuses_reports_its_cause(
+    watch: Watch, engine: Engine, migrated: list[tuple[str, ...]]
+) -> None:
+    """
+    The run's error is the statement that failed, not one about indexes that are not there.
+    """
+
+    def spoil(connection: Connection, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("INSERT INTO number_history"):
+            connection.exec_driver_sql("SELECT * FROM no_such_table")
+
+    event.listen(engine, "before_cursor_execute", spoil)
+    summary = watch.see(*ROWS)
+    event.remove(engine, "before_cursor_execute", spoil)
+
+    assert summary.state == "failed"
+    assert "no_such_table" in str(summary.error)
+    assert now_in(engine) == migrated
 
 
 def test_the_unique_open_row_is_enforced_after_a_first_load(watch: Watch, engine: Engine) -> None:
@@ -110,15 +153,19 @@ def test_the_unique_open_row_is_enforced_after_a_first_load(watch: Watch, engine
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has no table locks
-def test_beside_an_open_reader_a_first_load_keeps_the_indexes(watch: Watch, engine: Engine) -> None:
+def test_beside_an_open_reader_a_first_load_keeps_the_indexes(
+    watch: Watch, engine: Engine, migrated: list[tuple[str, ...]]
+) -> None:
     """
     If somebody is reading the table the run does not wait for the lock, and loads all the same.
     """
-    before = schema_of(engine)
     with engine.connect() as reader, capture_logs() as logs:
         reader.execute(select(numbers)).all()
-        summary = watch.see(*ROWS)
+        summary = watch.see(*ROWS, deadline=timedelta(seconds=20))  # it would wait for as long
 
     assert summary.state == "succeeded"
     assert "sync.first_load_keeps_indexes" in [each["event"] for each in logs]
-    assert schema_of(engine) == before
+    assert now_in(engine) == migrated
+    changes = schema_changes(engine)
+    assert watch.see(*ROWS[:2]).cancelled == 1
+    assert [each for each in changes if "staged" not in each] == []
