@@ -133,6 +133,14 @@ class ReportUsageError(ActionRequired):
     default = "The report can't be made. `syncsvc report` lists all."
 
 
+class UnknownAccount(ActionRequired):
+    """
+    An account never had a run, and others had.
+    """
+
+    default = "The account is not known. Check --account and SYNCSVC_ACCOUNT."
+
+
 class UnknownNumber(ActionRequired):
     """
     An account never had a number.

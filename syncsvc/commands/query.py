@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import typer
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from syncsvc import clock
 from syncsvc.database import monthly_view
-from syncsvc.database.queries import find_numbers, last_runs, require_address, timeline
+from syncsvc.database.queries import (
+    find_numbers,
+    last_runs,
+    require_account,
+    require_address,
+    timeline,
+)
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import csv_json, output_file, terminal
 from syncsvc.output.csv_json import Format
@@ -27,7 +33,7 @@ from syncsvc.reports import (
     signature,
 )
 from syncsvc.reports.report import REQUIRED
-from syncsvc.schema.tables import number_history, numbers, sync_runs
+from syncsvc.schema.tables import number_history
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,6 +57,7 @@ def show_runs(connection: Connection, account: str, limit: int, *, as_json: bool
     """
     Print the last runs, and the error of each that failed.
     """
+    require_account(connection, account)
     rows = last_runs(connection, account, limit)
     if as_json:
         _print_json(rows)
@@ -68,6 +75,7 @@ def show_history(connection: Connection, account: str, number: str, *, as_json: 
     Raises:
         UnknownNumber: There is none.
     """
+    require_account(connection, account)
     found = find_numbers(connection, account, number)
     timelines = [(row, timeline(connection, account, row["uuid"])) for row in found]
     if as_json:
@@ -137,6 +145,8 @@ def print_report(
     report, parameters = named_report(words)
     arguments = read_arguments(report, parameters, settings.account, clock.now())
     _read_only(connection)
+    if not report.every_account:
+        require_account(connection, settings.account)
     if report.by_month_end:
         arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
     _note(connection, report, arguments)
@@ -160,6 +170,7 @@ def write_page(
     if words:
         raise ReportUsageError(f"--html writes one page with all reports; leave {words[0]!r} out.")
     _read_only(connection)
+    require_account(connection, settings.account)
     made = inventory_page.render(connection, settings.account, settings.currency, clock.now())
     with output_file.open_output(html) as stream:
         stream.write(made)
@@ -207,24 +218,24 @@ def _note(connection: Connection, report: Report, arguments: Arguments) -> None:
         typer.echo(
             f"As of {arguments.months_as_of:%Y-%m-%d %H:%M:%S} UTC: {FROM_MONTHLY_VIEW}", err=True
         )
+    _note_running_month(report, arguments)
     history = number_history.c
     first = connection.execute(
         select(history.valid_from)
-        .where(
-            history.account == arguments.account,
-            exists().where(numbers.c.account == arguments.account),
-        )
+        .where(history.account == arguments.account)
         .order_by(history.id)
         .limit(1)
     ).scalar()
     if first is None:
-        query = select(sync_runs.c.account).distinct().order_by(sync_runs.c.account)
-        known = ", ".join(connection.execute(query).scalars()) or "none"
-        typer.echo(
-            f"Nothing is known of account {arguments.account!r}. There are: {known}.", err=True
-        )
+        typer.echo(f"No run of account {arguments.account!r} has published anything yet.", err=True)
     elif arguments.at is not None and arguments.at < first:
         typer.echo(f"Nothing was known before {first:%Y-%m-%d %H:%M:%S} UTC.", err=True)
+
+
+def _note_running_month(report: Report, arguments: Arguments) -> None:
+    if any(column.kind is Kind.MONTH for column in report.columns):
+        month = f"{arguments.now:%Y-%m}"
+        typer.echo(f"{month} is still running: its figures are those until now.", err=True)
 
 
 def _write(

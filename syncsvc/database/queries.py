@@ -5,12 +5,13 @@ Read the state of accounts, their runs, and the history of single numbers.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Text, and_, cast, exists, func, or_, select
 
-from syncsvc.errors import UnknownAddress, UnknownNumber
+from syncsvc.errors import UnknownAccount, UnknownAddress, UnknownNumber
 from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
 from syncsvc.schema.views import sync_status
 from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 ROWS_AT_ONCE = 1000
+NAMES_SHOWN = 3
 LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
 
 history = number_history.c
@@ -85,6 +87,26 @@ def accounts(connection: Connection) -> list[str]:
     """
     query = select(sync_runs.c.account).distinct().order_by(sync_runs.c.account)
     return list(connection.execute(query).scalars())
+
+
+def require_account(connection: Connection, account: str) -> None:
+    """
+    Refuse an account that never had a run, if others had one.
+
+    Raises:
+        UnknownAccount: It names the accounts that are most similar.
+    """
+    runs = select(sync_runs.c.id).where(sync_runs.c.account == account).limit(1)
+    if connection.execute(runs).first() is not None:
+        return
+    known = accounts(connection)
+    if known:
+        near = get_close_matches(account, known, n=NAMES_SHOWN) or known[:NAMES_SHOWN]
+        more = ", …" if len(known) > len(near) else ""
+        raise UnknownAccount(
+            f"There is no account {account!r} in this database. "
+            f"There are: {', '.join(near)}{more}. Name one with --account or SYNCSVC_ACCOUNT."
+        )
 
 
 def account_status(connection: Connection, account: str) -> AccountStatus:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from syncsvc.reports.report import Report
 
 CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
+PAST = {"at", "since"}
 A_BILLION = 1_000_000_000
 LARGEST_ID = 2**63 - 1
 A_MOMENT = "a date such as 2026-03-31, or a time such as 2026-03-31T12:00Z"
@@ -162,6 +163,7 @@ def read_arguments(report: Report, words: Sequence[str], account: str, now: date
         except ValueError as exc:
             raise _usage_error(report, f"{flag} {value!r} is not {exc}.") from None
     _require_order(report, given)
+    _require_past(report, given, now)
     taken = {**report.takes, **given}
     for name, value in taken.items():
         if value is REQUIRED:
@@ -174,6 +176,19 @@ def _require_order(report: Report, given: dict[str, Any]) -> None:
         raise _usage_error(report, "give --days or --since, not both.")
     if "since" in given and "until" in given and given["since"] > given["until"]:
         raise _usage_error(report, "--since is later than --until.")
+
+
+def _require_past(report: Report, given: dict[str, Any], now: datetime) -> None:
+    """
+    Refuse times of which nothing can be known yet; today's date is its end, which is to come.
+    """
+    tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + ONE_DAY
+    for name in PAST.intersection(given):
+        end_of_a_day = given[name] + timedelta(microseconds=1)
+        if given[name] > now and end_of_a_day != tomorrow:
+            raise _usage_error(
+                report, f"{PARAMETERS[name].flag} is in the future; it is {now:%Y-%m-%d %H:%M} UTC."
+            )
 
 
 def _known_parameter(report: Report, flag: str) -> Parameter:

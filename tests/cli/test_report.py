@@ -131,15 +131,15 @@ def test_parameters_may_stand_anywhere(report: Callable[..., Result]) -> None:
 
 def test_an_account_is_asked_for(report: Callable[..., Result]) -> None:
     """
-    A report looks at one account, but for those over all; one that is not known is told on stderr.
+    A report looks at one account, but for those over all; one that is not there ends with 1.
     """
     branch = report("spend-by-country", "--account", "branch", "--format", "json")
-    nobody = report("spend-by-country", "--account", "nobody", "--format", "json")
+    nobody = report("spend-by-country", "--account", "brunch", "--format", "json")
     over_all = report("same-number-twice", "--account", "nobody", "--format", "json")
 
     assert [row["numbers"] for row in json.loads(branch.out)] == [1]
-    assert nobody.out == "[]\n"
-    assert "Nothing is known of account 'nobody'. There are: branch, default." in nobody.err
+    assert (nobody.code, nobody.out) == (1, "")
+    assert "There is no account 'brunch' in this database. There are: branch, …" in nobody.err
     assert {"default", "branch"} == {row["account"] for row in json.loads(over_all.out)}
     assert over_all.err == ""
 
@@ -154,6 +154,42 @@ def test_an_address_that_is_not_known(report: Callable[..., Result]) -> None:
     assert {row["country_alpha2"] for row in json.loads(known.out)} == {"DE"}
     assert (unknown.code, unknown.out) == (1, "")
     assert "No address 99 in account 'default'." in unknown.err
+
+
+@pytest.mark.parametrize(
+    "words", [("runs",), ("history", "+442079460001"), ("report", "--html", "page.html")]
+)
+def test_every_command_refuses_an_account_that_is_not_there(
+    report: Callable[..., Result], cli: Callable[..., Result], words: tuple[str, ...]
+) -> None:
+    """
+    A misspelt account is no empty answer, but an error with the nearest names.
+    """
+    assert report("trust").code == 0
+
+    answer = cli(*words, "--account", "Default")
+
+    assert (answer.code, answer.out) == (1, "")
+    assert "There is no account 'Default' in this database. There are: default" in answer.err
+
+
+def test_today_is_no_future(report: Callable[..., Result]) -> None:
+    """
+    Today's date, whose end is to come, is the state as of now.
+    """
+    today = report("spend-by-country", "--at", "2026-05-29", "--format", "csv")
+
+    assert (today.code, today.err) == (0, "")
+    assert today.out == report("spend-by-country", "--format", "csv").out
+
+
+@pytest.mark.parametrize("name", ["month-end", "churn-by-month"])
+def test_a_running_month_is_named(report: Callable[..., Result], name: str) -> None:
+    """
+    The figures of a month that has not ended are no month's end.
+    """
+    assert "2026-05 is still running: its figures are those until now." in report(name).err
+    assert "still running" not in report("spend-by-country").err
 
 
 def test_a_date_before_everything_is_told(report: Callable[..., Result]) -> None:
@@ -193,6 +229,12 @@ def test_an_unknown_report_is_told_before_a_missing_database(
             ["month-end", "--months", "none"],
             "--months 'none' is not a whole number from 1 to 1,200",
         ),
+        (
+            ["spend-by-country", "--at", "2026-05-30"],
+            "--at is in the future; it is 2026-05-29 06:00 UTC.",
+        ),
+        (["spend-by-range", "--at=2026-05-29T06:01Z"], "--at is in the future"),
+        (["charges-changed", "--since", "2026-06-01"], "--since is in the future"),
         (["--limit", "3"], "--limit belongs to a report: name the report."),
         (
             ["trust", "--html", "x.html"],
