@@ -114,8 +114,10 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor = connection.cursor()
     for pragma in (f"busy_timeout={BUSY_TIMEOUT}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    connection.text_factory = bytes  # no directory's name has to be UTF-8
     path = cursor.execute("PRAGMA database_list").fetchone()[2]
-    if not (path and sqlite_file.is_read_only(Path(os.fsdecode(path.encode())))):
+    connection.text_factory = str
+    if not (path and sqlite_file.is_read_only(Path(os.fsdecode(path)))):
         cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
 

@@ -91,6 +91,23 @@ def test_the_environment_of_a_process_changes_nothing(
     assert (tmp_path / "Zürich.db").exists()
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_a_directory_may_have_a_name_that_is_not_utf8(
+    inherited: dict[str, str], tmp_path: Path, locale: str
+) -> None:
+    """
+    A relative database is created and read in a directory of any name.
+    """
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir()
+    env = inherited | {"SYNCSVC_DATABASE_URL": "sqlite:///a.db", "LC_ALL": locale}
+
+    done = [syncsvc(word, env=env, cwd=directory) for word in ("sync", "runs", "check")]
+
+    assert [each.returncode for each in done] == [0, 0, 0], done
+    assert (directory / "a.db").exists()
+
+
 def test_a_removed_directory_disturbs_no_absolute_path(
     inherited: dict[str, str], tmp_path: Path
 ) -> None:
