@@ -9,6 +9,7 @@ each, so that all of them are reported together.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import tomllib
@@ -25,6 +26,7 @@ CONFIG_FILE = Path("/etc/syncsvc/syncsvc.toml")  # read if it exists and CONFIG_
 SECRETS_DIRECTORY = Path("/run/secrets/syncsvc")  # searched after $CREDENTIALS_DIRECTORY
 SECRETS = ("api_token", "api_client_id", "api_client_secret", "database_url")
 
+LARGEST_FILE = 2**20  # bytes
 LONGEST_SHOWN = 60
 
 
@@ -143,6 +145,17 @@ def _why(error: OSError) -> str:
     return f"can't be read ({error.strerror or type(error).__name__})"
 
 
+def _read(path: Path) -> str:
+    """
+    Read a file of settings, which may be a pipe, but not one that never ends.
+    """
+    with path.open("rb") as file:
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return data.decode("utf-8-sig")
+
+
 def _from_credential_files(environ: Mapping[str, str], problems: list[str]) -> dict[str, Found]:
     found: dict[str, Found] = {}
     for name in SECRETS:
@@ -174,7 +187,7 @@ def _credential(name: str, directories: list[Path]) -> Found | None:
     for directory in directories:
         where = f" (file {_name(directory / name)})"
         try:
-            text = (directory / name).read_bytes().decode("utf-8-sig")
+            text = _read(directory / name)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -193,7 +206,7 @@ def _from_toml(
         problems.append(_empty(CONFIG_VARIABLE))
     path = Path(named) if named else CONFIG_FILE
     try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        document = tomllib.loads(_read(path))
     except OSError as error:
         if named or not isinstance(error, FileNotFoundError | NotADirectoryError):
             problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_why(error)}")

@@ -8,7 +8,7 @@ import os
 import traceback
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from pydantic import ValidationError
@@ -298,6 +298,23 @@ def test_a_named_file_has_to_be_one(name: str, why: str, places: Path) -> None:
     assert why in line
 
 
+@pytest.mark.parametrize("name", ["/dev/zero", "large"])
+def test_a_file_of_settings_has_an_end(name: str, places: Path) -> None:
+    """
+    A file that never ends, or has more than a mebibyte, is refused unread.
+    """
+    (places / "large").write_text("#" * 2**20 + "\n")
+    (places / "secrets").mkdir(exist_ok=True)
+    (places / "secrets" / "api_token").symlink_to("/dev/zero")
+
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ={"SYNCSVC_CONFIG": str(places / name)})
+
+    lines = str(caught.value).splitlines()
+    assert f"SYNCSVC_CONFIG: the file {places / name} can't be read (File too large)" in lines
+    assert any(line.startswith("SYNCSVC_API_TOKEN") and "too large" in line for line in lines)
+
+
 def test_the_usual_file_has_to_be_readable_where_it_exists(places: Path) -> None:
     """
     The default file may be missing, but if it exists it is not skipped.
@@ -356,14 +373,14 @@ def test_a_credential_file_has_to_be_readable(
     A credential file that can't be opened is named with its setting.
     """
     file = places / "secrets" / name
-    real = Path.read_bytes
+    real = Path.open
 
-    def refuse(self: Path) -> bytes:
+    def refuse(self: Path, mode: str) -> IO[Any]:
         if self == file:
             raise PermissionError(13, "Permission denied")
-        return real(self)
+        return real(self, mode)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
 
     assert problems() == [
         f"SYNCSVC_{name.upper()} (file {file}): the file can't be read (Permission denied)"
