@@ -4,10 +4,17 @@ The process: `syncsvc`, or `python -m syncsvc`.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from syncsvc.cli.signals import INTERRUPTED, ending_signals
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+STDERR = 2
 
 
 def main() -> None:
@@ -16,6 +23,7 @@ def main() -> None:
     """
     try:
         _keep_standard_descriptors()
+        _tolerate_stderr()
         ending_signals.install()  # it opens a pipe, which must not become a standard stream
         from syncsvc.cli import app  # noqa: PLC0415 - after the handlers, as it takes a while
 
@@ -51,6 +59,35 @@ def _keep_standard_descriptors() -> None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - 2 may be taken
+
+
+class _TolerantFile(io.FileIO):
+    """
+    A file whose failures to write are ignored.
+    """
+
+    def write(self, data: Buffer, /) -> int:
+        """
+        Write the data, or drop it if that fails.
+        """
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return memoryview(data).nbytes
+
+
+def _tolerate_stderr() -> None:
+    """
+    Drop logs and messages that stderr can't take, such as on a full disk.
+
+    Otherwise an error would become another one, and Python would end with 120 after its last flush
+    failed, although the run has published.
+    """
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr.fileno() == STDERR:
+        raw = _TolerantFile(STDERR, "w", closefd=False)
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(raw), "utf-8", "backslashreplace", line_buffering=True
+        )
 
 
 if __name__ == "__main__":

@@ -66,6 +66,33 @@ def shell(command: str, environment: dict[str, str], directory: Path) -> tuple[i
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("sync", 0),
+        ("sync --json >/dev/full", 0),
+        ("sync --json --metrics-file /dev/full", 0),
+        ("run --no-such-option", 2),
+        ("--log-level loud runs", 2),
+        ("--config /nowhere sync", 2),
+        ("history +441", 1),
+    ],
+)
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&-", "2> >(true)"])
+def test_a_stderr_that_takes_nothing_changes_no_code(
+    environment: dict[str, str], tmp_path: Path, words: str, expected: int, stderr: str
+) -> None:
+    """
+    Logs and errors that can't be written are dropped.
+    """
+    shell(f"{SYNCSVC} migrate", environment, tmp_path)
+
+    code, _told = shell(f"{SYNCSVC} {words} {stderr}", environment, tmp_path)
+
+    assert code == expected
+    assert states(tmp_path) == (["succeeded"] if expected == 0 else [])
+
+
 @pytest.mark.parametrize("words", ["sync", "sync --json", "sync --json --metrics-file /dev/full"])
 @pytest.mark.parametrize("stdout", [">/dev/full", "| true", ">&-", ">/dev/null"])
 def test_a_run_that_published_ends_with_0(
