@@ -159,7 +159,7 @@ def test_every_value_beyond_the_columns_is_a_reject(watch: Watch, engine: Engine
     [
         r'"label": "\ud800"',
         r'"range_name": "\udc00\ud800"',
-        f'"label": {"[" * 5_000}{"]" * 5_000}',
+        f'"label": {"[" * 100_000}{"]" * 100_000}',
         '"label": 1e400',
         '"monthly_charge": 1e400',
     ],
