@@ -20,6 +20,7 @@ from syncsvc.database.queries import (
     require_address,
     timeline,
 )
+from syncsvc.database.reporting_role import reads_addresses
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import csv_json, output_file, terminal
 from syncsvc.output.csv_json import Format
@@ -147,13 +148,16 @@ def print_report(
     _read_only(connection)
     if not report.every_account:
         require_account(connection, settings.account)
+    with_addresses = reads_addresses(connection)
+    arguments = msgspec.structs.replace(arguments, with_addresses=with_addresses)
     if report.by_month_end:
         arguments = msgspec.structs.replace(arguments, months_as_of=monthly_view.as_of(connection))
     _note(connection, report, arguments)
     if arguments.address is not None:
         require_address(connection, settings.account, arguments.address)
     with closing(report.rows(connection, arguments)) as rows:
-        _write(report.columns, rows, output_format, output, currency=settings.currency)
+        columns = report.readable_columns(arguments)
+        _write(columns, rows, output_format, output, currency=settings.currency)
 
 
 def write_page(
@@ -212,6 +216,9 @@ def _note(connection: Connection, report: Report, arguments: Arguments) -> None:
     """
     Report on stderr how old the result is, and why it may be empty.
     """
+    if left_out := set(report.columns).difference(report.readable_columns(arguments)):
+        names = ", ".join(column.name for column in report.columns if column in left_out)
+        typer.echo(f"Left out, as this database user may not read addresses: {names}.", err=True)
     if report.every_account:
         return
     if arguments.months_as_of is not None:

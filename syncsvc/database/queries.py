@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Text, and_, cast, exists, func, or_, select
+from sqlalchemy import Text, and_, cast, func, or_, select
 
 from syncsvc.errors import UnknownAccount, UnknownAddress, UnknownNumber
 from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
@@ -256,7 +256,7 @@ def require_address(connection: Connection, account: str, address_id: int) -> No
         UnknownAddress: It never had one with this id.
     """
     mine = and_(addresses.c.account == account, addresses.c.id == address_id)
-    if not connection.execute(select(exists().where(mine))).scalar():
+    if connection.execute(select(addresses.c.id).where(mine)).first() is None:
         raise UnknownAddress(
             f"No address {address_id} in account {account!r}. `syncsvc report inventory` shows "
             "the ids of addresses."

@@ -32,6 +32,7 @@ WRITES = """
 SELECT has_table_privilege(:role, :relation, 'INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER')
     OR has_any_column_privilege(:role, :relation, 'INSERT, UPDATE, REFERENCES')"""
 READS = "SELECT has_column_privilege(:role, :relation, :column, 'SELECT')"
+MAY_READ = "SELECT has_column_privilege(CAST(:relation AS text), CAST(:column AS text), 'SELECT')"
 CREATES = """
 SELECT has_schema_privilege(:role, current_schema(), 'CREATE')
     OR has_database_privilege(:role, current_database(), 'CREATE')"""
@@ -113,6 +114,20 @@ def _relations(connection: Connection) -> Iterator[Table]:
 
 def _impersonal(table: Table) -> list[str]:
     return [column.name for column in table.c if not column.info.get("personal")]
+
+
+def reads_addresses(connection: Connection) -> bool:
+    """
+    Return whether this user may read all columns that may have a street address.
+    """
+    if connection.dialect.name != "postgresql":
+        return True
+    return all(
+        connection.execute(text(MAY_READ), {"relation": table.name, "column": column.name}).scalar()
+        for table in RELATIONS
+        for column in table.c
+        if column.info.get("personal")
+    )
 
 
 def _excess(connection: Connection, role: str, *, addresses: bool) -> Iterator[str]:

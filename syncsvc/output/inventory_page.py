@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from syncsvc.database import monthly_view
+from syncsvc.database.reporting_role import reads_addresses
 from syncsvc.output import charts, csv_json, templating
 from syncsvc.output.charts import Words
 from syncsvc.reports import REPORTS, Arguments, Kind
@@ -72,6 +73,7 @@ class Section(NamedTuple):
     """
 
     report: Report
+    arguments: Arguments
     rows: list[Row]
     total: int
 
@@ -80,7 +82,8 @@ class Section(NamedTuple):
         """
         Return the columns that people read.
         """
-        return [column for column in self.report.columns if column.name not in FOR_MACHINES]
+        readable = self.report.readable_columns(self.arguments)
+        return [column for column in readable if column.name not in FOR_MACHINES]
 
 
 class Figure(NamedTuple):
@@ -99,7 +102,10 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     Render the page of an account.
     """
     months_as_of = monthly_view.as_of(connection)
-    ask = partial(_section, connection, Arguments(account, now, months_as_of=months_as_of))
+    whose = Arguments(
+        account, now, months_as_of=months_as_of, with_addresses=reads_addresses(connection)
+    )
+    ask = partial(_section, connection, whose)
     spend, trust = ask("spend-by-country"), ask("trust")
     months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)
     return _render(
@@ -108,6 +114,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
         currency=currency,
         now=now,
         months_as_of=months_as_of,
+        with_addresses=whose.with_addresses,
         verdict=_verdict(trust),
         live=sum(row["numbers"] for row in spend.rows),
         spend=sum(row["monthly_charge"] for row in spend.rows),
@@ -131,7 +138,9 @@ def _section(connection: Connection, whose: Arguments, name: str, **told: object
     arguments = msgspec.structs.replace(whose, **given)
     rows = list(report.rows(connection, arguments))
     cut = arguments.limit is not None and len(rows) == arguments.limit
-    return Section(report, rows, report.count_rows(connection, arguments) if cut else len(rows))
+    return Section(
+        report, arguments, rows, report.count_rows(connection, arguments) if cut else len(rows)
+    )
 
 
 def _verdict(trust: Section) -> str:

@@ -10,7 +10,7 @@ from msgspec import structs
 from sqlalchemy import case, func, literal, select, union_all
 
 from syncsvc.iso_countries import alpha2_by_other_code
-from syncsvc.reports.dialects import account_filter, in_window, portable_order
+from syncsvc.reports.dialects import account_filter, in_window, portable_order, readable
 from syncsvc.reports.report import (
     COUNTRY,
     NUMBER,
@@ -37,7 +37,7 @@ live = live_numbers.c
 
 ROLES = ("number_address", "emergency_number_address")
 ADDRESS_ID = Column("address_id", Kind.ID, "The provider's id of the address; NULL if none.")
-ADDRESS_NAME = Column("address_name", Kind.TEXT, "Name of the address.")
+ADDRESS_NAME = Column("address_name", Kind.TEXT, "Name of the address.", personal=True)
 IN_LIVE_USE = Column("numbers", Kind.NUMBER, "Live numbers with this emergency address.")
 GAP = Column(
     "gap",
@@ -62,7 +62,7 @@ def _gaps(arguments: Arguments, role: str, flag: str) -> Select[Any]:
             live.status,
             case((address_id.is_(None), "no address"), else_="not flagged").label("gap"),
             address_id.label("address_id"),
-            live[f"{role}_name"].label("address_name"),
+            readable(live[f"{role}_name"], arguments).label("address_name"),
         )
         .where(account_filter(live_numbers, arguments), usable.is_not(True))
         .order_by(*portable_order(live.country_alpha2, live.number_e164, live.uuid))
@@ -91,7 +91,7 @@ def _other_country(arguments: Arguments, role: str) -> Select[Any]:
         live.country_alpha2,
         literal(role).label("role"),
         live[f"{role}_id"].label("address_id"),
-        live[f"{role}_name"].label("address_name"),
+        readable(live[f"{role}_name"], arguments).label("address_name"),
         live[f"{role}_country_iso"].label("address_country_iso"),
         live[f"{role}_country_name"].label("address_country_name"),
     ).where(
@@ -119,10 +119,10 @@ def _shared(arguments: Arguments) -> Select[Any]:
     return (
         select(
             used.c.address_id,
-            addresses.c.name.label("address_name"),
-            addresses.c.address_line1,
+            readable(addresses.c.name, arguments).label("address_name"),
+            readable(addresses.c.address_line1, arguments),
             addresses.c.address_city,
-            addresses.c.address_postal_code,
+            readable(addresses.c.address_postal_code, arguments),
             addresses.c.country_iso,
             used.c.numbers,
         )
@@ -146,8 +146,8 @@ def _recently_changed(arguments: Arguments) -> Select[Any]:
         select(
             history.valid_from,
             history.address_id,
-            history.name.label("address_name"),
-            history.changes,
+            readable(history.name, arguments).label("address_name"),
+            readable(history.changes, arguments),
             in_use.label("numbers"),
         )
         .where(
@@ -223,9 +223,9 @@ REPORTS = (
         columns=(
             ADDRESS_ID,
             ADDRESS_NAME,
-            Column("address_line1", Kind.TEXT, "First line of the address."),
+            Column("address_line1", Kind.TEXT, "First line of the address.", personal=True),
             Column("address_city", Kind.TEXT, "City."),
-            Column("address_postal_code", Kind.TEXT, "Postal code."),
+            Column("address_postal_code", Kind.TEXT, "Postal code.", personal=True),
             Column("country_iso", Kind.TEXT, "Country code of the address, as sent."),
             structs.replace(IN_LIVE_USE, has_total=True),
         ),

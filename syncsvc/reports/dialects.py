@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Text, and_, func, or_
+from sqlalchemy import ColumnElement, Text, and_, cast, func, null, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -16,7 +16,7 @@ from syncsvc.schema.columns import Money
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import FromClause, Table
+    from sqlalchemy import FromClause
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
     from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -80,7 +80,17 @@ def newest_first(
     )
 
 
-def account_filter(view: Table, arguments: Arguments) -> ColumnElement[bool]:
+def readable(column: ColumnElement[Any], arguments: Arguments) -> ColumnElement[Any]:
+    """
+    Return the column, or NULL under its name if it is personal and may not be read.
+    """
+    is_personal = any(base.info.get("personal") for base in column.base_columns)
+    if arguments.with_addresses or not is_personal:
+        return column
+    return cast(null(), column.type).label(column.key)
+
+
+def account_filter(view: FromClause, arguments: Arguments) -> ColumnElement[bool]:
     """
     The condition for rows of the account, and of the country if one is given.
     """

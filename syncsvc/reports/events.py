@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from syncsvc.reports.dialects import account_filter, in_window, newest_first
+from syncsvc.reports.dialects import account_filter, in_window, newest_first, readable
 from syncsvc.reports.report import (
     CHARGE_WITH_TOTAL,
     COUNTRY,
@@ -157,7 +157,7 @@ def _latest(arguments: Arguments) -> Select[Any]:
             change.country_alpha2,
             change.event,
             change.evidence,
-            change.changes,
+            readable(change.changes, arguments),
         )
         .where(account_filter(number_changes, arguments))
         .order_by(change.run_id.desc(), *newest_first(change))

@@ -17,6 +17,7 @@ from syncsvc.reports.dialects import (
     is_reserved,
     known_at,
     portable_order,
+    readable,
 )
 from syncsvc.reports.report import (
     CHARGE_WITH_TOTAL,
@@ -52,6 +53,9 @@ ADDRESS_FIELDS = {
     "region": "address_region",
     "postal_code": "address_postal_code",
     "country_iso": "country_iso",
+}
+PERSONAL_FIELDS = {
+    field for field, name in ADDRESS_FIELDS.items() if addresses.c[name].info.get("personal")
 }
 OF_NUMBER = ("number_e164", "uuid", "country_alpha2", "country_name", "range_code", "range_name")
 STATE = ("lifecycle", "status", "monthly_charge", "setup_charge", "provisioned_at", "cancelled_at")
@@ -113,7 +117,8 @@ def _inventory(arguments: Arguments) -> Select[Any]:
         rows = rows.outerjoin(address, same)
         of_addresses.append(source.state[f"{role}_id"])
         of_addresses += [
-            address.c[name].label(f"{role}_{field}") for field, name in ADDRESS_FIELDS.items()
+            readable(address.c[name], arguments).label(f"{role}_{field}")
+            for field, name in ADDRESS_FIELDS.items()
         ]
     query = select(
         *(numbers.c[name] for name in OF_NUMBER),
@@ -194,7 +199,8 @@ def _address_columns(role: str, whose: str) -> tuple[Column, ...]:
         "country_iso": (Kind.TEXT, "Country code, as sent."),
     }
     return tuple(
-        Column(f"{role}_{field}", kind, meaning) for field, (kind, meaning) in meanings.items()
+        Column(f"{role}_{field}", kind, meaning, personal=field in PERSONAL_FIELDS)
+        for field, (kind, meaning) in meanings.items()
     )
 
 

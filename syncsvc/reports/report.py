@@ -59,12 +59,14 @@ class Column(msgspec.Struct, frozen=True):
 
     Attributes:
         has_total: Its sum over all rows is worth knowing.
+        personal: It may have a street address, which not every database user may read.
     """
 
     name: str
     kind: Kind
     meaning: str
     has_total: bool = False
+    personal: bool = False
 
 
 NUMBER = Column("number_e164", Kind.TEXT, "The number in E.164.")
@@ -77,7 +79,9 @@ STATUS = Column("status", Kind.TEXT, "The provider's status, as sent.")
 CHARGE = Column("monthly_charge", Kind.AMOUNT, "Monthly charge, the current or the last one.")
 CHARGE_WITH_TOTAL = structs.replace(CHARGE, has_total=True)
 WINDOW = {"since": None, "until": None}  # beside `days`
-WHAT_CHANGED = Column("what", Kind.TEXT, "The columns that changed, with old and new value.")
+WHAT_CHANGED = Column(
+    "what", Kind.TEXT, "The columns that changed, with old and new value.", personal=True
+)
 
 
 class Arguments(msgspec.Struct, frozen=True):
@@ -98,6 +102,7 @@ class Arguments(msgspec.Struct, frozen=True):
         hours: The age at which the last success is too old.
         limit: The highest number of rows; None for all.
         months_as_of: When the materialised view of months was refreshed; None if there is none.
+        with_addresses: The database user may read columns that may have a street address.
     """
 
     account: str
@@ -114,6 +119,7 @@ class Arguments(msgspec.Struct, frozen=True):
     hours: int = 0
     limit: int | None = None
     months_as_of: datetime | None = None
+    with_addresses: bool = True
 
     @property
     def window_start(self) -> datetime:
@@ -156,6 +162,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     finish: Callable[[Iterable[Row], Arguments], Iterable[Row]] | None = None
     every_account: bool = False
     by_month_end: bool = False
+
+    def readable_columns(self, arguments: Arguments) -> tuple[Column, ...]:
+        """
+        Return the columns that the database user may read.
+        """
+        if arguments.with_addresses:
+            return self.columns
+        return tuple(column for column in self.columns if not column.personal)
 
     def rows(self, connection: Connection, arguments: Arguments) -> Generator[Row]:
         """

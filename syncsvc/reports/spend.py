@@ -7,7 +7,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, cast, func, or_, select
+from sqlalchemy import BigInteger, case, cast, func, or_, select
 
 from syncsvc.database.monthly_view import inventory_by_month_kept
 from syncsvc.reports.dialects import (
@@ -36,7 +36,7 @@ from syncsvc.schema.views import inventory_by_month, live_numbers, number_change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import Select
+    from sqlalchemy import Function, Over, Select
 
     from syncsvc.reports.report import Arguments, Row
 
@@ -56,6 +56,7 @@ MONTHLY = (
     Column("numbers", Kind.NUMBER, "Numbers that were live at the month's end."),
     Column("monthly_charge", Kind.AMOUNT, "Sum of their monthly charges at that time."),
 )
+CHARGES = ("monthly_charge", "setup_charge")
 CHARGE_VALUES = {  # where the `changes` of a history row has each value
     "monthly_charge_before": ("monthly_charge", "old"),
     "monthly_charge_after": ("monthly_charge", "new"),
@@ -130,6 +131,8 @@ def _by_month_and_country(arguments: Arguments) -> Select[Any]:
 
 
 def _charges_changed(arguments: Arguments) -> Select[Any]:
+    if not arguments.with_addresses:
+        return _charges_between_states(arguments)
     view = number_changes
     values = {
         label: view.c.changes[name][key].as_string() for label, (name, key) in CHARGE_VALUES.items()
@@ -149,6 +152,44 @@ def _charges_changed(arguments: Arguments) -> Select[Any]:
             or_(*(value.is_not(None) for value in values.values())),
         )
         .order_by(*newest_first(view.c))
+    )
+
+
+def _charges_between_states(arguments: Arguments) -> Select[Any]:
+    """
+    Select the same by comparing each state with the one before, without the column `changes`.
+    """
+    view = number_changes
+
+    def over(value: Function[Any]) -> Over[Any]:
+        return value.over(partition_by=(view.c.account, view.c.uuid), order_by=view.c.id)
+
+    columns = ("valid_from", "number_e164", "uuid", "country_alpha2", "event", "id", "account")
+    step = select(
+        *(view.c[name] for name in (*columns, *CHARGES)),
+        *(over(func.lag(view.c[name])).label(f"{name}_before") for name in CHARGES),
+        over(func.row_number()).label("step"),
+    ).subquery()
+    differs = {name: step.c[name].is_distinct_from(step.c[f"{name}_before"]) for name in CHARGES}
+    return (
+        select(
+            *(step.c[name] for name in columns[:5]),
+            *(
+                case((is_new, step.c[f"{name}_before"])).label(f"{name}_before")
+                for name, is_new in differs.items()
+            ),
+            *(
+                case((is_new, step.c[name])).label(f"{name}_after")
+                for name, is_new in differs.items()
+            ),
+        )
+        .where(
+            account_filter(step, arguments),
+            in_window(step.c.valid_from, arguments),
+            step.c.step > 1,
+            or_(*differs.values()),
+        )
+        .order_by(*newest_first(step.c))
     )
 
 

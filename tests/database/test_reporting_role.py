@@ -4,8 +4,11 @@ The role that may read: it reads what it should, and neither writes nor reads an
 
 from __future__ import annotations
 
+import json
+import re
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +18,12 @@ from sqlalchemy.exc import DBAPIError
 from support.build import address, number_row
 from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
+from syncsvc.reports import REPORTS
 from syncsvc.schema import tables, views
 from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from support.build import Result, Watch
 
@@ -75,6 +78,8 @@ WRITES = [
     "SET ROLE postgres",
 ]
 REFUSALS = ("permission denied", "must be owner", "cannot update view")
+REQUIRED_VALUES = {"numbers-at-address": ["--address", "2"]}
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "syncsvc-inventory.json"
 names = count(1)
 
 
@@ -394,3 +399,78 @@ def test_flags_that_do_not_go_together_are_refused(
 
     assert result.code == 2
     assert flags[-1] in result.err
+
+
+@pytest.fixture
+def outsider(known_inventory: Engine, cli: Callable[..., Result]) -> Iterator[Engine]:
+    """
+    The known inventory as a role without addresses sees it.
+    """
+    url = known_inventory.url
+    with role_named(known_inventory, f"outsider{next(names)}") as name:
+        shown = url.render_as_string(hide_password=False)
+        cli("migrate", "--database-url", shown, "--reporting-role", name, "--without-addresses")
+        reader = as_role(url, name)
+        yield reader
+        reader.dispose()
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_report_answers_a_role_without_addresses(
+    outsider: Engine, known_inventory: Engine, cli: Callable[..., Result], name: str
+) -> None:
+    """
+    It has the rows and columns of the owner's answer, but for personal ones, which a note names.
+    """
+    report = REPORTS[name]
+    words = ["report", name, "--format", "json", *REQUIRED_VALUES.get(name, [])]
+    personal = [column.name for column in report.columns if column.personal]
+
+    owners, outsiders = (
+        cli(*words, "--database-url", engine.url.render_as_string(hide_password=False))
+        for engine in (known_inventory, outsider)
+    )
+
+    assert outsiders.code == 0
+    assert json.loads(outsiders.out) == [
+        {key: value for key, value in row.items() if key not in personal}
+        for row in json.loads(owners.out)
+    ]
+    note = f"Left out, as this database user may not read addresses: {', '.join(personal)}."
+    assert (note in outsiders.err) == bool(personal)
+    assert "Left out" not in owners.err
+
+
+@pytest.mark.usefixtures("known_inventory")
+def test_the_page_answers_a_role_without_addresses(
+    outsider: Engine, cli: Callable[..., Result], tmp_path: Path
+) -> None:
+    """
+    The page is made without what may not be read, and says so.
+    """
+    url = outsider.url.render_as_string(hide_password=False)
+
+    result = cli("report", "--html", str(tmp_path / "page.html"), "--database-url", url)
+
+    page = (tmp_path / "page.html").read_text()
+    assert (result.code, result.err) == (0, "")
+    assert "may not read addresses" in page
+    assert "London office" not in page
+    assert "address name" not in page
+
+
+def test_the_dashboard_answers_a_role_without_addresses(outsider: Engine) -> None:
+    """
+    No panel of the inventory's dashboard needs a column that may have an address.
+    """
+    board = json.loads(DASHBOARD.read_text())
+    queries = [
+        re.sub(r"\$__timeFilter\(\w+\)", "true", target["rawSql"])
+        .replace("$__timeGroupAlias(occurred_at, '1d')", "date_trunc('day', occurred_at)")
+        .replace("$account", "'default'")
+        for panel in board["panels"]
+        for target in panel["targets"]
+    ]
+
+    assert len(queries) > 5
+    assert refused(outsider, queries) == []
