@@ -59,7 +59,7 @@ def report(
         typer.Argument(help="Report name; omit it to list the reports.", show_default=False),
     ] = None,
     output_format: Annotated[
-        Literal["table", "csv", "json"],
+        Literal["table", "csv", "json", "xlsx", "parquet"],
         typer.Option("--format", help="Output format."),
     ] = "table",
     output: Annotated[

@@ -22,8 +22,9 @@ from syncsvc.database.queries import (
 )
 from syncsvc.database.reporting_role import reads_addresses
 from syncsvc.errors import ReportUsageError
-from syncsvc.output import csv_json, output_file, terminal
+from syncsvc.output import output_file, terminal
 from syncsvc.output.csv_json import Format
+from syncsvc.output.write_rows import require_format, write_rows
 from syncsvc.reports import (
     PARAMETERS,
     REPORTS_BY_AUDIENCE,
@@ -37,7 +38,7 @@ from syncsvc.reports.report import REQUIRED
 from syncsvc.schema.tables import number_history
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from sqlalchemy import Connection
@@ -96,7 +97,7 @@ def list_reports(output_format: Format, output: Path) -> None:
         for each in reports
     ]
     columns = REPORT_LIST if output_format is not Format.TABLE else REPORT_LIST[1:3]
-    _write(columns, rows, output_format, output)
+    write_rows(columns, rows, output_format, output, name="reports")
 
 
 def describe(words: Sequence[str]) -> str:
@@ -145,6 +146,7 @@ def print_report(
     """
     report, parameters = named_report(words)
     arguments = read_arguments(report, parameters, settings.account, clock.now())
+    require_format(output_format)
     _read_only(connection)
     if not report.every_account:
         require_account(connection, settings.account)
@@ -156,8 +158,14 @@ def print_report(
     if arguments.address is not None:
         require_address(connection, settings.account, arguments.address)
     with closing(report.rows(connection, arguments)) as rows:
-        columns = report.readable_columns(arguments)
-        _write(columns, rows, output_format, output, currency=settings.currency)
+        write_rows(
+            report.readable_columns(arguments),
+            rows,
+            output_format,
+            output,
+            name=report.name,
+            currency=settings.currency,
+        )
 
 
 def write_page(
@@ -243,31 +251,3 @@ def _note_running_month(report: Report, arguments: Arguments) -> None:
     if any(column.kind is Kind.MONTH for column in report.columns):
         month = f"{arguments.now:%Y-%m}"
         typer.echo(f"{month} is still running: its figures are those until now.", err=True)
-
-
-def _write(
-    columns: Sequence[Column],
-    rows: Iterable[Row],
-    output_format: Format,
-    output: Path,
-    *,
-    currency: str | None = None,
-) -> None:
-    if output_format is Format.TABLE:
-        _print_table(columns, rows, output, currency)
-        return
-    lines = csv_json.csv_lines if output_format is Format.CSV else csv_json.json_lines
-    with output_file.open_output(output) as stream:
-        text = lines(columns, rows)
-        stream.writelines(csv_json.without_controls(text) if stream.isatty() else text)
-
-
-def _print_table(
-    columns: Sequence[Column], rows: Iterable[Row], output: Path, currency: str | None
-) -> None:
-    table = terminal.report_table(columns, rows, currency)
-    if str(output) == "-":
-        terminal.show(table)
-        return
-    with output_file.open_output(output) as stream:
-        terminal.show(table, stream)

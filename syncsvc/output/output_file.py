@@ -14,7 +14,7 @@ import stat
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 import typer
 
@@ -32,6 +32,26 @@ NOT_REPLACEABLE = {errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS, errno.EX
 def open_output(path: Path) -> Iterator[TextIO]:
     """
     Open stdout for `-`, else a file that has all that is written or, if the block fails, nothing.
+
+    It is UTF-8, whatever the locale is.
+
+    Raises:
+        ConfigurationError: It can't be written.
+    """
+    with open_binary(path) as raw:
+        stream = io.TextIOWrapper(raw, encoding="utf-8", newline="", write_through=True)
+        try:
+            yield stream
+            stream.flush()
+        finally:
+            with suppress(OSError, ValueError):
+                stream.detach()
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """
+    Open stdout for `-`, else a file, as `open_output` does, for bytes.
 
     Raises:
         ConfigurationError: It can't be written.
@@ -117,7 +137,7 @@ def _unwritable(path: Path, exc: OSError) -> ConfigurationError:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
+def _opened(path: Path) -> Iterator[BinaryIO]:
     if path == STDOUT:
         with _stdout() as stream:
             yield stream
@@ -125,10 +145,10 @@ def _opened(path: Path) -> Iterator[TextIO]:
     descriptor = _open_descriptor(path)
     found = _existing(path)
     if descriptor is not None:
-        with open(os.dup(descriptor), "a", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - a descriptor
+        with open(os.dup(descriptor), "ab") as stream:  # noqa: PTH123 - a descriptor
             yield stream
     elif found is not None and not stat.S_ISREG(found.st_mode):
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        with path.open("wb") as stream:
             yield stream
     else:
         with _replacing(Path(os.path.realpath(path)), found) as stream:  # a link stays a link
@@ -136,19 +156,11 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _stdout() -> Iterator[TextIO]:
-    """
-    Open stdout as UTF-8, whatever the locale is.
-    """
+def _stdout() -> Iterator[BinaryIO]:
     if sys.stdout is None:  # closed by whoever started the process
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=True)
-    try:
-        yield stream
-        stream.flush()
-    finally:
-        with suppress(OSError, ValueError):
-            stream.detach()
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()
 
 
 def _existing(path: Path) -> os.stat_result | None:
@@ -191,7 +203,7 @@ def _replaceable(path: Path, found: os.stat_result | None) -> bool:
 
 
 @contextmanager
-def _replacing(path: Path, found: os.stat_result | None) -> Iterator[TextIO]:
+def _replacing(path: Path, found: os.stat_result | None) -> Iterator[BinaryIO]:
     """
     Open a new file beside the path, and rename it to the path when the block ends.
 
@@ -201,7 +213,7 @@ def _replacing(path: Path, found: os.stat_result | None) -> Iterator[TextIO]:
     """
     new, descriptor = _create_beside(path, found)
     try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as stream:  # noqa: PTH123 - a descriptor
+        with open(descriptor, "wb") as stream:  # noqa: PTH123 - a descriptor
             yield stream
         _take_the_place(new, path, found)
     finally:

@@ -27,6 +27,7 @@ from syncsvc.reports.report import (
     RANGE,
     REQUIRED,
     STATUS,
+    SUM_DIGITS,
     UUID,
     Column,
     Kind,
@@ -254,10 +255,18 @@ REPORTS = (
             Column("utilisation", Kind.PERCENT, "Share of the live numbers that is in use."),
             Column("cancelled", Kind.NUMBER, "Numbers that were cancelled.", has_total=True),
             Column(
-                "monthly_charge", Kind.AMOUNT, "Monthly charges of live numbers.", has_total=True
+                "monthly_charge",
+                Kind.AMOUNT,
+                "Monthly charges of live numbers.",
+                has_total=True,
+                digits=SUM_DIGITS,
             ),
             Column(
-                "reserved_charge", Kind.AMOUNT, "Those of the reserved numbers.", has_total=True
+                "reserved_charge",
+                Kind.AMOUNT,
+                "Those of the reserved numbers.",
+                has_total=True,
+                digits=SUM_DIGITS,
             ),
         ),
         query=_utilisation,

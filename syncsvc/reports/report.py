@@ -24,6 +24,7 @@ Row = dict[str, Any]
 BATCH_SIZE = 1000  # rows
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")  # times in `changes`
 ONE_DAY = timedelta(days=1)
+SUM_DIGITS = 24
 EVERY_LIFECYCLE = "all"
 
 
@@ -60,6 +61,7 @@ class Column(msgspec.Struct, frozen=True):
     Attributes:
         has_total: Its sum over all rows is worth knowing.
         personal: It may have a street address, which not every database user may read.
+        digits: The most digits of a decimal; charges have those of numeric(12,4), sums more.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Column(msgspec.Struct, frozen=True):
     meaning: str
     has_total: bool = False
     personal: bool = False
+    digits: int = 12
 
 
 NUMBER = Column("number_e164", Kind.TEXT, "The number in E.164.")

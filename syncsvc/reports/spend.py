@@ -24,6 +24,7 @@ from syncsvc.reports.report import (
     NUMBER,
     RANGE,
     STATUS,
+    SUM_DIGITS,
     UUID,
     VALID_FROM,
     WINDOW,
@@ -49,12 +50,23 @@ SUMS = (
         "Live numbers without a known monthly charge.",
         has_total=True,
     ),
-    Column("monthly_charge", Kind.AMOUNT, "Sum of their monthly charges, exact.", has_total=True),
+    Column(
+        "monthly_charge",
+        Kind.AMOUNT,
+        "Sum of their monthly charges, exact.",
+        has_total=True,
+        digits=SUM_DIGITS,
+    ),
 )
 MONTHLY = (
     Column("month", Kind.MONTH, "The month, by its first day (UTC)."),
     Column("numbers", Kind.NUMBER, "Numbers that were live at the month's end."),
-    Column("monthly_charge", Kind.AMOUNT, "Sum of their monthly charges at that time."),
+    Column(
+        "monthly_charge",
+        Kind.AMOUNT,
+        "Sum of their monthly charges at that time.",
+        digits=SUM_DIGITS,
+    ),
 )
 CHARGES = ("monthly_charge", "setup_charge")
 CHARGE_VALUES = {  # where the `changes` of a history row has each value
@@ -273,6 +285,7 @@ REPORTS = (
                 Kind.AMOUNT,
                 "New minus old monthly charge; NULL if either is not known.",
                 has_total=True,
+                digits=SUM_DIGITS,
             ),
             Column("setup_charge_before", Kind.AMOUNT, "The old set-up charge, if it changed."),
             Column("setup_charge_after", Kind.AMOUNT, "The new set-up charge."),

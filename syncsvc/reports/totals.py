@@ -7,24 +7,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from syncsvc.reports.report import Column, Row
 
 LABEL = "Total"
 
 
-def total_row(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Row | None:
+class RunningTotals:
     """
-    Return the sum of each column that has a total, and None in the others.
+    The totals of rows that are seen once, one after the other.
+    """
 
-    The first column has the label, and NULL counts as nothing. Returns None if no column has a
-    total, or there are no rows.
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._sums: dict[str, Any] = {each.name: 0 for each in columns if each.has_total}
+        self._any = False
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """
+        Add a row; NULL counts as nothing.
+        """
+        self._any = True
+        for name in self._sums:
+            self._sums[name] += row[name] or 0
+
+    def row(self) -> Row | None:
+        """
+        Return the sum of each column that has a total, and None in the others.
+
+        The first column has the label. Returns None if no column has a total, or there were no
+        rows.
+        """
+        if not (self._any and self._sums):
+            return None
+        sums = {column.name: self._sums.get(column.name) for column in self._columns}
+        return sums | {self._columns[0].name: LABEL}
+
+
+def total_row(columns: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> Row | None:
     """
-    if not rows or not any(column.has_total for column in columns):
-        return None
-    totals: Row = {
-        column.name: sum(row[column.name] or 0 for row in rows) if column.has_total else None
-        for column in columns
-    }
-    return totals | {columns[0].name: LABEL}
+    Return the totals of these rows, as `RunningTotals.row` does.
+    """
+    totals = RunningTotals(columns)
+    for row in rows:
+        totals.add(row)
+    return totals.row()
