@@ -69,6 +69,37 @@ def test_who_lets_go_is_followed(leads: tuple[LeaderLock, LeaderLock]) -> None:
     assert (second.acquire(), first.acquire()) == (True, False)
 
 
+def test_one_release_is_enough(leads: tuple[LeaderLock, LeaderLock]) -> None:
+    """
+    However often the leader has acquired the lock, releasing it once frees it.
+    """
+    first, second = leads
+
+    assert [first.acquire() for _ in range(3)] == [True, True, True]
+    first.release()
+    assert second.acquire()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_the_leaders_session_is_in_no_transaction(
+    engine: Engine, leads: tuple[LeaderLock, LeaderLock]
+) -> None:
+    """
+    It lasts as long as the worker, and an open transaction would keep VACUUM from its work.
+    """
+    others = text(
+        "SELECT state FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    states: list[str] = []
+    for _ in range(3):
+        assert leads[0].acquire()
+        with engine.connect() as connection:
+            states += connection.execute(others).scalars().all()
+
+    assert set(states) == {"idle"}
+
+
 def test_accounts_have_leads_of_their_own(
     engine: Engine, leads: tuple[LeaderLock, LeaderLock]
 ) -> None:

@@ -191,6 +191,36 @@ def test_a_remaining_that_is_always_0_is_waited_for_once() -> None:
     assert delays == [30, 0, 0, 0]
 
 
+def test_no_number_of_refusals_pauses_for_longer_than_five_minutes() -> None:
+    """
+    Without Retry-After the pause doubles with each 429, from an eighth of a second to 300 s.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(4, clock)
+    pauses = []
+    for _ in range(30):
+        at = throttle.begin()
+        clock.now += 0.1
+        throttle.record(response(429), at)
+        throttle.in_flight -= 1
+        pauses.append(throttle.delay())
+        clock.now += pauses[-1]
+
+    assert pauses[:3] == pytest.approx([0.25, 0.5, 1])
+    assert pauses[-1] == max(pauses) == pytest.approx(300)
+
+
+def test_a_request_that_fails_makes_room_for_the_next() -> None:
+    """
+    If the connection breaks while the only request is in flight, another one may begin.
+    """
+    throttle = Throttle(1)
+    with pytest.raises(ConnectionError), throttle.slot():
+        raise ConnectionError
+
+    assert (throttle.in_flight, throttle.delay()) == (0, 0)
+
+
 def test_no_thread_waits_after_the_throttle_is_closed() -> None:
     """
     A thread that waits for a slot continues when the client is closed.
