@@ -9,6 +9,7 @@ says its value.
 from __future__ import annotations
 
 import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pygal
@@ -17,7 +18,7 @@ from pygal.etree import etree
 from pygal.style import Style
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
 
     Values = Sequence[Decimal | int]
@@ -28,6 +29,7 @@ sys.meta_path[:] = [
 ]
 
 WIDTH, HEIGHT, ROW = 480, 230, 30  # units of the drawing; the page scales it
+TICKS = 6  # of an axis, at most
 LABELS_SHOWN = 6  # along the bottom: more would run into one another
 BALLAST = {"defs", "title", "desc"}  # pygal's own styles, scripts and notes for them
 LOOKS = Style(label_font_size=14, major_label_font_size=14, value_font_size=14)
@@ -52,6 +54,7 @@ def over_time(words: Words, months: Sequence[str], values: Values) -> Markup:
     """
     chart = pygal.Line(**_options(), include_x_axis=True)
     _label_months(chart, months)
+    _use_whole_ticks(chart, [0, *values])
     chart.add("area", _points(values), fill=True, show_dots=False)
     chart.add("line", _points(values), dots_size=3)
     return _drawn(chart, words)
@@ -63,6 +66,10 @@ def up_and_down(words: Words, months: Sequence[str], series: Mapping[str, Values
     """
     chart = pygal.StackedBar(**_options())
     _label_months(chart, months)
+    columns = list(zip(*series.values(), strict=True))
+    above = [sum(value for value in column if value > 0) for column in columns]
+    below = [sum(value for value in column if value < 0) for column in columns]
+    _use_whole_ticks(chart, [0, *above, *below])
     for name, values in series.items():
         chart.add(name, _points(values))
     return _drawn(chart, words)
@@ -99,6 +106,22 @@ def _label_months(chart: Any, months: Sequence[str]) -> None:  # noqa: ANN401 - 
     chart.x_labels = list(months)
     chart.x_labels_major = list(months[::-1][::every])
     chart.show_minor_x_labels = False
+
+
+def _use_whole_ticks(chart: Any, values: Values) -> None:  # noqa: ANN401 - pygal ships no types
+    """
+    Label the axis of whole things with whole numbers, which pygal's own steps are not.
+    """
+    if not all(isinstance(value, int) for value in values):
+        return
+    low, high = int(min(values)), int(max(values))
+    step = next(each for each in _steps() if (high - low) / each < TICKS)
+    chart.y_labels = list(range(low // step * step, max(-(-high // step), 1) * step + 1, step))
+
+
+def _steps() -> Iterator[int]:
+    for power in count():
+        yield from (10**power, 2 * 10**power, 5 * 10**power)
 
 
 def _points(values: Values) -> list[float]:

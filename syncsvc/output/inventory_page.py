@@ -19,7 +19,7 @@ from syncsvc.output.charts import Words
 from syncsvc.reports import REPORTS, Arguments, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
     from decimal import Decimal
 
@@ -33,12 +33,8 @@ MONTHS = 24
 ROWS_SHOWN = 100  # of a table; the report itself has them all
 CHANGES_SHOWN = 25
 COUNTRIES_SHOWN = 10
-GAPS = (
-    "emergency-address-gaps",
-    "proof-of-address-gaps",
-    "address-country-mismatch",
-    "shared-emergency-addresses",
-)
+EMERGENCY, PROOF = "emergency-address-gaps", "proof-of-address-gaps"
+ELSEWHERE, SHARED = "address-country-mismatch", "shared-emergency-addresses"
 LABELS = {
     "valid_from": "learnt",
     "occurred_at": "happened",
@@ -78,12 +74,33 @@ class Section(NamedTuple):
     total: int
 
     @property
+    def command(self) -> str:
+        """
+        Return the command that prints all rows.
+        """
+        limit = "" if self.report.takes.get("limit") is None else f" --limit {self.total}"
+        return f"syncsvc report {self.report.name}{limit} --format csv"
+
+    @property
     def columns(self) -> list[Column]:
         """
         Return the columns that people read.
         """
         readable = self.report.readable_columns(self.arguments)
         return [column for column in readable if column.name not in FOR_MACHINES]
+
+
+class Gap(NamedTuple):
+    """
+    Something about addresses that needs a look.
+
+    Attributes:
+        figures: How many of what there are.
+    """
+
+    title: str
+    section: Section
+    figures: dict[str, int]
 
 
 class Figure(NamedTuple):
@@ -113,6 +130,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
         account=account,
         currency=currency,
         now=now,
+        this_month_begins=now.date().replace(day=1),
         months_as_of=months_as_of,
         with_addresses=whose.with_addresses,
         verdict=_verdict(trust),
@@ -120,7 +138,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
         spend=sum(row["monthly_charge"] for row in spend.rows),
         this_month=churn.rows[-1] if churn.rows else None,
         figures=list(_figures(months, churn, spend, currency)),
-        gaps=[ask(name) for name in GAPS],
+        gaps=list(_gaps(connection, ask)),
         charges=ask("charges-changed"),
         changes=ask("latest-changes", limit=CHANGES_SHOWN),
         trust=trust,
@@ -143,6 +161,25 @@ def _section(connection: Connection, whose: Arguments, name: str, **told: object
     )
 
 
+def _gaps(connection: Connection, ask: Callable[[str], Section]) -> Iterator[Gap]:
+    """
+    Yield what needs a look: how many numbers have no address is one figure, with others beside it.
+    """
+    for name, title in (
+        (EMERGENCY, "Emergency address missing or not flagged"),
+        (PROOF, "Proof of address missing or not flagged"),
+    ):
+        section = ask(name)
+        counts = section.report.count_by(connection, section.arguments, "gap")
+        without, unflagged = counts.get("no address", 0), counts.get("not flagged", 0)
+        yield Gap(title, section, {"without": without, "not flagged": unflagged})
+    section = ask(ELSEWHERE)
+    numbers = section.report.count_distinct(connection, section.arguments, "uuid")
+    yield Gap("Address in another country", section, {"numbers": numbers})
+    section = ask(SHARED)
+    yield Gap("Emergency addresses that many numbers share", section, {"addresses": section.total})
+
+
 def _verdict(trust: Section) -> str:
     """
     Return the worst verdict of all checks.
@@ -159,9 +196,10 @@ def _figures(
     """
     unit = f" ({currency})" if currency else ""
     if months.rows:
-        yield _over_time("live-numbers", "Live numbers at month's end", months, "numbers")
-        yield _over_time("spend", f"Monthly charges at month's end{unit}", months, "monthly_charge")
-    if churn.rows:
+        yield _over_time("live-numbers", "Live numbers at month's end, and now", months, "numbers")
+        yield _over_time(
+            "spend", f"Monthly charges at month's end, and now{unit}", months, "monthly_charge"
+        )
         yield _churn(churn)
     if spend.rows:
         yield _by_country(spend, unit)
@@ -186,7 +224,7 @@ def _churn(section: Section) -> Figure:
     months = [f"{row['month']:%Y-%m}" for row in section.rows]
     came = sum(row[name] for row in section.rows for name in CAME)
     went = sum(row["cancelled"] for row in section.rows)
-    says = f"From {months[0]} to {months[-1]}, {came:,} came and {went:,} were cancelled."
+    says = f"From {months[0]} until now, {came:,} came and {went:,} were cancelled."
     words = Words("churn", "Numbers that came and went", says)
     series = {label: [row[name] for row in section.rows] for name, label in CAME.items()}
     series["cancelled"] = [-row["cancelled"] for row in section.rows]

@@ -59,12 +59,10 @@ def _churn(arguments: Arguments) -> Select[Any]:
 
 def _every_month(rows: Iterable[Row], arguments: Arguments) -> Iterator[Row]:
     """
-    Add rows of zeros for months without events, from the first month with one until now.
+    Add rows of zeros for months without events, from the first of the months until now.
     """
     found = {row["month"]: row for row in rows}
-    if not found:
-        return
-    month, last = min(found), max(*found, arguments.now.date().replace(day=1))
+    month, last = arguments.first_month, max([*found, arguments.now.date().replace(day=1)])
     while month <= last:
         counts = found.get(month, {})
         yield {"month": month, **{name: int(counts.get(name, 0)) for name in CHURN}}

@@ -195,6 +195,21 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         query = select(func.count()).select_from(unsorted.subquery())
         return connection.execute(query).scalar_one()
 
+    def count_by(self, connection: Connection, arguments: Arguments, name: str) -> dict[str, int]:
+        """
+        Count those rows by the value of a column.
+        """
+        column = self.query(arguments).order_by(None).subquery().c[name]
+        found = connection.execute(select(column, func.count()).group_by(column))
+        return {value: number for value, number in found}  # noqa: C416 - rows are no pairs to mypy
+
+    def count_distinct(self, connection: Connection, arguments: Arguments, name: str) -> int:
+        """
+        Count the different values of a column in those rows.
+        """
+        column = self.query(arguments).order_by(None).subquery().c[name]
+        return connection.execute(select(func.count(column.distinct()))).scalar_one()
+
 
 def in_days(begin: datetime | None, end: datetime | None) -> Decimal | None:
     """

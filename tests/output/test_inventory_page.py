@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from contextlib import contextmanager
@@ -9,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 
 from support.build import address, needs, number_row
 from syncsvc.output import charts, inventory_page
 from syncsvc.output.charts import Words
+from syncsvc.reports import REPORTS, Arguments
 from syncsvc.sandbox import Inventory
 from syncsvc.sync.run import run_once
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from sqlalchemy import Engine
 
-    from support.build import Clock, Result, Row
+    from support.build import Clock, Result, Row, Watch
     from syncsvc.sandbox import Sandbox
     from syncsvc.sync.run_inputs import Job
 
@@ -90,6 +94,99 @@ def test_the_page_tells_the_state_of_the_inventory(known_inventory: Engine) -> N
     for told in " ".join(filter(None, titles)).split():
         assert told in {found.get("id") for _, found in page.elements}
     assert all(found["role"] == "img" for tag, found in page.elements if tag == "svg")
+
+
+def tiles_and_badges(page: Read) -> dict[str, int]:
+    """
+    The figures of the page by what is said beside them.
+    """
+    tiles = re.findall(r"(Without [a-z ]+[a-z]) *(\d[\d,]*)", page.text)
+    badges = re.findall(r"(Emergency|Proof|Address)[a-z ]+ (\d[\d,]*) (without|numbers)", page.text)
+    found = {**dict(tiles), **{f"{title} {what}": number for title, number, what in badges}}
+    return {name: int(number.replace(",", "")) for name, number in found.items()}
+
+
+def test_one_label_is_one_figure(engine: Engine, job: Job, sandbox: Sandbox, clock: Clock) -> None:
+    """
+    A number without an address is counted alike by page, view and dashboard, a number once.
+    """
+    sandbox.inventory = Inventory.seeded(300, seed=11, clock=clock)
+    run_once(job)
+    figures = tiles_and_badges(Read(page_of(engine, now=clock.time)))
+
+    with engine.connect() as connection:
+        counted = [
+            connection.execute(text(query)).scalar_one()
+            for query in (
+                "SELECT count(*) FROM numbers_without_emergency_address",
+                "SELECT count(*) FROM numbers_without_proof_of_address",
+            )
+        ]
+        asked = Arguments("default", clock.time)
+        elsewhere = list(REPORTS["address-country-mismatch"].rows(connection, asked))
+
+    assert min(counted) > 0
+    assert counted == [figures["Without emergency address"], figures["Without proof of address"]]
+    assert counted == [figures["Emergency without"], figures["Proof without"]]
+    assert len({row["uuid"] for row in elsewhere}) == figures["Address numbers"] < len(elsewhere)
+
+
+def test_a_cut_table_names_the_command_that_has_all(
+    watch: Watch,
+    clock: Clock,
+    cli: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    The commands on the page print as many rows as it says that there are.
+    """
+    watch.sandbox.inventory = Inventory.seeded(130, seed=11, clock=clock)
+    watch.run()
+    capsys.readouterr()  # what the run said
+    page = Read(page_of(watch.engine, now=clock.time))
+    monkeypatch.setenv(
+        "SYNCSVC_DATABASE_URL", watch.engine.url.render_as_string(hide_password=False)
+    )
+
+    told = re.findall(
+        r"The first \d+ of ([\d,]+) rows;\s+syncsvc (report [^\n]+ csv) has", page.text
+    )
+
+    assert "latest-changes" in {command.split()[1] for _, command in told}
+    for total, command in told:
+        rows = list(csv.reader(io.StringIO(cli(*command.split()).out, newline="")))
+        assert len(rows) - 1 == int(total.replace(",", ""))
+
+
+def test_a_running_month_is_marked(known_inventory: Engine) -> None:
+    """
+    This month's row says that it is no whole month.
+    """
+    page = Read(page_of(known_inventory))
+
+    assert "2026-05, so far" in page.text
+    assert "2026-04, so far" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([1], ["0", "1"]),
+        ([0, 0], ["0", "1"]),
+        ([3, 5], ["0", "1", "2", "3", "4", "5"]),
+        ([439, 1003], ["0", "200", "400", "600", "800", "1,000", "1,200"]),
+        ([-7, 12], ["-10", "-5", "0", "5", "10", "15"]),
+    ],
+)
+def test_whole_things_have_whole_ticks(values: list[int], ticks: list[str]) -> None:
+    """
+    No axis of numbers shows half of one.
+    """
+    months = [f"2026-{place:02}" for place, _ in enumerate(values, 1)]
+    drawn = str(charts.up_and_down(Words("churn", "Churn", "."), months, {"came": values}))
+
+    assert ticks == re.findall(r"<text[^>]*>(-?[\d,.]+)</text>", drawn.partition("axis x")[0])
 
 
 def test_the_page_refers_to_nothing_elsewhere(known_inventory: Engine) -> None:
@@ -313,6 +410,25 @@ def test_without_scripts_and_on_paper_it_is_whole(html: str, tmp_path: Path) -> 
 
     assert buttons == 0
     assert shown
+
+
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
+def test_printed_tables_repeat_their_head(html: str, tmp_path: Path) -> None:
+    """
+    In print a head is one that browsers repeat: a group that stays whole, without form controls.
+    """
+    with opened(html, tmp_path) as (page, _noticed):
+        page.emulate_media(media="print")
+        heads = page.evaluate(
+            """[...document.querySelectorAll("thead")].map((head) => [
+              getComputedStyle(head).display, getComputedStyle(head).breakInside,
+              ...new Set([...head.querySelectorAll("button")].map(
+                (button) => getComputedStyle(button).display))
+            ].join(" "))"""
+        )
+
+    assert "table-header-group avoid contents" in heads
+    assert set(heads) <= {"table-header-group avoid contents", "table-header-group avoid"}
 
 
 @pytest.mark.parametrize("kind", ["sqlite"], indirect=True)

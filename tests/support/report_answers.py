@@ -166,9 +166,8 @@ class Answers:
             mine = account == self.arguments.account and self.arguments.country in (None, country)
             if mine and month >= self._months_asked()[0]:
                 counted[month].update(events)
-        if not counted:
-            return []
-        first, last = min(counted), max(*counted, self.arguments.now.date().replace(day=1))
+        first = self._months_asked()[0]
+        last = max([*counted, self.arguments.now.date().replace(day=1)])
         beginning = datetime.combine(first, datetime.min.time())
         ending = datetime.combine(last, datetime.min.time())
         return [
