@@ -248,6 +248,7 @@ def _note(connection: Connection, report: Report, arguments: Arguments) -> None:
 
 
 def _note_running_month(report: Report, arguments: Arguments) -> None:
-    if any(column.kind is Kind.MONTH for column in report.columns):
-        month = f"{arguments.now:%Y-%m}"
+    month = f"{arguments.now:%Y-%m}"
+    is_asked = "month" not in report.takes or f"{arguments.invoice_month:%Y-%m}" == month
+    if is_asked and any(column.kind is Kind.MONTH for column in report.columns):
         typer.echo(f"{month} is still running: its figures are those until now.", err=True)

@@ -11,8 +11,10 @@ from syncsvc.errors import ReportUsageError
 from syncsvc.reports import (
     addresses,
     data_quality,
+    differences,
     events,
     inventory,
+    invoice,
     provisioning,
     spend,
     withheld,
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 
 REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
     "Trust": (*data_quality.REPORTS, *withheld.REPORTS),
-    "Inventory": inventory.REPORTS,
-    "Finance": spend.REPORTS,
+    "Inventory": (*inventory.REPORTS, *differences.REPORTS),
+    "Finance": (*spend.REPORTS, *invoice.REPORTS),
     "Compliance": addresses.REPORTS,
     "Operations": (*events.REPORTS, *provisioning.REPORTS),
 }

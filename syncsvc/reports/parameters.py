@@ -4,7 +4,7 @@ The parameters of reports, and how their values are read from a command line.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from syncsvc.reports.report import Report
 
 CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
-PAST = {"at", "since"}
+PAST = {"at", "since", "start", "end"}
 A_BILLION = 1_000_000_000
 LARGEST_ID = 2**63 - 1
 A_MOMENT = "a date such as 2026-03-31, or a time such as 2026-03-31T12:00Z"
@@ -32,20 +32,23 @@ class Parameter(msgspec.Struct, frozen=True):
     A parameter of reports.
 
     Attributes:
+        name: The field of `Arguments`.
         read: Returns its value, or raises a ValueError that says what it should be.
+        option: Its name on a command line, if it is another.
     """
 
     name: str
     metavar: str
     meaning: str
     read: Callable[[str], Any]
+    option: str = ""
 
     @property
     def flag(self) -> str:
         """
         The parameter's name on a command line.
         """
-        return f"--{self.name.replace('_', '-')}"
+        return f"--{self.option or self.name.replace('_', '-')}"
 
 
 def _end_of_day(text: str) -> datetime:
@@ -69,6 +72,16 @@ def _moment(text: str) -> datetime:
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(A_MOMENT) from None
+
+
+def _month(text: str) -> date:
+    """
+    Read a month as its first day.
+    """
+    try:
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise ValueError("a month such as 2026-03") from None
 
 
 def _whole_number(most: int) -> Callable[[str], int]:
@@ -117,6 +130,27 @@ PARAMETERS = {
             "DATE",
             "Leave out what is later than the end of that day (UTC), or than that time.",
             _end_of_day,
+        ),
+        Parameter(
+            "start",
+            "DATE",
+            "Start with what was known at the end of that day (UTC), or at that time.",
+            _end_of_day,
+            option="from",
+        ),
+        Parameter(
+            "end",
+            "DATE",
+            "End with what was known at the end of that day (UTC), or at that time; now if it is "
+            "left out.",
+            _end_of_day,
+            option="to",
+        ),
+        Parameter(
+            "month",
+            "MONTH",
+            "The month, such as 2026-03; the last whole one if it is left out.",
+            _month,
         ),
         Parameter(
             "months", "N", "Show N months, this one included.", _whole_number(CENTURY["months"])
@@ -176,12 +210,16 @@ def _require_order(report: Report, given: dict[str, Any]) -> None:
         raise _usage_error(report, "give --days or --since, not both.")
     if "since" in given and "until" in given and given["since"] > given["until"]:
         raise _usage_error(report, "--since is later than --until.")
+    if "start" in given and "end" in given and given["start"] >= given["end"]:
+        raise _usage_error(report, "--from is not earlier than --to.")
 
 
 def _require_past(report: Report, given: dict[str, Any], now: datetime) -> None:
     """
     Refuse times of which nothing can be known yet; today's date is its end, which is to come.
     """
+    if "month" in given and given["month"] > now.date():
+        raise _usage_error(report, f"--month is in the future; it is {now:%Y-%m}.")
     tomorrow = now.replace(hour=0, minute=0, second=0, microsecond=0) + ONE_DAY
     for name in PAST.intersection(given):
         end_of_a_day = given[name] + timedelta(microseconds=1)

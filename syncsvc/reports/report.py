@@ -8,6 +8,7 @@ import re
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -98,6 +99,9 @@ class Arguments(msgspec.Struct, frozen=True):
         until: Leave out what is later; None for nothing.
         days: How many days to look back, or how many days are too long.
         months: How many months, this one included.
+        start: The time of the first of two states.
+        end: The time of the second one; None for now.
+        month: A month, by its first day; None for the last whole one.
         lifecycle: Only numbers of this lifecycle; or `all`.
         address: The provider's id of an address.
         country: Only numbers of this country, by its ISO 3166-1 alpha-2 code.
@@ -115,6 +119,9 @@ class Arguments(msgspec.Struct, frozen=True):
     until: datetime | None = None
     days: int = 0
     months: int = 0
+    start: datetime | None = None
+    end: datetime | None = None
+    month: date | None = None
     lifecycle: str = EVERY_LIFECYCLE
     address: int | None = None
     country: str | None = None
@@ -130,6 +137,13 @@ class Arguments(msgspec.Struct, frozen=True):
         The start of the time to look at: `since`, or `days` before its end.
         """
         return self.since or (self.until or self.now) - timedelta(days=self.days)
+
+    @property
+    def invoice_month(self) -> date:
+        """
+        The first day of `month`, or else of the last month that is over.
+        """
+        return self.month or (self.now.date().replace(day=1) - ONE_DAY).replace(day=1)
 
     @property
     def first_month(self) -> date:
@@ -152,6 +166,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         columns: The columns of its rows, in order.
         query: Builds the database query.
         finish: Converts the rows that the database returns.
+        regroups: It may make fewer rows of them, so a limit counts those that it makes.
         every_account: It covers all accounts, whichever is given.
         by_month_end: It reads inventory_by_month, of which there may be a materialised view.
     """
@@ -163,6 +178,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     query: Callable[[Arguments], Select[Any]]
     finish: Callable[[Iterable[Row], Arguments], Iterable[Row]] | None = None
+    regroups: bool = False
     every_account: bool = False
     by_month_end: bool = False
 
@@ -180,12 +196,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
         PostgreSQL runs a query in parallel only if its result is fetched at once.
         """
-        query = self.query(arguments).limit(arguments.limit)
+        query = self.query(arguments).limit(None if self.regroups else arguments.limit)
         many = "limit" in self.takes and (arguments.limit or BATCH_SIZE) >= BATCH_SIZE
-        options = {"yield_per": BATCH_SIZE} if many else {}
+        options = {"yield_per": BATCH_SIZE} if many or self.regroups else {}
         with connection.execute(query, execution_options=options) as result:
             found: Iterable[Row] = (dict(row) for row in result.mappings())
-            yield from self.finish(found, arguments) if self.finish else found
+            finished = self.finish(found, arguments) if self.finish else found
+            yield from islice(finished, arguments.limit)
 
     def count_rows(self, connection: Connection, arguments: Arguments) -> int:
         """

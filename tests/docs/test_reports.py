@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from io import StringIO
 from pathlib import Path
 from textwrap import fill
@@ -29,6 +29,12 @@ TOLD: dict[str, dict[str, Any]] = {
     "withheld": {"account": "branch"},
     "inventory": {"at": datetime(2026, 3, 31, 23, 59, 59, 999999, tzinfo=UTC), "limit": 1},
     "numbers-at-address": {"address": 1},
+    "changes": {
+        "start": datetime(2026, 3, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        "end": datetime(2026, 4, 30, 23, 59, 59, 999999, tzinfo=UTC),
+    },
+    "invoice": {"month": date(2026, 3, 1)},
+    "invoice-by-range": {"month": date(2026, 3, 1)},
     "spend-by-country": {"at": datetime(2026, 3, 31, 23, 59, 59, 999999, tzinfo=UTC)},
     "month-end": {"months": 4},
     "month-end-by-country": {"months": 2, "country": "DE"},
@@ -36,7 +42,7 @@ TOLD: dict[str, dict[str, Any]] = {
     "shared-emergency-addresses": {"at_least": 2},
     "latest-changes": {"limit": 3},
 }
-WRITTEN = {"at": "2026-03-31"}
+WRITTEN = {"at": "2026-03-31", "start": "2026-03-31", "end": "2026-04-30", "month": "2026-03"}
 
 
 def test_the_page_of_reports_is_that_of_the_code(
@@ -65,9 +71,7 @@ def _described(engine: Engine) -> Iterator[str]:
 
 def _of(report: Report, engine: Engine) -> str:
     told = TOLD.get(report.name, {})
-    flags = "".join(
-        f" --{name.replace('_', '-')} {WRITTEN.get(name, value)}" for name, value in told.items()
-    )
+    flags = "".join(f" {_flag(name)} {WRITTEN.get(name, value)}" for name, value in told.items())
     takes = [
         f"- `{PARAMETERS[name].flag} {PARAMETERS[name].metavar}`: {PARAMETERS[name].meaning}"
         + default_sentence(default)
@@ -85,6 +89,10 @@ def _of(report: Report, engine: Engine) -> str:
             f"{_answer(report, engine, told)}```\n",
         )
     )
+
+
+def _flag(name: str) -> str:
+    return PARAMETERS[name].flag if name in PARAMETERS else f"--{name}"
 
 
 def _answer(report: Report, engine: Engine, told: dict[str, Any]) -> str:

@@ -11,7 +11,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from support.build import Row, address, number_row, profile, uuid_at
+from support.histories import pasts, write
 from support.report_answers import Answers, defaults
+from syncsvc import clock
 from syncsvc.errors import ReportUsageError
 from syncsvc.reports import REPORTS, Arguments, Kind, find_report, read_arguments
 from syncsvc.reports.totals import total_row
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support.build import Clock
+    from support.histories import Past
     from syncsvc.sandbox import Sandbox
     from syncsvc.sync.run_inputs import Job
 
@@ -40,7 +43,7 @@ OF_KIND = {
     Kind.MONTH: date,
 }
 PLACES = 5
-UNSAID = {"value", "says"}  # the words of trust
+UNSAID = {"value", "says", "charges"}  # words of trust and of the invoice
 SINCE = datetime(2025, 3, 1, 6, tzinfo=UTC)
 NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
 COUNTRIES = ("UK", "GB", "DE", "DEU", "XX", None)
@@ -146,6 +149,13 @@ def questions(now: datetime) -> list[Row]:
         {"at": SINCE + timedelta(days=40), "country": "DE", "hours": 1},
         {"since": SINCE + timedelta(days=10), "until": now - timedelta(days=10)},
         {"until": now - timedelta(days=20), "days": 20, "lifecycle": "all", "address": 2},
+        {"start": SINCE + timedelta(days=20), "month": now.date().replace(day=1)},
+        {
+            "start": SINCE + timedelta(hours=30),
+            "end": now - timedelta(days=15),
+            "month": date(2025, 4, 1),
+            "limit": 3,
+        },
     ]
 
 
@@ -175,6 +185,36 @@ def test_every_report_is_as_plain_python_works_it_out(
                 assert right is not None, (name, row)
                 known = row.keys() - UNSAID
                 assert {key: row[key] for key in known} == {key: right[key] for key in known}, name
+
+
+@few
+@given(pasts, st.integers(0, 20))
+def test_an_invoice_is_what_counting_day_by_day_gives(
+    engine: Engine, wipe: Callable[[], None], some: list[Past], ago: int
+) -> None:
+    """
+    However odd the stamps are, an invoice of any month is a count of days, and ranges add up to it.
+    """
+    wipe()
+    now = clock.now()
+    write(engine, some, now - timedelta(days=400))
+    month = now.date().replace(day=1)
+    for _ in range(ago):
+        month = (month - timedelta(days=1)).replace(day=1)
+    told: Row = {"now": now, "month": month}
+
+    expected = Answers(engine, Arguments(account="default", **told))
+    bills = ask(engine, "invoice", **told)
+
+    for right, bill in zip_longest(expected.to("invoice"), bills):
+        known = bill.keys() - {"charges"}
+        assert {key: bill[key] for key in known} == {key: right[key] for key in known}
+    by_range = total_row(
+        REPORTS["invoice-by-range"].columns, ask(engine, "invoice-by-range", **told)
+    )
+    whole = total_row(REPORTS["invoice"].columns, bills)
+    for name in ("days_live", "pro_rata", "full_amount", "setup_charge"):
+        assert (by_range or {}).get(name) == (whole or {}).get(name)
 
 
 def ask(engine: Engine, name: str, arguments: Arguments | None = None, **told: Any) -> list[Row]:
@@ -236,6 +276,42 @@ def test_the_inventory_of_a_day_is_what_was_known_then(known_inventory: Engine) 
             row["monthly_charge"] for row in spend
         )
         assert len(rows) == sum(row["numbers"] for row in spend)
+
+
+@pytest.mark.parametrize(("month", "day"), [(2, 28), (3, 31), (4, 30)])
+def test_differences_add_up_to_that_of_the_spend(
+    known_inventory: Engine, month: int, day: int
+) -> None:
+    """
+    The numbers' differences of a month are those of the spend at its two ends.
+    """
+    start = datetime(2026, month, 1, tzinfo=UTC)
+    end = datetime(2026, month, day, 23, 59, 59, tzinfo=UTC)
+    spend = [
+        sum(row["monthly_charge"] for row in ask(known_inventory, "spend-by-country", at=at))
+        for at in (start, end)
+    ]
+
+    changes = ask(known_inventory, "changes", start=start, end=end)
+
+    assert sum(row["monthly_difference"] for row in changes) == spend[1] - spend[0]
+
+
+def test_an_invoice_says_which_charge_each_day_has(known_inventory: Engine) -> None:
+    """
+    A charge that rose on the 9th counts from then on, and nothing after the day of a cancellation.
+    """
+    bills = {row["uuid"]: row for row in ask(known_inventory, "invoice", month=date(2026, 3, 1))}
+    risen, cancelled = bills[uuid_at(5)], bills[uuid_at(6)]
+
+    assert risen["charges"] == "1.2500 (1-8), 1.5000 (9-31)"
+    assert (risen["days_live"], str(risen["pro_rata"]), str(risen["full_amount"])) == (
+        31,
+        "1.4355",
+        "1.5000",
+    )
+    assert (cancelled["days_live"], cancelled["charges"]) == (28, "2.1000 (1-28)")
+    assert str(cancelled["pro_rata"]) == "1.8968"
 
 
 def test_uk_and_gb_are_one_country(known_inventory: Engine) -> None:
@@ -379,6 +455,10 @@ def test_a_parameter_that_a_report_does_not_take(words: list[str], complaint: st
         ("inventory", ["--lifecycle", "dead"], "'dead' is not one of live, cancelled, all."),
         ("numbers-at-address", [], "it needs --address. It takes --address ID (required), --at"),
         ("numbers-at-address", ["--address", "0"], "'0' is not a whole number from 1 to"),
+        ("changes", ["--to", "2026-03-31"], "it needs --from. It takes --from DATE (required), "),
+        ("changes", ["--from=2026-03-31", "--to=2026-03-31"], "--from is not earlier than --to."),
+        ("invoice", ["--month", "March"], "'March' is not a month such as 2026-03."),
+        ("invoice", ["--month", "2026-06"], "--month is in the future; it is 2026-05."),
     ],
 )
 def test_a_choice_and_what_is_needed_are_named(name: str, words: list[str], complaint: str) -> None:

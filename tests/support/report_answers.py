@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 from support.build import rows_of
-from support.histories import Told, months
+from support.histories import Told, after, charge, months, spells
 from syncsvc.clock import now
 from syncsvc.iso_countries import alpha2
 from syncsvc.reports.report import REQUIRED
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from syncsvc.reports import Arguments, Report
 
 Row = dict[str, Any]
-NEEDED = {"address": 1}  # of parameters without a default
+NEEDED = {
+    "address": 1,
+    "start": datetime(2026, 3, 31, tzinfo=UTC),
+}  # of parameters without a default
 CHURN = ("added", "provisioned", "reinstated", "cancelled")
 
 
@@ -432,6 +435,85 @@ class Answers:
                 found.append({**row, "role": "both" if len(has) == 2 else has[0]})
         return sorted(found, key=_by_number)
 
+    def _changes(self) -> list[Row]:
+        """
+        Compare every number's state of one time with that of the other.
+        """
+        start, end = self.arguments.start, self.arguments.end or self.arguments.now
+        assert start is not None
+        found = []
+        for uuid, number in self.numbers.items():
+            rows = [row for row in self.history if row["uuid"] == uuid]
+            before, later = (
+                next((row for row in rows if _held(row, at)), None) for at in (start, end)
+            )
+            net = _net(rows, before, start, end)
+            if later is not None and (before is None or net):
+                found.append({**number, **_differs(before, later), "what": _what({"changes": net})})
+        return sorted(found, key=_by_number)
+
+    def _invoice(self) -> list[Row]:
+        """
+        Count day by day.
+        """
+        month = self.arguments.invoice_month
+        length = (after(month).date() - month).days
+        found = []
+        for uuid, number in self.numbers.items():
+            if not self._wanted(number):
+                continue
+            rows = self.told.histories[self.arguments.account, uuid]
+            charges = {
+                day: charge(rows, _end_of(month, day)) or Decimal(0)
+                for day in range(1, length + 1)
+                if self._was_live(rows, month, day)
+            }
+            if charges:
+                setup = [
+                    row["setup_charge"]
+                    for row in rows
+                    if row["event"] in ("provisioned", "reinstated")
+                    and row["occurred_at_source"] == "provider"
+                    and row["occurred_at"].date().replace(day=1) == month
+                    and row["occurred_at"] < self.arguments.now
+                ]
+                total = sum(charges.values(), Decimal(0)) / length
+                found.append(
+                    {
+                        **number,
+                        "month": month,
+                        "days_live": len(charges),
+                        "pro_rata": total.quantize(Decimal("0.0001")),
+                        "full_amount": charge(rows, _end_of(month, max(charges))),
+                        "setup_charge": setup[0] if setup else None,
+                    }
+                )
+        key = ("country_alpha2", "range_name", "number_e164", "uuid")
+        return sorted(found, key=lambda row: _last_none(*(row[name] for name in key)))
+
+    def _was_live(self, rows: list[Row], month: date, day: int) -> bool:
+        start = datetime(month.year, month.month, day, tzinfo=UTC)
+        end = min(start + timedelta(days=1), self.arguments.now)
+        return any(
+            begun < end and (ended is None or ended > start) for begun, ended in spells(rows)
+        )
+
+    def _invoice_by_range(self) -> list[Row]:
+        groups = defaultdict(list)
+        for row in self._invoice():
+            groups[row["country_alpha2"], row["range_name"]].append(row)
+        return [
+            {
+                **rows[0],
+                "numbers": len(rows),
+                **{
+                    name: sum(row[name] or 0 for row in rows)
+                    for name in ("days_live", "pro_rata", "full_amount", "setup_charge")
+                },
+            }
+            for rows in groups.values()
+        ]
+
     def _trust(self) -> list[Row]:
         """
         The verdicts of an account whose runs have all published.
@@ -448,6 +530,45 @@ class Answers:
             "history": "ok",
         }
         return [{"check": name, "verdict": verdict} for name, verdict in verdicts.items()]
+
+
+def _end_of(month: date, day: int) -> datetime:
+    midnight = datetime(month.year, month.month, day, tzinfo=UTC) + timedelta(days=1)
+    return midnight - timedelta(microseconds=1)
+
+
+def _net(rows: list[Row], before: Row | None, start: datetime, end: datetime) -> Row:
+    """
+    What changed between two times and did not change back.
+    """
+    net: Row = {}
+    for row in rows:
+        if before is not None and start < row["valid_from"] <= end:
+            for name, pair in (row["changes"] or {}).items():
+                net[name] = {"old": net.get(name, pair)["old"], "new": pair["new"]}
+    return {name: pair for name, pair in net.items() if pair["old"] != pair["new"]}
+
+
+def _differs(before: Row | None, after: Row) -> Row:
+    old, new = (
+        row["monthly_charge"] if row and row["lifecycle"] == "live" else None
+        for row in (before, after)
+    )
+    lifecycles = (before["lifecycle"] if before else None, after["lifecycle"])
+    words: dict[tuple[str | None, str], str] = {
+        (None, "live"): "new",
+        (None, "cancelled"): "new and cancelled",
+        ("live", "cancelled"): "cancelled",
+        ("cancelled", "live"): "reinstated",
+    }
+    return {
+        "difference": words.get(lifecycles, "changed"),
+        "status_before": before and before["status"],
+        "status_after": after["status"],
+        "monthly_charge_before": old,
+        "monthly_charge_after": new,
+        "monthly_difference": (new or Decimal(0)) - (old or Decimal(0)),
+    }
 
 
 def _utilised(rows: list[Row]) -> Row:
