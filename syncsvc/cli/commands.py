@@ -11,6 +11,14 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from syncsvc.cli.signals import INTERRUPTED
 
+PLAIN = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+}
+
 
 class Command(TyperCommand):
     """
@@ -22,6 +30,17 @@ class Command(TyperCommand):
         Return its parameters.
         """
         return _without_types_of_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Read its parameters; what is wrong with one is said in our words, not in pydantic's.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as exc:
+            for theirs, ours in PLAIN.items():
+                exc.message = exc.message.replace(theirs, ours)
+            raise
 
 
 class Group(TyperGroup):

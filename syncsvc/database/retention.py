@@ -32,8 +32,10 @@ def back_from(now: datetime, length: str) -> datetime:
         ValueError: The length has another format, or the time would be before year 1.
     """
     written = re.fullmatch(r"(\d{1,6})([dy])", length.strip(), re.ASCII)
-    if written is None or int(written[1]) == 0:
-        raise ValueError("is not a time to keep things for")
+    if written is None:
+        raise ValueError("is not a length of time")
+    if int(written[1]) == 0:
+        raise ValueError("is too short: it must be at least 1d")
     number = int(written[1])
     try:
         return now - timedelta(days=number) if written[2] == "d" else _years_back(now, number)

@@ -151,6 +151,30 @@ def test_the_list_of_commands_is_the_one_that_is_tested() -> None:
     assert set(COMMANDS) == names
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["report", "trust", "--format", "pdf"], "'--format': 'pdf' is not one of"),
+        (["runs", "--limit", "abc"], "'--limit': not a whole number"),
+        (["runs", "--limit", "0"], "'--limit': it must be at least 1"),
+        (["sandbox", "--change-every", "x"], "'--change-every': not a number"),
+        (["sandbox", "--port", "99999"], "'--port': it must be at most 65535"),
+        (["prune", "--keep-history", "0d"], "'0d' is too short: it must be at least 1d."),
+        (["prune", "--keep-runs", "6m"], "--keep-runs: '6m' is not a length of time."),
+    ],
+)
+def test_a_wrong_value_is_named_in_plain_words(
+    cli: Callable[..., Result], words: list[str], complaint: str
+) -> None:
+    """
+    The message has the option and what it takes, and nothing of the library that read it.
+    """
+    result = cli(*words)
+
+    assert result.code == 2
+    assert complaint in " ".join(result.err.replace("│", " ").split())
+
+
 def test_an_unknown_option_is_a_usage_error(cli: Callable[..., Result]) -> None:
     """
     What the command does not know ends with 2.
