@@ -16,9 +16,11 @@ from sqlalchemy import URL, Engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from support.build import address, number_row
+from support.report_answers import NEEDED
 from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
-from syncsvc.reports import REPORTS
+from syncsvc.reports import PARAMETERS, REPORTS
+from syncsvc.reports.report import REQUIRED
 from syncsvc.schema import tables, views
 from syncsvc.schema.tables import metadata
 
@@ -78,7 +80,6 @@ WRITES = [
     "SET ROLE postgres",
 ]
 REFUSALS = ("permission denied", "must be owner", "cannot update view")
-REQUIRED_VALUES = {"numbers-at-address": ["--address", "2"]}
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "syncsvc-inventory.json"
 names = count(1)
 
@@ -423,7 +424,12 @@ def test_every_report_answers_a_role_without_addresses(
     It has the rows and columns of the owner's answer, but for personal ones, which a note names.
     """
     report = REPORTS[name]
-    words = ["report", name, "--format", "json", *REQUIRED_VALUES.get(name, [])]
+    needed = [
+        f"{PARAMETERS[each].flag}={NEEDED[each]}"
+        for each, value in report.takes.items()
+        if value is REQUIRED
+    ]
+    words = ["report", name, "--format", "json", *needed]
     personal = [column.name for column in report.columns if column.personal]
 
     owners, outsiders = (
