@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import text
 
 from syncsvc import bootstrap
-from syncsvc.database import migrate, rehearsal, sqlite_file, transactions
+from syncsvc.database import migrate, rehearse_run, sqlite_file, transactions
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
 from syncsvc.provider.http_environment import proxy_for
 
@@ -149,13 +149,13 @@ def _schema(settings: Settings) -> str:
 
 
 def _session(settings: Settings) -> str:
-    rehearsal.require_own_session(bootstrap.engine_from(settings))
+    rehearse_run.require_own_session(bootstrap.engine_from(settings))
     return "each connection keeps its server process between transactions"
 
 
 def _triggers(settings: Settings) -> str:
     with bootstrap.engine_from(settings).connect() as connection:
-        rehearsal.require_triggers(connection)
+        rehearse_run.require_triggers(connection)
     return "those on numbers are there and enabled"
 
 
@@ -163,10 +163,10 @@ def _rehearsal(settings: Settings) -> str:
     if _is_a_readers(settings):
         return "left out: this user only reads the database"
     engine = bootstrap.engine_from(settings)
-    if rehearsal.is_standby(engine):
+    if rehearse_run.is_standby(engine):
         return "left out: the server is a standby; reports work there, runs do not"
     try:
-        rehearsal.rehearse(engine, settings.account)
+        rehearse_run.rehearse(engine, settings.account)
     except RunInProgress as exc:
         return f"left out. {exc}"
     return "the lock, temporary tables and writes to every table work; all was rolled back"

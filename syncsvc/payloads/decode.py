@@ -19,8 +19,8 @@ import msgspec
 from syncsvc.iso_countries import alpha2
 from syncsvc.payloads import php_values, split_json, unknown_fields, values
 from syncsvc.payloads.decode_address import Addresses, read_addresses
-from syncsvc.payloads.envelope import open_envelope
 from syncsvc.payloads.fingerprint import fingerprint, salt
+from syncsvc.payloads.page_envelope import open_envelope
 from syncsvc.payloads.records import Number, Page, Reject, Unchanged
 from syncsvc.payloads.shapes import (
     ROW_SHAPE,

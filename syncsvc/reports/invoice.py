@@ -31,7 +31,7 @@ from syncsvc.reports.report import (
     Report,
 )
 from syncsvc.schema.columns import CENT, UtcDateTime
-from syncsvc.schema.spell_queries import SPELLS
+from syncsvc.schema.live_periods import SPELLS
 from syncsvc.schema.tables import number_history, numbers
 from syncsvc.vocabulary import Event, Source
 

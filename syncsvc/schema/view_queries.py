@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syncsvc import clock
-from syncsvc.schema.spell_queries import MOVES, SPELLS
+from syncsvc.schema.live_periods import MOVES, SPELLS
 from syncsvc.schema.sql_fragments import exact_sum
 from syncsvc.schema.tables import number_history, numbers
 from syncsvc.vocabulary import PUBLISHED
