@@ -12,7 +12,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test coverage answers pictures docs bench bench-peers bench-views soak check format lock build image-check systemd-check clean
+.PHONY: help install demo quick test coverage answers pictures docs bench bench-peers bench-views soak mutants check format lock build image-check systemd-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ soak: install ## Run thousands of random sequences against a faulty provider; EX
 	@echo "To repeat these sequences: make soak EXAMPLES=$(EXAMPLES) SEED=$(SEED)"
 	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
 		--hypothesis-seed $(SEED) tests/promises/test_model.py tests/promises/test_properties.py
+
+mutants: install ## Write a module's mutants that its tests miss to mutants.txt; MODULE=reconcile/guard
+	$(BIN)/python tests/measurements/mutants.py $(MODULE) --workers $(WORKERS) $(MUTANTS)
 
 bench: install ## Compare speed and memory with the limit, 15 minutes; BENCH="--sizes 10000 --rounds 1"
 	$(BIN)/python tests/benchmarks/bench_sync.py $(BENCH)

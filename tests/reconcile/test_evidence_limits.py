@@ -50,47 +50,6 @@ def test_a_search_result_with_a_row_twice_proves_nothing(watch: Watch, page_size
     ]
 
 
-class Hanging(Inventory):
-    """
-    A provider that answers no search until it is released.
-    """
-
-    released: threading.Event
-
-    def listing(
-        self, *, cancelled: bool = False, digits: str | None = None, shuffled: bool = False
-    ) -> list[Any]:
-        """
-        Show the listings, and hang if digits are searched for.
-        """
-        if digits is not None:
-            self.released.wait(60)
-        return super().listing(cancelled=cancelled, digits=digits, shuffled=shuffled)
-
-
-def test_searches_that_hang_end_at_the_runs_deadline(watch: Watch, engine: Engine) -> None:
-    """
-    The run fails and publishes nothing, and the searches that had to wait are never sent.
-    """
-    watch.see(*live(12))
-    before = published(engine)
-    provider = Hanging(live(4))
-    provider.released = threading.Event()
-    watch.sandbox.inventory = provider
-    with api_for(watch.sandbox, timeout=50.0, concurrency=1) as api:
-        summary = watch.run(api=api, deadline=timedelta(seconds=3))
-        sent = len(searches(watch.sandbox))
-        provider.released.set()
-        for thread in threading.enumerate():
-            if thread.name.startswith("fetch-"):
-                thread.join(10)
-
-    assert (summary.state, watch.last_run()["state"]) == ("failed", "failed")
-    assert "searching" in str(summary.error)
-    assert (sent, len(searches(watch.sandbox))) == (1, 1)
-    assert published(engine) == before
-
-
 def test_the_guard_goes_by_the_accounts_own_live_numbers(watch: Watch) -> None:
     """
     Neither 200 live numbers of another account nor 200 cancelled ones make 12 of 20 few.
@@ -236,3 +195,44 @@ def test_a_stamp_between_two_unstamped_cancellations_dates_no_reinstatement(
     assert watch.events() == ["added", "cancelled", "reinstated", "cancelled", "reinstated"]
     assert (back["occurred_at_source"], back["occurred_at"]) == ("observed", clock.time)
     assert back["uuid"] == uuid_at(1)
+
+
+class Hanging(Inventory):
+    """
+    A provider that answers no search until it is released.
+    """
+
+    released: threading.Event
+
+    def listing(
+        self, *, cancelled: bool = False, digits: str | None = None, shuffled: bool = False
+    ) -> list[Any]:
+        """
+        Show the listings, and hang if digits are searched for.
+        """
+        if digits is not None:
+            self.released.wait(60)
+        return super().listing(cancelled=cancelled, digits=digits, shuffled=shuffled)
+
+
+def test_searches_that_hang_end_at_the_runs_deadline(watch: Watch, engine: Engine) -> None:
+    """
+    The run fails and publishes nothing, and the searches that had to wait are never sent.
+    """
+    watch.see(*live(12))
+    before = published(engine)
+    provider = Hanging(live(4))
+    provider.released = threading.Event()
+    watch.sandbox.inventory = provider
+    with api_for(watch.sandbox, timeout=50.0, concurrency=1) as api:
+        summary = watch.run(api=api, deadline=timedelta(seconds=3))
+        sent = len(searches(watch.sandbox))
+        provider.released.set()
+        for thread in threading.enumerate():
+            if thread.name.startswith("fetch-"):
+                thread.join(10)
+
+    assert (summary.state, watch.last_run()["state"]) == ("failed", "failed")
+    assert " searching for numbers that are not listed" in str(summary.error)
+    assert (sent, len(searches(watch.sandbox))) == (1, 1)
+    assert published(engine) == before
