@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
     from syncsvc.sync.run_inputs import Job
 
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "syncsvc-inventory.json"
 NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
 # A number has 64 characters at most.
 HOSTILE = "</script></style><script>alert(1)</script><img onerror=a(2)>\"'&"
@@ -129,6 +131,24 @@ def test_one_label_is_one_figure(engine: Engine, job: Job, sandbox: Sandbox, clo
     assert counted == [figures["Without emergency address"], figures["Without proof of address"]]
     assert counted == [figures["Emergency without"], figures["Proof without"]]
     assert len({row["uuid"] for row in elsewhere}) == figures["Address numbers"] < len(elsewhere)
+
+
+def test_page_and_dashboard_agree(engine: Engine, job: Job, sandbox: Sandbox, clock: Clock) -> None:
+    """
+    A panel of the dashboard that has the title of a figure of the page has that figure.
+    """
+    sandbox.inventory = Inventory.seeded(300, seed=11, clock=clock)
+    run_once(job)
+    page = Read(page_of(engine, now=clock.time))
+    board = json.loads(DASHBOARD.read_text())
+    titled = {panel["title"]: panel["targets"][0]["rawSql"] for panel in board["panels"]}
+
+    for title in ("Live numbers", "Monthly charges", "Without emergency address"):
+        with engine.connect() as connection:
+            query = titled[title].replace("$account", "'default'")
+            figure = connection.execute(text(query)).scalar_one()
+        shown = f"{figure:,.2f}" if title == "Monthly charges" else f"{figure:,}"
+        assert re.search(rf"{title}\s*{re.escape(shown)}\b", page.text), (title, shown)
 
 
 def test_a_cut_table_names_the_command_that_has_all(
