@@ -40,7 +40,7 @@ from syncsvc.vocabulary import Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy import ColumnElement, FromClause, Select, Table
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
     from syncsvc.reports.report import Arguments, Row
@@ -61,6 +61,7 @@ PERSONAL_FIELDS = {
 OF_NUMBER = ("number_e164", "uuid", "country_alpha2", "country_name", "range_code", "range_name")
 STATE = ("lifecycle", "status", "monthly_charge", "setup_charge", "provisioned_at", "cancelled_at")
 BOTH = "both"
+SORTED_UP_TO = 100_000  # numbers; more come as the database finds them
 
 
 class Source(NamedTuple):
@@ -107,9 +108,20 @@ def _address(
     return address, same if arguments.at is None else and_(same, known_at(address, arguments.at))
 
 
+def _is_small(connection: Connection, arguments: Arguments) -> bool:
+    """
+    Return whether an account has few numbers, or few are asked for.
+    """
+    if arguments.limit is not None:
+        return True
+    some = select(numbers.c.uuid).where(numbers.c.account == arguments.account)
+    query = select(func.count()).select_from(some.limit(SORTED_UP_TO + 1).subquery())
+    return connection.execute(query).scalar_one() <= SORTED_UP_TO
+
+
 def _inventory(arguments: Arguments) -> Select[Any]:
     """
-    Select numbers with both addresses, in an order that an index has, so that rows stream.
+    Select numbers with both addresses.
     """
     source = _source(arguments)
     rows, of_addresses = source.rows, []
@@ -133,7 +145,7 @@ def _inventory(arguments: Arguments) -> Select[Any]:
     return (
         query.select_from(rows)
         .where(*source.conditions)
-        .order_by(numbers.c.number_e164, numbers.c.uuid)
+        .order_by(*portable_order(numbers.c.number_e164, numbers.c.uuid))
     )
 
 
@@ -221,7 +233,8 @@ REPORTS = (
         meaning="Every number with its range, status, charges, dates and both addresses.",
         why="The whole inventory as one file, as it is now or, with --at, as it was known then: "
         "for an audit, a migration or a colleague's spreadsheet. Live numbers only, unless "
-        "--lifecycle says otherwise; number, range and country are those of now.",
+        "--lifecycle says otherwise; number, range and country are those of now. Sorted by number, "
+        "unless there are more than 100,000: then rows come as the database finds them.",
         takes={"at": None, "lifecycle": str(Lifecycle.LIVE), "country": None, "limit": None},
         columns=(
             *WHOLE_NUMBER,
@@ -237,6 +250,7 @@ REPORTS = (
             *_address_columns(ROLES[1], "emergency address"),
         ),
         query=_inventory,
+        sorts=_is_small,
     ),
     Report(
         name="range-utilisation",

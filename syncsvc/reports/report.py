@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 BATCH_SIZE = 1000  # rows
+ALL_ROWS = "SET LOCAL cursor_tuple_fraction = 1"  # plan for all of a cursor's rows, not the first
 ISO_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?Z$")  # times in `changes`
 ONE_DAY = timedelta(days=1)
 SUM_DIGITS = 24
@@ -166,6 +167,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         columns: The columns of its rows, in order.
         query: Builds the database query.
         finish: Converts the rows that the database returns.
+        sorts: Whether to sort the rows, which is left out if there are so many that it takes longer
+            than to read them; None to sort always.
         regroups: It may make fewer rows of them, so a limit counts those that it makes.
         every_account: It covers all accounts, whichever is given.
         by_month_end: It reads inventory_by_month, of which there may be a materialised view.
@@ -178,6 +181,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[Column, ...]
     query: Callable[[Arguments], Select[Any]]
     finish: Callable[[Iterable[Row], Arguments], Iterable[Row]] | None = None
+    sorts: Callable[[Connection, Arguments], bool] | None = None
     regroups: bool = False
     every_account: bool = False
     by_month_end: bool = False
@@ -194,11 +198,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """
         Yield the rows, fetched in batches if there may be very many.
 
-        PostgreSQL runs a query in parallel only if its result is fetched at once.
+        PostgreSQL runs a query in parallel only if its result is fetched at once, and plans one
+        that is not for its first tenth, unless it is told.
         """
         query = self.query(arguments).limit(None if self.regroups else arguments.limit)
+        if self.sorts is not None and not self.sorts(connection, arguments):
+            query = query.order_by(None)
         many = "limit" in self.takes and (arguments.limit or BATCH_SIZE) >= BATCH_SIZE
-        options = {"yield_per": BATCH_SIZE} if many or self.regroups else {}
+        streams = many or self.regroups
+        if streams and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(ALL_ROWS)
+        options = {"yield_per": BATCH_SIZE} if streams else {}
         with connection.execute(query, execution_options=options) as result:
             found: Iterable[Row] = (dict(row) for row in result.mappings())
             finished = self.finish(found, arguments) if self.finish else found

@@ -115,10 +115,12 @@ def questions() -> Iterator[Question]:
     Every report as it is, those of one day or as of a day, and that of one number.
     """
     then = f"{clock.now() - timedelta(days=LONG_AGO):%Y-%m-%d}"
+    needed = {"changes": ("--from", then), "numbers-at-address": ("--address", "77")}
     for name, report in REPORTS.items():
-        yield _of_report(name)
+        words = needed.get(name, ())
+        yield _of_report(name, *words)
         if "at" in report.takes:
-            yield _of_report(name, "--at", then)
+            yield _of_report(name, *words, "--at", then)
         if name in OF_ONE_DAY:
             yield _of_report(name, "--days", "1")
     yield Question(f"history {NUMBER}", _history)
@@ -134,7 +136,7 @@ def questions_of_kept() -> Iterator[Question]:
 
 
 def _of_report(name: str, *words: str) -> Question:
-    piecemeal = "limit" in REPORTS[name].takes
+    piecemeal = "limit" in REPORTS[name].takes or REPORTS[name].regroups
     return Question(" ".join(["report", name, *words]), partial(_rows, name, words), piecemeal)
 
 

@@ -106,6 +106,21 @@ def _answer(report: Report, engine: Engine, told: dict[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines if line)
 
 
+def test_the_first_table_leads_to_every_report() -> None:
+    """
+    Each report answers a question of the table, and the table names none that there is not.
+    """
+    table = REPORTS_PAGE.read_text().partition("## Which report")[2].partition("\n## ")[0]
+    named = [
+        part.split()[0].strip("`")
+        for line in table.splitlines()
+        if line.startswith("| ")
+        for part in line.split("|")[2].split(", ")
+    ]
+
+    assert set(named) - {"report", "---"} == set(REPORTS)
+
+
 def test_every_rule_is_named_with_its_source() -> None:
     """
     What a report says of a rule has a link to its source, and the page is no legal advice.

@@ -15,7 +15,7 @@ from support.histories import pasts, write
 from support.report_answers import Answers, defaults
 from syncsvc import clock
 from syncsvc.errors import ReportUsageError
-from syncsvc.reports import REPORTS, Arguments, Kind, find_report, read_arguments
+from syncsvc.reports import REPORTS, Arguments, Kind, find_report, inventory, read_arguments
 from syncsvc.reports.totals import total_row
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.sync.run import run_once
@@ -312,6 +312,21 @@ def test_an_invoice_says_which_charge_each_day_has(known_inventory: Engine) -> N
     )
     assert (cancelled["days_live"], cancelled["charges"]) == (28, "2.1000 (1-28)")
     assert str(cancelled["pro_rata"]) == "1.8968"
+
+
+def test_a_large_inventory_is_whole_but_not_sorted(
+    known_inventory: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Above the number up to which it is sorted, the inventory has the same rows; a limit sorts them.
+    """
+    whole = ask(known_inventory, "inventory")
+    monkeypatch.setattr(inventory, "SORTED_UP_TO", 1)
+
+    unsorted = ask(known_inventory, "inventory")
+
+    assert sorted(unsorted, key=lambda row: (row["number_e164"], row["uuid"])) == whole
+    assert ask(known_inventory, "inventory", limit=3) == whole[:3]
 
 
 def test_uk_and_gb_are_one_country(known_inventory: Engine) -> None:
