@@ -416,7 +416,7 @@ class Commits:
         Take the place of the engine's own way to commit.
         """
         self.commit = engine.dialect.do_commit
-        self.failure = Statements(engine).failure
+        self.failure: type[BaseException] = Statements(engine).failure
         self.effective = effective
         self.count = 0
         self.fails_at = 0
@@ -468,3 +468,20 @@ def test_a_run_whose_last_answer_was_lost_is_summed_up_as_it_went(
     names = ("walks", "pages", "num_results", "listed", "provisioned", "changed", "rejected")
     assert all(getattr(summary, name) == getattr(expected, name) for name in names)
     assert rounds.states()[-1] == summary.state
+
+
+def test_an_interrupt_that_meets_the_commit_ends_a_run_that_published(
+    rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Who interrupts a run after its commit is told that it published, and not that nothing was.
+    """
+    rounds.begin()
+    commits = Commits(rounds.engine, effective=True)
+    commits.failure = KeyboardInterrupt
+
+    monkeypatch.setattr(rounds.engine.dialect, "do_commit", commits)
+    summary = rounds.run(on_found=lambda *_found: commits.begin(1))
+
+    assert (summary.state, summary.error) == ("succeeded", None)
+    assert rounds.states()[-1] == "succeeded"
