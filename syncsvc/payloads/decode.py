@@ -117,10 +117,11 @@ def _unchanged(raw: bytes, mark: int, known: Known, ignored: IgnoredFields) -> U
     except unknown_fields.UNREADABLE:
         return None
     uuid = row.uuid.lower()
-    if not known.has(uuid, mark):
+    slot = known.slot(uuid, mark)
+    if slot is None:
         return None
     details = row.details if isinstance(row.details, ShortDetails) else NO_SHORT_DETAILS
-    return Unchanged(uuid, _addresses_of(row, details, ignored).addresses)
+    return Unchanged(uuid, slot, _addresses_of(row, details, ignored).addresses)
 
 
 def _addresses_of(

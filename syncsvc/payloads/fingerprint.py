@@ -32,30 +32,41 @@ FIRST_8_BYTES = Struct("<q")
 class Known:
     """
     The fingerprints of rows that the tables agree with, in parts by the first characters of uuids.
+
+    Args:
+        parts: The packed fingerprints of each part.
+        live: How many live numbers the tables have, known or not.
+
+    Attributes:
+        fingerprints: Of all parts, one part after the other.
     """
 
-    def __init__(self, parts: Iterable[tuple[str, bytes]] = ()) -> None:
-        self._parts = {part: unpacked(packed) for part, packed in parts}
+    def __init__(self, parts: Iterable[tuple[str, bytes]] = (), live: int = 0) -> None:
+        self.live = live
+        self.fingerprints = array("q")
+        self._slots: dict[str, tuple[int, int]] = {}
+        for part, packed in parts:
+            first = len(self.fingerprints)
+            self.fingerprints.extend(unpacked(packed))
+            self._slots[part] = (first, len(self.fingerprints))
 
-    def __bool__(self) -> bool:
-        return bool(self._parts)
+    def __len__(self) -> int:
+        return len(self.fingerprints)
 
     @property
     def parts(self) -> set[str]:
         """
         The parts of which fingerprints are known.
         """
-        return set(self._parts)
+        return set(self._slots)
 
-    def has(self, uuid: str, fingerprint: int) -> bool:
+    def slot(self, uuid: str, fingerprint: int) -> int | None:
         """
-        Return whether the tables agree with this row of this number.
+        Return the place of a row's fingerprint; None if the tables do not agree with this row.
         """
-        of_part = self._parts.get(part_of(uuid))
-        if of_part is None:
-            return False
-        place = bisect_left(of_part, fingerprint)
-        return place < len(of_part) and of_part[place] == fingerprint
+        first, end = self._slots.get(part_of(uuid), (0, 0))
+        slot = bisect_left(self.fingerprints, fingerprint, first, end)
+        return slot if slot < end and self.fingerprints[slot] == fingerprint else None
 
 
 def part_of(uuid: str) -> str:

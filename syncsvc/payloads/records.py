@@ -91,9 +91,13 @@ class Reject(msgspec.Struct, frozen=True):
 class Unchanged(msgspec.Struct, frozen=True, gc=False):
     """
     A row with the same bytes as when it was last stored.
+
+    Attributes:
+        slot: The place of its fingerprint among the known ones.
     """
 
     uuid: str
+    slot: int
     addresses: tuple[Address, ...]
 
 

@@ -54,6 +54,15 @@ def read(raw: bytes) -> Any:  # noqa: ANN401 - any JSON value
     return ANYTHING.decode(raw)
 
 
+def canonical(stored: str | None) -> str | None:
+    """
+    Return fields that a database stored as the text that `unknown_fields` returned for them.
+
+    Numbers may differ from it, because PostgreSQL writes them in its own way.
+    """
+    return None if stored is None else CANONICAL.encode(read(stored.encode())).decode()
+
+
 def unknown_fields(raw: bytes, shape: Shape, ignored: frozenset[str] = frozenset()) -> str | None:
     """
     Return an object's unknown fields as canonical JSON: equal content has equal text.

@@ -112,11 +112,11 @@ def load(connection: Connection, account: str) -> Known:
     with connection.begin():
         if not _is_there(connection):
             return Known()
-        agreeing = _agreeing_parts(connection, account)
+        agreeing, live = _agreeing_parts(connection, account)
         few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
         query = select(stored.part, stored.fingerprints).where(stored.account == account)
         rows = connection.execute(query, execution_options=few)
-        return Known((part, kept) for part, kept in rows if part in agreeing)
+        return Known(((part, kept) for part, kept in rows if part in agreeing), live)
 
 
 def find(connection: Connection, account: str, known: Known) -> Found:
@@ -181,17 +181,17 @@ def _is_there(connection: Connection) -> bool:
     return set(found) >= TRIGGERS
 
 
-def _agreeing_parts(connection: Connection, account: str) -> set[str]:
+def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], int]:
     """
-    The stored parts that have the live rows that they were stored for.
+    The stored parts that have the live rows that they were stored for, and the number of live rows.
 
     Nearly always all of them have, which one sum over all parts shows at a third of the cost.
     """
     kept = _stored_summaries(connection, account)
     total = _total(_summaries(connection, account, by_part=False))
     if kept.get(WHOLE) == _whole(connection, total):
-        return {part for part, live_rows in kept.items() if part != WHOLE and live_rows}
-    return _parts_with(connection, kept, _summaries(connection, account))
+        return {part for part, live_rows in kept.items() if part != WHOLE and live_rows}, total.live
+    return _parts_with(connection, kept, _summaries(connection, account)), total.live
 
 
 def _parts_with(

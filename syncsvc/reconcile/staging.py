@@ -10,17 +10,15 @@ can't: it is a reject, but its number is not absent.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import (
-    Index,
     Table,
     and_,
     delete,
-    exists,
     not_,
     or_,
     select,
@@ -28,12 +26,15 @@ from sqlalchemy import (
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
+from syncsvc.reconcile import unchanged_rows
 from syncsvc.reconcile.temp_tables import (
     LISTED,
     NUMBER_FIELDS,
     STAGED,
     count,
     create_tables,
+    keep_latest_of,
+    prepare_joins,
     staged_addresses,
     staged_cancelled,
     staged_cancelled_by_uuid,
@@ -41,6 +42,7 @@ from syncsvc.reconcile.temp_tables import (
     staged_numbers_by_uuid,
     staged_rejects,
 )
+from syncsvc.reconcile.unchanged_rows import content_digest
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
@@ -66,11 +68,11 @@ class Stage:
 
     Attributes:
         known: The fingerprints by which rows of the listing are taken for unchanged.
-        only_unchanged: Only unchanged rows were staged.
+        only_unchanged: Only unchanged rows were added.
         stamped: A row has a cancelled stamp beside another status than "Cancelled".
     """
 
-    def __init__(self, connection: Connection, known: Known) -> None:
+    def __init__(self, connection: Connection, account: str, known: Known) -> None:
         self._connection = connection
         self.known = known
         self.only_unchanged = True
@@ -80,20 +82,42 @@ class Stage:
         self._known_addresses: dict[int, Address] = {}
         self._unchanged: list[tuple[Any, ...]] = []
         self._rows: defaultdict[Table, list[tuple[Any, ...]]] = defaultdict(list)
-        with connection.begin():
-            create_tables(connection, *STAGED)
+        self._is_settled = False
+        self._so_far = unchanged_rows.start(connection, account, known)
+        if self._so_far is None:
+            self._create_tables()
+
+    def close(self) -> None:
+        """
+        Forget what is not staged.
+        """
+        if self._so_far is not None:
+            self._so_far.close()
+
+    @property
+    def is_unchanged(self) -> bool:
+        """
+        Every row and every address so far is as it was; nothing is staged.
+        """
+        return self._so_far is not None
 
     def begin_walk(self) -> None:
         """
         Count the following pages as another walk.
         """
+        if self._walk:
+            self._stage_rows_so_far()
         self._walk += 1
         self._known_addresses.clear()
 
     def add(self, page: Page, index: int) -> None:
         """
-        Stage one page of the listing.
+        Stage one page of the listing, or remember it if all of the listing is as it was.
         """
+        if self._so_far is not None:
+            if self._so_far.take(page.rows):
+                return
+            self._stage_rows_so_far()
         marks: Sequence[int | None] = page.fingerprints or [None] * len(page.rows)
         for position, (row, mark) in enumerate(zip(page.rows, marks, strict=True), 1):
             self._seq += 1
@@ -130,6 +154,7 @@ class Stage:
         Stage one page of the cancelled listing.
         """
         if page.rows:
+            self._stage_rows_so_far()
             self.only_unchanged = False
         for position, row in enumerate(page.rows, 1):
             self._seq += 1
@@ -144,17 +169,20 @@ class Stage:
                 for address in row.addresses:
                     values = msgspec.structs.astuple(address)
                     seq = BEFORE_ALL_WALKS + self._seq
-                    self._rows[staged_addresses].append((0, seq, _digest(address), *values))
+                    digest = content_digest(address).hex()
+                    self._rows[staged_addresses].append((0, seq, digest, *values))
         self._flush(at_least=ROWS_AT_ONCE)
 
     def keep_latest_cancelled(self) -> None:
         """
         Keep the latest row of each number in the cancelled listing.
         """
+        if self.is_unchanged:
+            return
         self._flush()
         with self._connection.begin():
-            _prepare_joins(self._connection, staged_cancelled_by_uuid)
-            _keep_latest_of(self._connection, staged_cancelled)
+            prepare_joins(self._connection, staged_cancelled_by_uuid)
+            keep_latest_of(self._connection, staged_cancelled)
 
     def _flush(self, at_least: int = 1) -> None:
         """
@@ -175,6 +203,8 @@ class Stage:
 
         Each reject without a readable uuid counts as one.
         """
+        if self._so_far is not None:
+            return self._so_far.distinct()
         self._flush()
         of_walk = staged_numbers.c.walk == self._walk
         nameless = and_(staged_rejects.c.walk == self._walk, staged_rejects.c.uuid.is_(None))
@@ -183,23 +213,58 @@ class Stage:
             known = count(self._connection, names)
             return known + count(self._connection, staged_rejects, nameless)
 
+    def listed(self) -> int:
+        """
+        Count the rows of a listing of which each row is unchanged.
+        """
+        if self._so_far is not None:
+            return len(self._so_far)
+        return count(self._connection, staged_numbers)
+
     def keep_latest(self, *, complete: bool) -> None:
         """
         Keep one row of each number: of the proved walk, else the latest of all walks.
         """
+        if self._so_far is not None and complete and self._so_far.is_complete():
+            self._is_settled = True  # there is one row of each number, unless more is to come
+            return
+        self._stage_rows_so_far()
         with self._connection.begin():
-            _prepare_joins(self._connection, staged_numbers_by_uuid)
+            prepare_joins(self._connection, staged_numbers_by_uuid)
             if complete:
                 self._keep_last_walk()
             else:
                 self._keep_latest_of_all_walks()
+
+    def _create_tables(self) -> None:
+        with self._connection.begin():
+            create_tables(self._connection, *STAGED)
+
+    def _stage_rows_so_far(self) -> None:
+        """
+        Create the tables and stage the rows that were only remembered, if that has to be done yet.
+        """
+        if self._so_far is None:
+            return
+        self._create_tables()
+        with closing(self._so_far) as so_far:
+            self._so_far = None
+            for uuid, mark in so_far.rows():
+                self._seq += 1
+                self._unchanged.append((self._walk, self._seq, False, True, mark, uuid))
+                if len(self._unchanged) >= ROWS_AT_ONCE:
+                    self._flush()
+            self._add_addresses(so_far.addresses())
+            self._flush()
+        if self._is_settled:
+            self.keep_latest(complete=True)
 
     def _keep_last_walk(self) -> None:
         for table in LISTED if self._walk > 1 else ():
             self._connection.execute(delete(table).where(table.c.walk < self._walk))
 
     def _keep_latest_of_all_walks(self) -> None:
-        _keep_latest_of(self._connection, staged_numbers)
+        keep_latest_of(self._connection, staged_numbers)
         still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
         nameless = staged_rejects.c.uuid.is_(None)
         outdated = or_(
@@ -220,7 +285,8 @@ class Stage:
             self._known_addresses[address.id] = address
             self._address_seq += 1
             values = msgspec.structs.astuple(address)
-            row = (self._walk, self._address_seq, _digest(address), *values)
+            digest = content_digest(address).hex()
+            row = (self._walk, self._address_seq, digest, *values)
             self._rows[staged_addresses].append(row)
 
 
@@ -233,29 +299,6 @@ def is_live_entry(row: Number | Reject | Unchanged) -> bool:
     if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED or row.cancelled_at:
         return False
     return bool(row.status and not row.status.isspace())
-
-
-def _digest(address: Address) -> str:
-    """
-    Return a digest of an address's content.
-    """
-    return hashlib.blake2b(msgspec.json.encode(address), digest_size=16).hexdigest()
-
-
-def _prepare_joins(connection: Connection, by_uuid: Index) -> None:
-    """
-    Prepare a staged table for joins: with statistics on PostgreSQL, with an index on SQLite.
-    """
-    if connection.dialect.name == "postgresql":  # it joins whole tables, and needs no index
-        connection.exec_driver_sql(f"ANALYZE {by_uuid.table} (uuid, seq)")
-    else:
-        by_uuid.create(connection)
-
-
-def _keep_latest_of(connection: Connection, table: Table) -> None:
-    later = table.alias("later")
-    superseded = exists().where(later.c.uuid == table.c.uuid, later.c.seq > table.c.seq)
-    connection.execute(delete(table).where(superseded))
 
 
 def _prefixed(row: Reject, source: str) -> Reject:

@@ -19,6 +19,8 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    delete,
+    exists,
     func,
     select,
 )
@@ -199,6 +201,25 @@ def create_tables(connection: Connection, *tables: Table) -> None:
     """
     for table in tables:
         connection.execute(CreateTable(table, if_not_exists=True))
+
+
+def prepare_joins(connection: Connection, by_uuid: Index) -> None:
+    """
+    Prepare a staged table for joins: with statistics on PostgreSQL, with an index on SQLite.
+    """
+    if connection.dialect.name == "postgresql":  # it joins whole tables, and needs no index
+        connection.exec_driver_sql(f"ANALYZE {by_uuid.table} (uuid, seq)")
+    else:
+        by_uuid.create(connection)
+
+
+def keep_latest_of(connection: Connection, table: Table) -> None:
+    """
+    Delete all staged rows of a number but the latest.
+    """
+    later = table.alias("later")
+    superseded = exists().where(later.c.uuid == table.c.uuid, later.c.seq > table.c.seq)
+    connection.execute(delete(table).where(superseded))
 
 
 def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions

@@ -4,6 +4,7 @@ One run, from the lock to the summary. Nothing else does a run.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -100,18 +101,15 @@ def _run(run: RunContext) -> Summary:
     Read the listings, decide on cancellations, then publish what changes.
     """
     log.info("sync.started", dry_run=run.job.dry_run, trigger=str(run.job.trigger))
-    stage = Stage(run.connection, fingerprint_store.load(run.connection, run.account))
-    with ThreadPool(_threads(run.job.api.concurrency)) as pool:
-        proof = read_listing(run, stage, pool)
-        _warn_of_clock(run)
-        cancelled = read_cancelled_listing(run, stage, pool)
-        verdict = _judge_cancellations(run, stage, proof, pool)
-    found = _publish(
-        run,
-        stage,
-        verdict,
-        {"complete": proof.complete, "cancelled_listing": cancelled},
-    )
+    known = fingerprint_store.load(run.connection, run.account)
+    with closing(Stage(run.connection, run.account, known)) as stage:
+        with ThreadPool(_threads(run.job.api.concurrency)) as pool:
+            proof = read_listing(run, stage, pool)
+            _warn_of_clock(run)
+            cancelled = read_cancelled_listing(run, stage, pool)
+            verdict = _judge_cancellations(run, stage, proof, pool)
+        detail = {"complete": proof.complete, "cancelled_listing": cancelled}
+        found = _publish(run, stage, verdict, detail)
     summary = run.summary(_state(run.job, verdict), **found)
     _log_result(summary, verdict)
     return summary
@@ -166,7 +164,7 @@ def _publish(
     with transactions.publishing(connection, run.progress.seconds_left) as transaction:
         record = run.progress.record or runs.begin(connection, job.account, job.trigger)
         found = _publish_difference(connection, record, stage, verdict)
-        detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection)}
+        detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
         runs.finish(connection, record, {**run.progress.reading(), **found}, detail)
         runs.forget_rejects(connection, record, older_than=job.keep_rejects)
         job.on_found(connection, record.id)
@@ -179,7 +177,7 @@ def _publish_difference(
     connection: Connection, record: Run, stage: Stage, verdict: Verdict
 ) -> dict[str, int]:
     if _nothing_differs(connection, record, stage, verdict):
-        found = publish.counts_without_changes(connection)
+        found = publish.counts_without_changes(stage.listed())
     else:
         seen = fingerprint_store.find(connection, record.account, stage.known)
         plan.plan_changes(connection, record)
@@ -203,15 +201,17 @@ def _warn_of_volatile_field(connection: Connection, found: Mapping[str, int]) ->
 
 
 def _nothing_differs(connection: Connection, record: Run, stage: Stage, verdict: Verdict) -> bool:
+    if stage.is_unchanged:
+        return True
     same_numbers = stage.only_unchanged and not verdict.missing
     return same_numbers and not plan.addresses_differ(connection, record.account)
 
 
-def _address_conflicts(connection: Connection) -> dict[str, int]:
+def _address_conflicts(connection: Connection, stage: Stage) -> dict[str, int]:
     """
     Count and log the addresses that one listing showed with two contents.
     """
-    conflicts = plan.address_conflicts(connection)
+    conflicts = [] if stage.is_unchanged else plan.address_conflicts(connection)
     if conflicts:
         log.warning(
             "sync.address_conflicts", count=len(conflicts), first=conflicts[:CONFLICTS_NAMED]
@@ -252,10 +252,11 @@ def _has_monthly_view(connection: Connection) -> bool:
     Return whether there is a materialised view, or may be: a lost session can't tell.
     """
     try:
-        with connection.begin():
-            return monthly_view.exists(connection)
+        exists = monthly_view.exists(connection)
+        connection.rollback()
     except (SQLAlchemyError, KeyboardInterrupt):  # the run has published all the same
         return True
+    return exists
 
 
 def _refresh_monthly_view(run: RunContext) -> None:

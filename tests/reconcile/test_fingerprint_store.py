@@ -73,9 +73,9 @@ def test_a_fingerprint_is_known_where_it_was_kept(one: int, others: set[int]) ->
 
     known = Known([(part_of(uuid_at(1)), kept)])
 
-    assert known.has(uuid_at(1), one) == (one in others)
+    assert (known.slot(uuid_at(1), one) is not None) == (one in others)
     assert sorted(others) == unpacked(kept).tolist()
-    assert not known.has("ff" + uuid_at(1)[2:], one)
+    assert known.slot("ff" + uuid_at(1)[2:], one) is None
 
 
 def test_what_is_read_otherwise_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
