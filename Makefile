@@ -85,6 +85,7 @@ format: install ## Fix lint errors and format the code
 lock: install ## Regenerate the lock files from pyproject.toml
 	$(BIN)/uv pip compile $(LOCKING) pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile $(LOCKING) --group dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile $(LOCKING) --group sbom --output-file deploy/docker/requirements-sbom.lock
 	$(BIN)/uv pip compile $(LOCKING) --group peers --constraint requirements.lock --output-file $(PEERS_LOCK)
 
 build: install ## Build the wheel and the source archive into dist/

@@ -38,6 +38,10 @@ export PYTHON
 mkdir -p "$state" "$scratch/opt"
 "$here/../assemble.sh" "$home"
 cp "$here/healthcheck.py" "$home"
+"$here/sbom.sh" "$home"
+listed=$("$PYTHON" -c 'import json, sys; print(sorted(each["name"] for each in json.load(sys.stdin)["components"]))' <"$home/sbom.cdx.json")
+installed=$("$home/bin/python" -c 'import importlib.metadata as m; print(sorted(each.name for each in m.distributions()))')
+[ "$listed" = "$installed" ] || fail "The SBOM lists $listed, but installed are $installed."
 chmod -R a-w "$scratch/opt"
 [ "$(id -u)" -ne 0 ] || chown 65532:65532 "$state"
 cd "$state"

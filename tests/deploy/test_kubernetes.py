@@ -186,8 +186,24 @@ def test_pods_start_with_settings_that_are_known(
     assert pod["enableServiceLinks"] is False
     for container in _containers(pod):
         assert container["envFrom"] == [{"configMapRef": {"name": configured["metadata"]["name"]}}]
-        (mount,) = (each for each in container["volumeMounts"] if each["name"] == "secrets")
-        assert str(SECRETS_DIRECTORY) == mount["mountPath"]
+        mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+        secrets = "migration-secrets" if container["name"] == "migrate" else "secrets"
+        assert mounted == {secrets: str(SECRETS_DIRECTORY), "tmp": "/tmp"}  # noqa: S108
+
+
+@each_build
+def test_only_the_migration_may_change_the_schema(
+    rendered: Callable[[str], list[Object]], build: str
+) -> None:
+    """
+    The two Secrets are apart, so that the worker's database role needs no DDL rights.
+    """
+    (pod,) = _pods(rendered(build))
+
+    names = {
+        each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each
+    }
+    assert names == {"migration-secrets": "syncsvc-migrate", "secrets": "syncsvc"}
 
 
 @each_build
