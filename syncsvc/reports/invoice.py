@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Text, and_, bindparam, or_, select, text
+from sqlalchemy import Text, and_, bindparam, literal, or_, select, text
 
 from syncsvc.reports.dialects import account_filter, portable_order
 from syncsvc.reports.report import (
@@ -74,6 +74,13 @@ class Month(NamedTuple):
         """
         return datetime.combine(self.first, time.min, UTC)
 
+    @property
+    def next_month(self) -> datetime:
+        """
+        The moment after its last, whether or not it is running.
+        """
+        return self.start + timedelta(days=self.length)
+
 
 class Days(NamedTuple):
     """
@@ -88,8 +95,8 @@ class Days(NamedTuple):
 def _month(arguments: Arguments) -> Month:
     first = arguments.invoice_month
     length = monthrange(first.year, first.month)[1]
-    end = datetime.combine(first, time.min, UTC) + timedelta(days=length)
-    return Month(first, min(end, arguments.now), length)
+    month = Month(first, arguments.now, length)
+    return month._replace(end=min(month.next_month, arguments.now))
 
 
 def _spells(arguments: Arguments, month: Month) -> Subquery:
@@ -142,7 +149,7 @@ def _live_in_month(arguments: Arguments) -> Select[Any]:
             number_history,
             and_(history.account == numbers.c.account, history.uuid == numbers.c.uuid, counts),
         )
-        .where(account_filter(numbers, arguments))
+        .where(account_filter(numbers, arguments), literal(month.start < month.end))
         .order_by(*portable_order(*keys), spells.began, history.valid_from, history.id)
     )
 
@@ -250,7 +257,7 @@ def _charges(states: Sequence[Row], month: Month) -> tuple[list[int], list[Decim
     begins, charges = [0], [next((each for each in known if each is not None), None)]
     for state in states:
         since = state["valid_from"]
-        if since >= month.end:
+        if since >= month.next_month:
             break
         day = 0 if since < month.start else since.day
         if day == begins[-1]:

@@ -494,7 +494,7 @@ class Answers:
     def _was_live(self, rows: list[Row], month: date, day: int) -> bool:
         start = datetime(month.year, month.month, day, tzinfo=UTC)
         end = min(start + timedelta(days=1), self.arguments.now)
-        return any(
+        return start < end and any(
             begun < end and (ended is None or ended > start) for begun, ended in spells(rows)
         )
 
