@@ -20,7 +20,7 @@ import typer
 from rich.rule import Rule
 from sqlalchemy import make_url, text
 
-from syncsvc.database import migrate, queries
+from syncsvc.database import migrate, number_lookup, queries
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import ConfigurationError
 from syncsvc.output import terminal
@@ -138,7 +138,7 @@ def _print_queries(console: Console, engine: Engine, path: Path) -> None:
             result = connection.execute(text(query))
             console.print(f"\n{title}:\n[dim]{query}[/dim]", soft_wrap=True)
             terminal.show(terminal.rows_table(list(result.keys()), result.all()))
-        example = queries.most_changed(connection, "default")
+        example = number_lookup.most_changed(connection, "default")
     console.print(
         f"\nThe database stays at {path}. Look further:\n"
         f"  export SYNCSVC_DATABASE_URL=sqlite:///{path}\n"

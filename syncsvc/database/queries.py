@@ -1,5 +1,5 @@
 """
-Read the state of accounts, their runs, and the history of single numbers.
+Read the state of accounts, their runs, and what the runs wrote.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Text, and_, cast, func, or_, select
+from sqlalchemy import and_, select
 
-from syncsvc.errors import UnknownAccount, UnknownAddress, UnknownNumber
+from syncsvc.errors import UnknownAccount, UnknownAddress
 from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
 from syncsvc.schema.views import sync_status
 from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
@@ -19,7 +19,7 @@ from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select, Table
+    from sqlalchemy import Connection, Select, Table
 
     from syncsvc.metrics import Metrics
     from syncsvc.vocabulary import RunState
@@ -166,7 +166,7 @@ def latest_changes(connection: Connection, limit: int) -> list[Row]:
         .order_by(number_history.c.id.desc())
         .limit(limit)
     )
-    return _rows(connection, query)
+    return fetch_rows(connection, query)
 
 
 def _last_run(connection: Connection, account: str, states: Sequence[RunState]) -> Row | None:
@@ -176,7 +176,7 @@ def _last_run(connection: Connection, account: str, states: Sequence[RunState]) 
         .order_by(sync_runs.c.started_at.desc())
         .limit(1)
     )
-    return next(iter(_rows(connection, query)), None)
+    return next(iter(fetch_rows(connection, query)), None)
 
 
 def last_runs(connection: Connection, account: str, limit: int) -> list[Row]:
@@ -189,7 +189,7 @@ def last_runs(connection: Connection, account: str, limit: int) -> list[Row]:
         .order_by(sync_runs.c.started_at.desc())
         .limit(limit)
     )
-    return _rows(connection, query)
+    return fetch_rows(connection, query)
 
 
 def changes_of_run(connection: Connection, run_id: int, limit: int) -> list[Row]:
@@ -203,7 +203,7 @@ def changes_of_run(connection: Connection, run_id: int, limit: int) -> list[Row]
         .order_by(history.event, numbers.c.number_e164, history.id)
         .limit(limit)
     )
-    return _rows(connection, query)
+    return fetch_rows(connection, query)
 
 
 def rows_of_run(connection: Connection, table: Table, run_id: int) -> Iterator[Row]:
@@ -221,33 +221,6 @@ def rows_of_run(connection: Connection, table: Table, run_id: int) -> Iterator[R
         yield dict(row)
 
 
-def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]:
-    """
-    Find the numbers of an account by a uuid, or by an E.164 number they have or had.
-
-    Any spelling of the same digits will do: with a plus sign, 00 or neither, as a national
-    number, and with separators. Only if nothing has exactly this text or these digits behind a
-    plus sign are all spellings and earlier numbers compared, which reads the whole account.
-
-    Raises:
-        UnknownNumber: There is none.
-    """
-    digits = _digits(wanted)
-    exact = or_(
-        numbers.c.uuid == wanted.strip().lower(),
-        numbers.c.number_e164.in_([wanted.strip(), f"+{digits}", digits]),
-    )
-    found = _numbers_where(connection, account, exact)
-    if not found and digits:
-        uuids = [*_spelled_otherwise(connection, account, digits)]
-        found = _numbers_where(connection, account, numbers.c.uuid.in_(uuids))
-    if not found:
-        raise UnknownNumber(
-            f"No number {wanted!r} in account {account!r}. Give it like +441245123456, or its uuid."
-        )
-    return found
-
-
 def require_address(connection: Connection, account: str, address_id: int) -> None:
     """
     Make sure that an account has, or had, an address.
@@ -263,83 +236,8 @@ def require_address(connection: Connection, account: str, address_id: int) -> No
         )
 
 
-def _numbers_where(
-    connection: Connection, account: str, condition: ColumnElement[bool]
-) -> list[Row]:
-    query = (
-        select(numbers)
-        .where(numbers.c.account == account, condition)
-        .order_by(numbers.c.first_seen_at, numbers.c.uuid)
-    )
-    return _rows(connection, query)
-
-
-def _spelled_otherwise(connection: Connection, account: str, digits: str) -> Iterator[str]:
+def fetch_rows(connection: Connection, query: Select[Any]) -> list[Row]:
     """
-    Find the uuids of numbers that have these digits in another spelling, or had them before.
+    Return all rows of a query.
     """
-    columns = (numbers.c.uuid, numbers.c.country_code)
-    known = select(*columns, numbers.c.number_e164).where(numbers.c.account == account)
-    renumbered = cast(history.changes, Text).like('%"number_e164"%')
-    before = (
-        select(*columns, history.changes)
-        .join_from(number_history, numbers, same_number)
-        .where(history.account == account, renumbered)
-    )
-    for uuid, country_code, number in connection.execute(known):
-        if digits in _spellings(number, country_code):
-            yield uuid
-    for uuid, country_code, changes in connection.execute(before):
-        old = changes.get("number_e164", {}).get("old")
-        if digits in _spellings(str(old), country_code):
-            yield uuid
-
-
-def _spellings(number: str, country_code: str | None) -> set[str]:
-    """
-    Return the digits of a number as people write it: +44 1245, 01245, 1245 and +44 (0)1245.
-    """
-    digits, prefix = _digits(number), _digits(country_code or "")
-    if not (prefix and digits.startswith(prefix)):
-        return {digits}
-    national = digits.removeprefix(prefix)
-    return {digits, national, f"0{national}", f"{prefix}0{national}"}
-
-
-def _digits(text: str) -> str:
-    """
-    Return the digits of a number behind its plus sign or 00.
-    """
-    found = "".join(character for character in text if character in "0123456789")
-    return found.removeprefix("00")
-
-
-def timeline(connection: Connection, account: str, uuid: str) -> list[Row]:
-    """
-    Return the history of one number, oldest first.
-    """
-    query = (
-        select(number_history)
-        .where(history.account == account, history.uuid == uuid)
-        .order_by(history.valid_from, history.id)
-    )
-    return _rows(connection, query)
-
-
-def most_changed(connection: Connection, account: str) -> str | None:
-    """
-    Return the E.164 number that has the longest history in an account.
-    """
-    query = (
-        select(numbers.c.number_e164)
-        .join_from(number_history, numbers, same_number)
-        .where(history.account == account)
-        .group_by(numbers.c.number_e164)
-        .order_by(func.count().desc(), numbers.c.number_e164)
-        .limit(1)
-    )
-    return connection.execute(query).scalar()
-
-
-def _rows(connection: Connection, query: Select[Any]) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]

@@ -22,7 +22,7 @@ from sqlalchemy import event
 
 from syncsvc import clock
 from syncsvc.database import monthly_view
-from syncsvc.database.queries import find_numbers, timeline
+from syncsvc.database.number_lookup import find_numbers, timeline
 from syncsvc.output import inventory_page
 from syncsvc.reports import REPORTS, read_arguments
 
