@@ -61,7 +61,7 @@ BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never w
 
 class Stage:
     """
-    The temporary tables of one run.
+    The rows of one run: remembered as long as all are unchanged, then in temporary tables.
 
     Rows are numbered as they arrive, so that of two rows for one number the
     later one wins.
