@@ -29,7 +29,7 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 demo: install ## Run a sync against a simulated provider, into SQLite; needs no settings
 	@$(BIN)/syncsvc demo
 
-quick: install ## Run the tests that need neither PostgreSQL nor another process, in under a minute
+quick: install ## Run the tests that need neither PostgreSQL nor another process, in under two minutes
 	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(WORKERS) -m quick
 
 test: install ## Run all tests, on SQLite and on a real PostgreSQL; PYTHON=python3.13 for another Python
