@@ -2,7 +2,7 @@
 Recognise rows that have not changed since they were stored, by a hash of their bytes.
 
 Nearly all rows of a listing are the same as in the last run. Of a row with a known fingerprint only
-the uuid and the addresses are decoded. `reconcile.fingerprint_store` stores fingerprints.
+the uuid and the addresses are decoded. `reconcile.staging.fingerprint_store` stores fingerprints.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from syncsvc.reconcile.guard import (
     with_outcome,
     withhold,
 )
-from syncsvc.reconcile.temp_tables import (
+from syncsvc.reconcile.staging.temp_tables import (
     JUDGED,
     count,
     create_tables,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
-    from syncsvc.reconcile.staging import Stage
+    from syncsvc.reconcile.staging.stage_listing import Stage
 
 SEARCHES_AT_MOST = 200
 NUMBERS_NAMED = 10  # in the log and in the run's detail

@@ -30,7 +30,7 @@ from syncsvc.reconcile.credible_stamps import (
     last_known_cancellation,
     says_cancelled,
 )
-from syncsvc.reconcile.temp_tables import (
+from syncsvc.reconcile.staging.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     PLANNED,

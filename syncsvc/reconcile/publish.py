@@ -24,8 +24,8 @@ from sqlalchemy import (
 
 from syncsvc.reconcile.describe_changes import describe_address_changes, describe_number_changes
 from syncsvc.reconcile.first_load_indexes import quick_first_load
-from syncsvc.reconcile.staging import OF_A_SEARCH
-from syncsvc.reconcile.temp_tables import (
+from syncsvc.reconcile.staging.stage_listing import OF_A_SEARCH
+from syncsvc.reconcile.staging.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     count,

@@ -11,11 +11,11 @@ import structlog
 
 from syncsvc.errors import NoSuchListing
 from syncsvc.provider.walk import Proof, Walk
-from syncsvc.reconcile.staging import is_live_entry
+from syncsvc.reconcile.staging.stage_listing import is_live_entry
 
 if TYPE_CHECKING:
     from syncsvc.provider.thread_pool import ThreadPool
-    from syncsvc.reconcile.staging import Stage
+    from syncsvc.reconcile.staging.stage_listing import Stage
     from syncsvc.sync.run_context import RunContext
 
 log = structlog.get_logger(__name__)

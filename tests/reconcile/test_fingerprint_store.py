@@ -24,7 +24,7 @@ from syncsvc.payloads.fingerprint import (
 )
 from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.payloads.unknown_fields import IgnoredFields
-from syncsvc.reconcile import fingerprint_store
+from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers
 

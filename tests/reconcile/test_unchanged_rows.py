@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, update
 
 from support.build import address, number_row, published, uuid_at
-from syncsvc.reconcile import unchanged_rows
+from syncsvc.reconcile.staging import unchanged_rows
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import addresses
 

@@ -26,8 +26,8 @@ from sqlalchemy import (
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
-from syncsvc.reconcile import unchanged_rows
-from syncsvc.reconcile.temp_tables import (
+from syncsvc.reconcile.staging import unchanged_rows
+from syncsvc.reconcile.staging.temp_tables import (
     LISTED,
     NUMBER_FIELDS,
     STAGED,
@@ -42,7 +42,7 @@ from syncsvc.reconcile.temp_tables import (
     staged_numbers_by_uuid,
     staged_rejects,
 )
-from syncsvc.reconcile.unchanged_rows import content_digest
+from syncsvc.reconcile.staging.unchanged_rows import content_digest
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:

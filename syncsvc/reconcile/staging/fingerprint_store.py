@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
-from syncsvc.reconcile.temp_tables import planned_numbers, staged_numbers
+from syncsvc.reconcile.staging.temp_tables import planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
