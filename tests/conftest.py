@@ -29,8 +29,8 @@ from support.known_inventory import live_through
 from support.neighbour import belongings, move_in, sightings
 from support.quick import is_quick
 from syncsvc.cli.app import main
-from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.sandbox import Inventory, Sandbox
 from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import metadata

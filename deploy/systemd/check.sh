@@ -171,7 +171,8 @@ passed "syncsvc-migrate creates a private database, with schema $current"
 # As docs/operations.md has an operator downgrade.
 inside /opt/syncsvc/bin/python -c "
 from sqlalchemy import make_url
-from syncsvc.database import engine, migrate
+from syncsvc.database import engine
+from syncsvc.database.maintenance import migrate
 migrate.downgrade(engine.open_engine(make_url('sqlite:////var/lib/private/syncsvc/syncsvc.db')), '0001')
 " 2>/dev/null || fail "The schema can't be downgraded."
 fails_for_good "syncsvc migrate"

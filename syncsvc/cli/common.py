@@ -104,7 +104,8 @@ def open_current(settings: Settings) -> Iterator[Connection]:
     Connect to a database whose schema is current.
     """
     from syncsvc import bootstrap
-    from syncsvc.database import migrate, sqlite_file, transactions
+    from syncsvc.database import sqlite_file, transactions
+    from syncsvc.database.maintenance import migrate
 
     sqlite_file.require_exists(settings.database)
     engine = bootstrap.engine_from(settings)

@@ -47,7 +47,7 @@ def migrate(
     Bring the database to the newest schema.
     """
     from syncsvc.commands import maintenance
-    from syncsvc.database import migrate as schema
+    from syncsvc.database.maintenance import migrate as schema
 
     if reporting_role is not None and (check or sql):
         raise typer.BadParameter("--reporting-role can't be combined with --check or --sql.")
@@ -106,7 +106,7 @@ def prune(
 
 def _cutoff(flag: str, length: str | None) -> datetime | None:
     from syncsvc import clock
-    from syncsvc.database import retention
+    from syncsvc.database.maintenance import retention
 
     if length is None:
         return None

@@ -15,7 +15,8 @@ import msgspec
 from sqlalchemy import text
 
 from syncsvc import bootstrap
-from syncsvc.database import migrate, rehearse_run, sqlite_file, transactions
+from syncsvc.database import sqlite_file, transactions
+from syncsvc.database.maintenance import migrate, rehearse_run
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
 from syncsvc.provider.http_environment import proxy_for
 

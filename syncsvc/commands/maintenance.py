@@ -10,8 +10,9 @@ import msgspec
 import typer
 
 from syncsvc import bootstrap
-from syncsvc.database import locks, migrate, monthly_view, retention, sqlite_file, transactions
-from syncsvc.database import reporting_role as roles
+from syncsvc.database import locks, sqlite_file, transactions
+from syncsvc.database.maintenance import migrate, monthly_view, retention
+from syncsvc.database.maintenance import reporting_role as roles
 from syncsvc.output import output_file
 
 if TYPE_CHECKING:

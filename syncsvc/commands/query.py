@@ -12,10 +12,10 @@ import typer
 from sqlalchemy import select
 
 from syncsvc import clock
-from syncsvc.database import monthly_view
+from syncsvc.database.maintenance import monthly_view
+from syncsvc.database.maintenance.reporting_role import reads_addresses
 from syncsvc.database.number_lookup import find_numbers, timeline
 from syncsvc.database.queries import last_runs, require_account, require_address
-from syncsvc.database.reporting_role import reads_addresses
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import output_file, terminal
 from syncsvc.output.csv_json import Format

@@ -20,8 +20,9 @@ import typer
 from rich.rule import Rule
 from sqlalchemy import make_url, text
 
-from syncsvc.database import migrate, number_lookup, queries
+from syncsvc.database import number_lookup, queries
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError
 from syncsvc.output import terminal
 from syncsvc.provider.client import NumberApi

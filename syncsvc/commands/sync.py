@@ -16,8 +16,9 @@ from sqlalchemy import make_url
 
 from syncsvc import bootstrap
 from syncsvc.commands.planned_rows import PlannedRows
-from syncsvc.database import migrate, queries, transactions
+from syncsvc.database import queries, transactions
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
 from syncsvc.output import output_file, terminal

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from syncsvc.database import monthly_view
-from syncsvc.database.reporting_role import reads_addresses
+from syncsvc.database.maintenance import monthly_view
+from syncsvc.database.maintenance.reporting_role import reads_addresses
 from syncsvc.output import charts, csv_json, templating
 from syncsvc.output.charts import Words
 from syncsvc.reports import REPORTS, Arguments, Kind

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, case, cast, func, or_, select
 
-from syncsvc.database.monthly_view import inventory_by_month_kept
+from syncsvc.database.maintenance.monthly_view import inventory_by_month_kept
 from syncsvc.reports.dialects import (
     account_filter,
     exact_sum,

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from structlog.contextvars import bound_contextvars
 
 from syncsvc import clock
-from syncsvc.database import locks, migrate, monthly_view, runs, transactions
+from syncsvc.database import locks, runs, transactions
+from syncsvc.database.maintenance import migrate, monthly_view
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.reconcile import cancellation_evidence, plan, publish

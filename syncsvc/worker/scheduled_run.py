@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from syncsvc import bootstrap
-from syncsvc.database import migrate, queries, sqlite_file, transactions
+from syncsvc.database import queries, sqlite_file, transactions
 from syncsvc.database.locks import LeaderLock
+from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
 from syncsvc.sync import run as sync
 from syncsvc.sync.failure import failure_text

@@ -18,7 +18,8 @@ import httpx
 import psutil
 from sqlalchemy import make_url, text
 
-from syncsvc.database import engine, migrate
+from syncsvc.database import engine
+from syncsvc.database.maintenance import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from syncsvc.database import engine, migrate
+from syncsvc.database import engine
+from syncsvc.database.maintenance import migrate
 
 
 def main() -> None:

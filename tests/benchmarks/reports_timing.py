@@ -21,7 +21,7 @@ import psycopg
 from sqlalchemy import event
 
 from syncsvc import clock
-from syncsvc.database import monthly_view
+from syncsvc.database.maintenance import monthly_view
 from syncsvc.database.number_lookup import find_numbers, timeline
 from syncsvc.output import inventory_page
 from syncsvc.reports import REPORTS, read_arguments

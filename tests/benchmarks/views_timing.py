@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import reports_timing
 from sqlalchemy import make_url, text
 
-from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from views_inventory import fill
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from sqlalchemy import make_url, select
 from support.build import Result
 from syncsvc import __version__
 from syncsvc.cli.app import app
-from syncsvc.database import locks, migrate, runs
+from syncsvc.database import locks, runs
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import numbers, sync_runs
 from syncsvc.vocabulary import Event, Trigger

@@ -22,8 +22,8 @@ from sqlalchemy import URL, Engine, insert, inspect, select, text
 
 import syncsvc
 from support import described_schema
-from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.errors import SchemaNotCurrent
 from syncsvc.schema import views
 from syncsvc.schema.tables import addresses, metadata
@@ -35,7 +35,8 @@ ROOT = Path(syncsvc.__file__).parent.parent
 MIGRATION_LOCK = 0x73796E63
 UPGRADE = (
     "import sys; from sqlalchemy import make_url; "
-    "from syncsvc.database import migrate; from syncsvc.database.engine import open_engine; "
+    "from syncsvc.database.engine import open_engine; "
+    "from syncsvc.database.maintenance import migrate; "
     "migrate.upgrade(open_engine(make_url(sys.argv[1])))"
 )
 
@@ -314,7 +315,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     An installation of its own, whose package holds the migrations, none so far.
     """
     (tmp_path / "migrations" / "versions").mkdir(parents=True)
-    monkeypatch.setattr(migrate, "__file__", str(tmp_path / "database" / "migrate.py"))
+    monkeypatch.setattr(
+        migrate, "__file__", str(tmp_path / "database" / "maintenance" / "migrate.py")
+    )
     return tmp_path / "migrations"
 
 

@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 from support.build import number_row, rows_of
 from syncsvc import clock
-from syncsvc.database import locks, migrate, monthly_view
+from syncsvc.database import locks
 from syncsvc.database.engine import open_engine
-from syncsvc.database.monthly_view import inventory_by_month_kept
+from syncsvc.database.maintenance import migrate, monthly_view
+from syncsvc.database.maintenance.monthly_view import inventory_by_month_kept
 from syncsvc.output import inventory_page
 from syncsvc.schema import tables, views
 

@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError
 
 from support.build import address, number_row
 from support.report_answers import NEEDED
-from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.reports import PARAMETERS, REPORTS
 from syncsvc.reports.report import REQUIRED
 from syncsvc.schema import tables, views

@@ -16,7 +16,8 @@ from sqlalchemy import insert, or_, select
 from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of
 from support.histories import after, pasts, write
 from syncsvc.clock import now
-from syncsvc.database import locks, retention
+from syncsvc.database import locks
+from syncsvc.database.maintenance import retention
 from syncsvc.schema import views
 from syncsvc.schema.tables import number_history, sync_rejects, sync_runs
 

@@ -16,8 +16,8 @@ from sqlalchemy.exc import ProgrammingError
 
 from support.build import number_row, rows_of
 from syncsvc import __version__
-from syncsvc.database import migrate
 from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import numbers
 from syncsvc.settings.settings import Settings, load_settings

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import create_mock_engine
 
 from syncsvc import vocabulary
-from syncsvc.database.monthly_view import inventory_by_month_kept
+from syncsvc.database.maintenance.monthly_view import inventory_by_month_kept
 from syncsvc.schema import tables, views
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from sqlalchemy import select, text
 
 from support.build import number_row, published, rows_of
 from support.processes import PATIENCE, Workers, eventually, free_port
-from syncsvc.database import locks, migrate
+from syncsvc.database import locks
+from syncsvc.database.maintenance import migrate
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import sync_runs
 

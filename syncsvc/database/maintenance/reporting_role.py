@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from syncsvc.database import monthly_view
+from syncsvc.database.maintenance import monthly_view
 from syncsvc.errors import ConfigurationError
 from syncsvc.schema import tables, views
 

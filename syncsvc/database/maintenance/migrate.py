@@ -20,7 +20,8 @@ from alembic.util import CommandError
 from sqlalchemy import inspect
 
 from syncsvc import __version__
-from syncsvc.database import monthly_view, sqlite_file
+from syncsvc.database import sqlite_file
+from syncsvc.database.maintenance import monthly_view
 from syncsvc.database.transactions import translated
 from syncsvc.errors import SchemaNotCurrent
 
@@ -41,7 +42,7 @@ def _config() -> Config:
 
 
 def _script_location() -> str:
-    package = Path(__file__).absolute().parents[1]
+    package = Path(__file__).absolute().parents[2]
     home = package if (package / "migrations").is_dir() else package.parent
     return str(home / "migrations")
 

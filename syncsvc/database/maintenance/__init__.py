@@ -1,0 +1,3 @@
+"""
+What operators do to the database: migrate it, grant access, prune it, rehearse a run.
+"""
