@@ -10,8 +10,8 @@ from syncsvc.database import sqlite_file
 from syncsvc.database.engine import open_engine
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
+from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
-from syncsvc.provider.transport import HttpTransport
 from syncsvc.reconcile.guard import Guard
 from syncsvc.sync.run_inputs import Job
 

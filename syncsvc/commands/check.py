@@ -18,7 +18,7 @@ from syncsvc import bootstrap
 from syncsvc.database import sqlite_file, transactions
 from syncsvc.database.maintenance import migrate, rehearse_run
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
-from syncsvc.provider.http_environment import proxy_for
+from syncsvc.provider.http.http_environment import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,8 +26,8 @@ from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError
 from syncsvc.output import terminal
 from syncsvc.provider.client import NumberApi
+from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import FixedToken
-from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Fault, Inventory, Sandbox
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job

@@ -14,8 +14,8 @@ import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
 from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
+from syncsvc.provider.http.response import RATE_LIMITED
 from syncsvc.provider.meter import endpoint
-from syncsvc.provider.response import RATE_LIMITED
 from syncsvc.provider.throttle import Throttle
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
     from syncsvc.payloads.unknown_fields import IgnoredFields
-    from syncsvc.provider.response import Response
+    from syncsvc.provider.http.response import Response
+    from syncsvc.provider.http.transport import HttpTransport
     from syncsvc.provider.tokens import Tokens
-    from syncsvc.provider.transport import HttpTransport
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
 NUMBERS = "/api/numbers"

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from syncsvc.provider.response import Response
+    from syncsvc.provider.http.response import Response
 
 # "Simulated" values are from tests/measurements/throttle_constants.py, with its results in
 # docs/performance.md. The goal: at least 90 % of the limit is used, less than 2 % are refused.

@@ -20,8 +20,8 @@ from syncsvc.errors import ProviderRefused, ProviderUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from syncsvc.provider.response import Response
-    from syncsvc.provider.transport import HttpTransport
+    from syncsvc.provider.http.response import Response
+    from syncsvc.provider.http.transport import HttpTransport
 
 log = structlog.get_logger(__name__)
 

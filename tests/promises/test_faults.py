@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 from support.build import PUBLISHED, address, number_row
 from syncsvc.errors import DatabaseUnavailable
 from syncsvc.provider.client import NumberApi
+from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ClientCredentials
-from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import sync_rejects, sync_runs
 

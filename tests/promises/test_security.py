@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from support.build import api_for, number_row, published
 from syncsvc import bootstrap
-from syncsvc.provider.response import BODY_LIMIT
+from syncsvc.provider.http.response import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
 from syncsvc.settings.settings import load_settings

@@ -14,9 +14,9 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from support.build import api_for
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.provider.response import BODY_LIMIT
+from syncsvc.provider.http.response import BODY_LIMIT
+from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
-from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Behaviour, Endpoint, Fault, Inventory, Sandbox
 from syncsvc.sandbox.faults import Kind
 

@@ -11,7 +11,7 @@ import certifi
 import pytest
 
 from syncsvc.errors import ConfigurationError
-from syncsvc.provider.http_environment import proxy_for, require_usable, tls_context
+from syncsvc.provider.http.http_environment import proxy_for, require_usable, tls_context
 
 ELSEWHERE = "https://provider.test"
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
-from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Fault, Sandbox
 
 if TYPE_CHECKING:

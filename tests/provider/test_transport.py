@@ -22,8 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
-from syncsvc.provider.response import BODY_LIMIT, Response
-from syncsvc.provider.transport import TRANSLATED, HttpTransport
+from syncsvc.provider.http.response import BODY_LIMIT, Response
+from syncsvc.provider.http.transport import TRANSLATED, HttpTransport
 from syncsvc.sandbox import ACCEPT, Fault, Sandbox
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import select
 
 from syncsvc.provider.client import NumberApi
+from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import FixedToken
-from syncsvc.provider.transport import HttpTransport
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 from syncsvc.sync.run import run_once

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from syncsvc.provider.response import Response
+from syncsvc.provider.http.response import Response
 
 if TYPE_CHECKING:
     from syncsvc.provider.throttle import Throttle
