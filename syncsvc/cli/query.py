@@ -81,7 +81,7 @@ def report(
     Print a report, or list the reports.
     """
     from syncsvc.commands import query
-    from syncsvc.output.csv_json import Format
+    from syncsvc.output.formats.csv_json import Format
     from syncsvc.output.output_file import require_writable
 
     words = [*filter(None, [name]), *context.args]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from syncsvc.output import output_file, terminal
+from syncsvc.output import output_file
+from syncsvc.output.formats import terminal
 from syncsvc.reports import Column, Kind
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from syncsvc.database.maintenance.reporting_role import reads_addresses
 from syncsvc.database.number_lookup import find_numbers, timeline
 from syncsvc.database.queries import last_runs, require_account, require_address
 from syncsvc.errors import ReportUsageError
-from syncsvc.output import output_file, terminal
-from syncsvc.output.csv_json import Format
+from syncsvc.output import output_file
+from syncsvc.output.formats import terminal
+from syncsvc.output.formats.csv_json import Format
 from syncsvc.output.write_rows import require_format, write_rows
 from syncsvc.reports import (
     PARAMETERS,

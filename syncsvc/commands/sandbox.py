@@ -24,7 +24,7 @@ from syncsvc.database import number_lookup, queries
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError
-from syncsvc.output import terminal
+from syncsvc.output.formats import terminal
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import FixedToken

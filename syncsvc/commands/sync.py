@@ -21,7 +21,8 @@ from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
-from syncsvc.output import output_file, terminal
+from syncsvc.output import output_file
+from syncsvc.output.formats import terminal
 from syncsvc.sync.run import run_once
 from syncsvc.sync.summary import Summary
 

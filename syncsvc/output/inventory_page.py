@@ -14,8 +14,9 @@ import msgspec
 
 from syncsvc.database.maintenance import monthly_view
 from syncsvc.database.maintenance.reporting_role import reads_addresses
-from syncsvc.output import charts, csv_json, templating
+from syncsvc.output import charts, templating
 from syncsvc.output.charts import Words
+from syncsvc.output.formats import csv_json
 from syncsvc.reports import REPORTS, Arguments, Kind
 
 if TYPE_CHECKING:

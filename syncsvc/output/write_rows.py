@@ -7,8 +7,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syncsvc.errors import ConfigurationError
-from syncsvc.output import csv_json, output_file, parquet, terminal
-from syncsvc.output.csv_json import Format
+from syncsvc.output import output_file
+from syncsvc.output.formats import csv_json, parquet, terminal
+from syncsvc.output.formats.csv_json import Format
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,7 +86,7 @@ def _write_binary(
     if output_format is Format.PARQUET:
         parquet.write(columns, rows, stream, currency=currency)
         return
-    from syncsvc.output import xlsx  # noqa: PLC0415 - it takes a while to load
+    from syncsvc.output.formats import xlsx  # noqa: PLC0415 - it takes a while to load
 
     xlsx.write(columns, rows, stream, name=name, currency=currency)
 

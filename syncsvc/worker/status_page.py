@@ -14,7 +14,8 @@ from markupsafe import Markup
 from syncsvc import clock
 from syncsvc.database import queries, transactions
 from syncsvc.errors import SyncError
-from syncsvc.output import templating, terminal
+from syncsvc.output import templating
+from syncsvc.output.formats import terminal
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sqlalchemy import update
 
 from support.build import profile
 from support.processes import on_terminal, piped_from
-from syncsvc.output import csv_json
+from syncsvc.output.formats import csv_json
 from syncsvc.reports import PARAMETERS, REPORTS, Column, Kind
 from syncsvc.schema.tables import numbers
 

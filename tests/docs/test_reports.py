@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from support.printed_queries import RENEW
 from support.report_answers import defaults
 from syncsvc.commands.query import default_sentence
-from syncsvc.output import terminal
+from syncsvc.output.formats import terminal
 from syncsvc.reports import PARAMETERS, REPORTS, REPORTS_BY_AUDIENCE, Arguments
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from pyarrow import parquet as pq
 from support.build import profile
 from support.processes import piped_from
 from syncsvc.errors import ConfigurationError
-from syncsvc.output import csv_json, parquet, write_rows, xlsx
-from syncsvc.output.csv_json import Format
+from syncsvc.output import write_rows
+from syncsvc.output.formats import csv_json, parquet, xlsx
+from syncsvc.output.formats.csv_json import Format
 from syncsvc.reports import REPORTS, Column, Kind
 
 if TYPE_CHECKING:

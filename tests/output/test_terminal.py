@@ -17,8 +17,8 @@ from rich.console import Console
 from support.build import profile, uuid_at
 from support.processes import on_terminal, piped_from
 from support.report_answers import defaults
-from syncsvc.output import csv_json, terminal
-from syncsvc.output.grid import Grid, Heading
+from syncsvc.output.formats import csv_json, terminal
+from syncsvc.output.formats.grid import Grid, Heading
 from syncsvc.reports import REPORTS, Arguments, Column, Kind
 from syncsvc.sync.summary import Summary
 

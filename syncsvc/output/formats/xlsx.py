@@ -18,7 +18,7 @@ import xlsxwriter
 from xlsxwriter.utility import xl_range
 
 from syncsvc.errors import ConfigurationError
-from syncsvc.output import csv_json
+from syncsvc.output.formats import csv_json
 from syncsvc.reports import Kind
 from syncsvc.reports.totals import RunningTotals
 

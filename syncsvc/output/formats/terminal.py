@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from syncsvc.output import csv_json
-from syncsvc.output.grid import Grid, Heading
+from syncsvc.output.formats import csv_json
+from syncsvc.output.formats.grid import Grid, Heading
 from syncsvc.reports import Kind
 from syncsvc.reports.report import each_change_as_text
 from syncsvc.reports.totals import total_row
