@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.iso_countries import alpha2
-from syncsvc.payloads import php_values, split_json, unknown_fields, values
+from syncsvc.payloads import split_json, unknown_fields, values
 from syncsvc.payloads.decode_address import Addresses, read_addresses
 from syncsvc.payloads.fingerprint import fingerprint, salt
 from syncsvc.payloads.page_envelope import open_envelope
@@ -29,6 +29,7 @@ from syncsvc.payloads.shapes import (
     SentRow,
     ShortDetails,
     ShortRow,
+    repaired,
 )
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.vocabulary import Lifecycle
@@ -211,7 +212,7 @@ def _decode_loosely(raw: bytes) -> SentRow:
     try:
         return LOOSE_ROW.decode(raw)
     except msgspec.ValidationError:
-        return LOOSE_ROW.decode(php_values.repaired(raw, SentRow))
+        return LOOSE_ROW.decode(repaired(raw, SentRow))
 
 
 def _bad_e164(sent: str) -> str:

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import msgspec
 
-from syncsvc.payloads import php_values, unknown_fields, values
+from syncsvc.payloads import unknown_fields, values
 from syncsvc.payloads.records import Address
-from syncsvc.payloads.shapes import ADDRESS_SHAPE, LooseAddress, SentAddress, SentCountry
+from syncsvc.payloads.shapes import ADDRESS_SHAPE, LooseAddress, SentAddress, SentCountry, repaired
 
 ADDRESS = msgspec.json.Decoder(SentAddress | None)
 LOOSE_ADDRESS: msgspec.json.Decoder[LooseAddress | None] = msgspec.json.Decoder(LooseAddress | None)
@@ -92,4 +92,4 @@ def _decode_address_loosely(raw: bytes) -> SentAddress | None:
     try:
         return LOOSE_ADDRESS.decode(raw)
     except msgspec.ValidationError:
-        return LOOSE_ADDRESS.decode(php_values.repaired(raw, SentAddress | None))
+        return LOOSE_ADDRESS.decode(repaired(raw, SentAddress | None))

@@ -5,7 +5,7 @@ Extract the fields that the service does not know, and read any JSON exactly.
 from __future__ import annotations
 
 from decimal import Decimal, DecimalException
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -14,7 +14,7 @@ from syncsvc.payloads import values
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from syncsvc.payloads.shapes import Shape
+Shape: TypeAlias = "dict[str, Shape]"  # the known fields of an object, and of the objects in it
 
 ADDRESS_PREFIXES = tuple(
     f"{place}{role}."
