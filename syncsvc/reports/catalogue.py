@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from syncsvc.errors import ReportUsageError
 from syncsvc.reports import (
     addresses,
+    charges_changed,
     data_quality,
     differences,
     events,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
     "Trust": (*data_quality.REPORTS, *withheld.REPORTS),
     "Inventory": (*inventory.REPORTS, *differences.REPORTS),
-    "Finance": (*spend.REPORTS, *invoice.REPORTS),
+    "Finance": (*spend.REPORTS, *charges_changed.REPORTS, *invoice.REPORTS),
     "Compliance": addresses.REPORTS,
     "Operations": (*events.REPORTS, *provisioning.REPORTS),
 }
