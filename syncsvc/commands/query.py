@@ -30,7 +30,7 @@ from syncsvc.reports import (
     read_arguments,
     signature,
 )
-from syncsvc.reports.report import REQUIRED
+from syncsvc.reports.definition.report import REQUIRED
 from syncsvc.schema.tables import number_history
 
 if TYPE_CHECKING:

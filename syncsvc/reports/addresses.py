@@ -10,8 +10,8 @@ from msgspec import structs
 from sqlalchemy import case, func, literal, select, union_all
 
 from syncsvc.iso_countries import alpha2_by_other_code
-from syncsvc.reports.dialects import account_filter, in_window, portable_order, readable
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.dialects import account_filter, in_window, portable_order, readable
+from syncsvc.reports.definition.report import (
     COUNTRY,
     NUMBER,
     RANGE,
@@ -31,7 +31,7 @@ from syncsvc.schema.views import live_numbers
 if TYPE_CHECKING:
     from sqlalchemy import Select
 
-    from syncsvc.reports.report import Arguments
+    from syncsvc.reports.definition.report import Arguments
 
 live = live_numbers.c
 

@@ -8,21 +8,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from syncsvc.errors import ReportUsageError
-from syncsvc.reports import (
-    addresses,
-    charges_changed,
-    data_quality,
-    differences,
-    events,
-    inventory,
-    invoice,
-    provisioning,
-    spend,
-    withheld,
-)
+from syncsvc.reports import addresses, data_quality, inventory
+from syncsvc.reports.changes import differences, events, provisioning, withheld
+from syncsvc.reports.spending import charges_changed, invoice, spend
 
 if TYPE_CHECKING:
-    from syncsvc.reports.report import Report
+    from syncsvc.reports.definition.report import Report
 
 REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
     "Trust": (*data_quality.REPORTS, *withheld.REPORTS),

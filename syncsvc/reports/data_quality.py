@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from syncsvc.reports.report import Column, Kind, Report
+from syncsvc.reports.definition.report import Column, Kind, Report
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 from syncsvc.schema.views import sync_status
 from syncsvc.vocabulary import PUBLISHED, RunState
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 OK, LOOK, WRONG = "ok", "look", "wrong"
 LAST_RUN_VERDICTS = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, case, func, or_, select
 
-from syncsvc.reports.dialects import (
+from syncsvc.reports.definition.dialects import (
     account_filter,
     exact_sum,
     is_reserved,
@@ -19,7 +19,7 @@ from syncsvc.reports.dialects import (
     portable_order,
     readable,
 )
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.report import (
     CHARGE_WITH_TOTAL,
     COUNTRY,
     EVERY_LIFECYCLE,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 ROLES = ("number_address", "emergency_number_address")
 ADDRESS_FIELDS = {

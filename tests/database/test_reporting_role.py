@@ -20,7 +20,7 @@ from support.report_answers import NEEDED
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.reports import PARAMETERS, REPORTS
-from syncsvc.reports.report import REQUIRED
+from syncsvc.reports.definition.report import REQUIRED
 from syncsvc.schema import tables, views
 from syncsvc.schema.tables import metadata
 

@@ -16,7 +16,7 @@ from support.report_answers import Answers, defaults
 from syncsvc import clock
 from syncsvc.errors import ReportUsageError
 from syncsvc.reports import REPORTS, Arguments, Kind, find_report, inventory, read_arguments
-from syncsvc.reports.totals import total_row
+from syncsvc.reports.definition.totals import total_row
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.sync.run import run_once
 

@@ -15,7 +15,7 @@ from support.build import rows_of
 from support.histories import Told, after, charge, months, spells
 from syncsvc.clock import now
 from syncsvc.iso_countries import alpha2
-from syncsvc.reports.report import REQUIRED
+from syncsvc.reports.definition.report import REQUIRED
 from syncsvc.schema.tables import (
     address_history,
     addresses,

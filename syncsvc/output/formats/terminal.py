@@ -14,8 +14,8 @@ from rich.text import Text
 from syncsvc.output.formats import csv_json
 from syncsvc.output.formats.grid import Grid, Heading
 from syncsvc.reports import Kind
-from syncsvc.reports.report import each_change_as_text
-from syncsvc.reports.totals import total_row
+from syncsvc.reports.definition.report import each_change_as_text
+from syncsvc.reports.definition.totals import total_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

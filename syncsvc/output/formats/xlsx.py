@@ -20,7 +20,7 @@ from xlsxwriter.utility import xl_range
 from syncsvc.errors import ConfigurationError
 from syncsvc.output.formats import csv_json
 from syncsvc.reports import Kind
-from syncsvc.reports.totals import RunningTotals
+from syncsvc.reports.definition.totals import RunningTotals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, or_, select
 
-from syncsvc.reports.dialects import account_filter, in_window, newest_first
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.dialects import account_filter, in_window, newest_first
+from syncsvc.reports.definition.report import (
     COUNTRY,
     EVENT,
     NUMBER,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Function, Over, Select
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 CHARGES = ("monthly_charge", "setup_charge")
 CHARGE_VALUES = {  # where the `changes` of a history row has each value

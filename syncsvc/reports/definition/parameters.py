@@ -12,13 +12,13 @@ import msgspec
 
 from syncsvc.errors import ReportUsageError
 from syncsvc.iso_countries import alpha2
-from syncsvc.reports.report import EVERY_LIFECYCLE, ONE_DAY, REQUIRED, Arguments
+from syncsvc.reports.definition.report import EVERY_LIFECYCLE, ONE_DAY, REQUIRED, Arguments
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from syncsvc.reports.report import Report
+    from syncsvc.reports.definition.report import Report
 
 CENTURY = {"days": 36_500, "months": 1_200, "hours": 876_000}
 PAST = {"at", "since", "start", "end"}

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, cast, func, select
 
 from syncsvc.database.maintenance.monthly_view import inventory_by_month_kept
-from syncsvc.reports.dialects import (
+from syncsvc.reports.definition.dialects import (
     account_filter,
     exact_sum,
     known_at,
     portable_order,
 )
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.report import (
     COUNTRY,
     RANGE,
     STATUS,
@@ -29,7 +29,7 @@ from syncsvc.schema.views import inventory_by_month, live_numbers, number_change
 if TYPE_CHECKING:
     from sqlalchemy import Select
 
-    from syncsvc.reports.report import Arguments
+    from syncsvc.reports.definition.report import Arguments
 
 COUNTRY_NAME = Column("country_name", Kind.TEXT, "Country, as the provider names it.")
 SUMS = (

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, and_, bindparam, literal, or_, select, text
 
-from syncsvc.reports.billing import ZERO, Month, bill
-from syncsvc.reports.dialects import account_filter, portable_order
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.dialects import account_filter, portable_order
+from syncsvc.reports.definition.report import (
     COUNTRY,
     NUMBER,
     RANGE,
@@ -24,6 +23,7 @@ from syncsvc.reports.report import (
     Kind,
     Report,
 )
+from syncsvc.reports.spending.billing import ZERO, Month, bill
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.live_periods import SPELLS
 from syncsvc.schema.tables import number_history, numbers
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select, Subquery
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 HOW_IT_COUNTS = (
     "A day, in UTC, counts if the number was live at any time in it, by when things occurred; its "

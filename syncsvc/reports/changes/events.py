@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from syncsvc.reports.dialects import account_filter, in_window, newest_first, readable
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.dialects import account_filter, in_window, newest_first, readable
+from syncsvc.reports.definition.report import (
     CHARGE_WITH_TOTAL,
     COUNTRY,
     EVENT,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Select
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 change = number_changes.c
 

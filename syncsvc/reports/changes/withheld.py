@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, select
 
-from syncsvc.reports.dialects import account_filter, portable_order
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.dialects import account_filter, portable_order
+from syncsvc.reports.definition.report import (
     CHARGE,
     COUNTRY,
     NUMBER,
@@ -26,7 +26,7 @@ from syncsvc.vocabulary import Evidence, RunState
 if TYPE_CHECKING:
     from sqlalchemy import ScalarSelect, Select
 
-    from syncsvc.reports.report import Arguments
+    from syncsvc.reports.definition.report import Arguments
 
 
 def _withheld(arguments: Arguments) -> Select[Any]:

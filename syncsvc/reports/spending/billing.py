@@ -21,7 +21,7 @@ from syncsvc.vocabulary import Event, Source
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from syncsvc.reports.report import Row
+    from syncsvc.reports.definition.report import Row
 
 ZERO = Decimal("0.0000")
 MOMENT = timedelta(microseconds=1)

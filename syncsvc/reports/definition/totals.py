@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from syncsvc.reports.report import Column, Row
+    from syncsvc.reports.definition.report import Column, Row
 
 LABEL = "Total"
 

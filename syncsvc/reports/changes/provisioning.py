@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, not_, or_, select
 
-from syncsvc.reports.dialects import (
+from syncsvc.reports.definition.dialects import (
     account_filter,
     in_window,
     is_reserved,
     newest_first,
     portable_order,
 )
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.report import (
     CHARGE,
     CHARGE_WITH_TOTAL,
     COUNTRY,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Select
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 change = number_changes.c
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.base import ReadOnlyColumnCollection
     from sqlalchemy.sql.compiler import SQLCompiler
 
-    from syncsvc.reports.report import Arguments
+    from syncsvc.reports.definition.report import Arguments
 
 
 class exact_sum(FunctionElement[Any]):  # noqa: N801 - reads as a function of the database

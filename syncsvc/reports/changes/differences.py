@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
-from syncsvc.reports.dialects import account_filter, portable_order, readable
-from syncsvc.reports.report import (
+from syncsvc.reports.definition.dialects import account_filter, portable_order, readable
+from syncsvc.reports.definition.report import (
     COUNTRY,
     NUMBER,
     RANGE,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Select
 
-    from syncsvc.reports.report import Arguments, Row
+    from syncsvc.reports.definition.report import Arguments, Row
 
 CAME_AND_WENT = "new and cancelled"
 KINDS: dict[tuple[str | None, str], str] = {  # by the lifecycle before and after

@@ -1,0 +1,3 @@
+"""
+What a report is made of: parameters, columns, SQL for each dialect, totals.
+"""

@@ -1,0 +1,3 @@
+"""
+Reports about money: what numbers cost, which charges changed, what the invoice should say.
+"""
