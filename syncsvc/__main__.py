@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from syncsvc.cli.signals import INTERRUPTED, ending_signals
+from syncsvc.signals import INTERRUPTED, ending_signals
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

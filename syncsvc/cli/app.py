@@ -10,15 +10,14 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from syncsvc import __version__
-from syncsvc.cli import check, config, help_texts, maintenance, query, sandbox, sync, worker
-from syncsvc.cli.commands import Command, Group
+from syncsvc.cli import check, help_texts, maintenance, query, sandbox, sync, worker
 from syncsvc.cli.common import FAILED, LOCKED, MISUSED, use_utf8
-from syncsvc.cli.signals import INTERRUPTED
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -27,6 +26,7 @@ from syncsvc.errors import (
     SchemaNotCurrent,
     SyncError,
 )
+from syncsvc.signals import INTERRUPTED
 
 EXIT_CODES: dict[type[SyncError], int] = {
     ConfigurationError: MISUSED,
@@ -34,6 +34,70 @@ EXIT_CODES: dict[type[SyncError], int] = {
     ReportUsageError: MISUSED,
     RunInProgress: LOCKED,
 }
+PLAIN = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+}
+
+
+class Command(TyperCommand):
+    """
+    A command.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Return its parameters.
+        """
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Read its parameters; what is wrong with one is said in our words, not in pydantic's.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as exc:
+            for theirs, ours in PLAIN.items():
+                exc.message = exc.message.replace(theirs, ours)
+            raise
+
+
+class Group(TyperGroup):
+    """
+    All commands together.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Return its parameters.
+        """
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Call the command; an interrupt is reported with what it left behind, if that is known.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            left = f"; {exc}" if exc.args else ""
+            typer.echo(f"Stopped{left}.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """
+    Show `--dry-run` and not `--dry-run <bool>`.
+    """
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
+
 
 app = typer.Typer(
     name="syncsvc",
@@ -106,7 +170,7 @@ _command(help=help_texts.RUN)(worker.run)
 _command(help=help_texts.MIGRATE)(maintenance.migrate)
 _command(help=help_texts.PRUNE)(maintenance.prune)
 _command(help=help_texts.CHECK)(check.check)
-_command(help=help_texts.CONFIG)(config.config)
+_command(help=help_texts.CONFIG)(check.config)
 _command(help=help_texts.RUNS)(query.runs)
 _command(help=help_texts.HISTORY)(query.history)
 _command(

@@ -1,12 +1,19 @@
 """
-`syncsvc check`: test everything that a run needs.
+`syncsvc check` and `syncsvc config`: test everything that a run needs, and print every setting.
 """
 
 from __future__ import annotations
 
 import typer
 
-from syncsvc.cli.common import FAILED, AccountFlag, DatabaseFlag, settings_of
+from syncsvc.cli.common import (
+    FAILED,
+    AccountFlag,
+    DatabaseFlag,
+    JsonFlag,
+    flags_and_environment,
+    settings_of,
+)
 
 
 def check(
@@ -26,3 +33,19 @@ def check(
         mark = "ok    " if finding.healthy else "FAILED"
         typer.echo(f"{mark}  {finding.subject:<12} {finding.says}")
     raise typer.Exit(0 if healthy else FAILED)
+
+
+def config(
+    context: typer.Context,
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Print every setting with its value, source, default and meaning.
+    """
+    from syncsvc.commands import config as config_command
+    from syncsvc.settings.explained import explained
+
+    sources = flags_and_environment(context, account=account, database_url=database_url)
+    config_command.show(explained(*sources), as_json=as_json)

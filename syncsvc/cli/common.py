@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncsvc.cli.signals import ending_signals
+from syncsvc.signals import ending_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,33 +14,37 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+CheckFlag = Annotated[
+    bool, typer.Option("--check", help="Change nothing; exit 1 if the schema is not current.")
+]
+SqlFlag = Annotated[bool, typer.Option("--sql", help="Print the DDL instead.")]
+ReportingRoleFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="Grant this PostgreSQL role read access to all tables and views.", show_default=False
+    ),
+]
+WithoutAddressesFlag = Annotated[
+    bool,
+    typer.Option("--without-addresses", help="Exclude street addresses from that role's access."),
+]
+KeepMonthsFlag = Annotated[
+    bool,
+    typer.Option(
+        "--keep-months",
+        help="Maintain a materialised view of inventory_by_month; each run refreshes it "
+        "(PostgreSQL).",
+    ),
+]
+
+
 def migrate(
     context: typer.Context,
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing; exit 1 if the schema is not current.")
-    ] = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print the DDL instead.")] = False,
-    reporting_role: Annotated[
-        str | None,
-        typer.Option(
-            help="Grant this PostgreSQL role read access to all tables and views.",
-            show_default=False,
-        ),
-    ] = None,
-    without_addresses: Annotated[
-        bool,
-        typer.Option(
-            "--without-addresses", help="Exclude street addresses from that role's access."
-        ),
-    ] = False,
-    keep_months: Annotated[
-        bool,
-        typer.Option(
-            "--keep-months",
-            help="Maintain a materialised view of inventory_by_month; each run refreshes it "
-            "(PostgreSQL).",
-        ),
-    ] = False,
+    check: CheckFlag = False,
+    sql: SqlFlag = False,
+    reporting_role: ReportingRoleFlag = None,
+    without_addresses: WithoutAddressesFlag = False,
+    keep_months: KeepMonthsFlag = False,
     database_url: DatabaseFlag = None,
 ) -> None:
     """

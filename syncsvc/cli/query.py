@@ -17,6 +17,24 @@ from syncsvc.cli.common import (
     settings_of,
 )
 
+ReportName = Annotated[
+    str | None, typer.Argument(help="Report name; omit it to list the reports.", show_default=False)
+]
+FormatFlag = Annotated[
+    Literal["table", "csv", "json", "xlsx", "parquet"],
+    typer.Option("--format", help="Output format."),
+]
+OutputFlag = Annotated[Path, typer.Option(help="Output file, written atomically; - is stdout.")]
+HtmlFlag = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the inventory's state to this file, as one HTML page.", show_default=False
+    ),
+]
+HelpFlag = Annotated[
+    bool, typer.Option("--help", "-h", help="Show this message, or a report's parameters.")
+]
+
 
 def runs(
     context: typer.Context,
@@ -54,28 +72,13 @@ def history(
 
 def report(
     context: typer.Context,
-    name: Annotated[
-        str | None,
-        typer.Argument(help="Report name; omit it to list the reports.", show_default=False),
-    ] = None,
-    output_format: Annotated[
-        Literal["table", "csv", "json", "xlsx", "parquet"],
-        typer.Option("--format", help="Output format."),
-    ] = "table",
-    output: Annotated[
-        Path, typer.Option(help="Output file, written atomically; - is stdout.")
-    ] = Path("-"),
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the inventory's state to this file, as one HTML page.", show_default=False
-        ),
-    ] = None,
+    name: ReportName = None,
+    output_format: FormatFlag = "table",
+    output: OutputFlag = Path("-"),
+    html: HtmlFlag = None,
     account: AccountFlag = None,
     database_url: DatabaseFlag = None,
-    show_help: Annotated[
-        bool, typer.Option("--help", "-h", help="Show this message, or a report's parameters.")
-    ] = False,
+    show_help: HelpFlag = False,
 ) -> None:
     """
     Print a report, or list the reports.

@@ -19,28 +19,30 @@ from syncsvc.cli.common import (
     interrupts,
     settings_of,
 )
-from syncsvc.cli.signals import INTERRUPTED
+from syncsvc.signals import INTERRUPTED
+
+DryRunFlag = Annotated[
+    bool, typer.Option("--dry-run", help="Print what would change and write nothing.")
+]
+AllowMassCancelFlag = Annotated[
+    bool,
+    typer.Option("--allow-mass-cancel", help="Accept cancellations that the guard would withhold."),
+]
+MetricsFileFlag = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the metrics to this file, for node_exporter's textfile collector.",
+        show_default=False,
+    ),
+]
 
 
 def sync(
     context: typer.Context,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would change and write nothing.")
-    ] = False,
+    dry_run: DryRunFlag = False,
     as_json: JsonFlag = False,
-    allow_mass_cancel: Annotated[
-        bool,
-        typer.Option(
-            "--allow-mass-cancel", help="Accept cancellations that the guard would withhold."
-        ),
-    ] = False,
-    metrics_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write the metrics to this file, for node_exporter's textfile collector.",
-            show_default=False,
-        ),
-    ] = None,
+    allow_mass_cancel: AllowMassCancelFlag = False,
+    metrics_file: MetricsFileFlag = None,
     account: AccountFlag = None,
     database_url: DatabaseFlag = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from syncsvc.cli.common import AccountFlag, DatabaseFlag, settings_of
-from syncsvc.cli.signals import INTERRUPTED, ending_signals
+from syncsvc.signals import INTERRUPTED, ending_signals
 
 if TYPE_CHECKING:
     from syncsvc.settings.settings import Settings

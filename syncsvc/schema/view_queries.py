@@ -31,6 +31,7 @@ ADDRESS_FIELDS = {
 }
 ROLES = ("number_address", "emergency_number_address")
 CLOCK_TOLERANCE = int(clock.TOLERANCE.total_seconds())
+PUBLISHED_STATES = ", ".join(f"'{state}'" for state in PUBLISHED)
 OF_NUMBER = ("number_e164", "range_name", "country_name", "country_alpha2")
 
 
@@ -178,7 +179,6 @@ def sync_status(sql: SqlFragments) -> str:
     """
     seconds = sql.seconds_since("coalesce(p.recorded_at, p.finished_at)")
     age = sql.seconds_since("coalesce(recorded_at, finished_at)")
-    published = ", ".join(f"'{state}'" for state in PUBLISHED)
     return f"""SELECT
   a.account,
   r.id AS last_run_id,
@@ -195,7 +195,7 @@ FROM (
     account,
     max(started_at) AS last,
     max(
-      CASE WHEN state IN ({published}) AND {age} > -{CLOCK_TOLERANCE} THEN started_at END
+      CASE WHEN state IN ({PUBLISHED_STATES}) AND {age} > -{CLOCK_TOLERANCE} THEN started_at END
     ) AS last_published
   FROM sync_runs
   GROUP BY account

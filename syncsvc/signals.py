@@ -44,7 +44,7 @@ class EndingSignals:
         raise KeyboardInterrupt
 
     def _start_watchdog(self) -> None:
-        import threading
+        import threading  # noqa: PLC0415 - only a command needs it
 
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -52,7 +52,7 @@ class EndingSignals:
         threading.Thread(target=self._watch, args=(reading,), daemon=True).start()
 
     def _watch(self, reading: int) -> None:
-        import time
+        import time  # noqa: PLC0415 - only a signal needs it
 
         while os.read(reading, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
             continue
