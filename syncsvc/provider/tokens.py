@@ -82,16 +82,31 @@ class FixedToken:
 
 
 class _Grant(msgspec.Struct, frozen=True):
+    """
+    A token as it was sent: beside it, PHP may send anything for a value that is not there.
+    """
+
     access_token: str
-    expires_in: float | str | None = None
-    refresh_token: str | None = None
+    expires_in: object = None
+    refresh_token: object = None
 
     def seconds(self) -> float:
+        sent = self.expires_in
+        if not sent or isinstance(sent, bool) or not isinstance(sent, int | float | str):
+            return LIFETIME
         try:
-            lifetime = float(self.expires_in or LIFETIME)
-        except ValueError:
+            lifetime = float(sent)
+        except (ValueError, OverflowError):
             return LIFETIME
         return lifetime if math.isfinite(lifetime) else LIFETIME
+
+    def refresh_with(self) -> str | None:
+        """
+        Return the text of the refresh token; None if there is none.
+        """
+        sent = self.refresh_token
+        is_token = isinstance(sent, str | int) and not isinstance(sent, bool)
+        return str(sent) if is_token and sent else None
 
 
 class ClientCredentials:
@@ -163,9 +178,10 @@ class ClientCredentials:
         Use the refresh token. Return None if there is none, or if it gives no other token.
         """
         old = self._grant
-        if old is None or old.refresh_token is None or self._refresh_is_useless:
+        refresh_token = old.refresh_with() if old else None
+        if old is None or refresh_token is None or self._refresh_is_useless:
             return None
-        form = {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         self._grant = None  # a refresh token that failed once is not tried again
         try:
             grant = self._request(REFRESH_TOKEN, {**form, **self._client})

@@ -188,6 +188,12 @@ def test_a_token_without_a_refresh_token_is_replaced_by_a_requested_one(
         (1, 1.0),
         ("nan", 3540.0),
         (-5, 1.0),
+        (True, 3540.0),
+        (False, 3540.0),
+        ([], 3540.0),
+        ({}, 3540.0),
+        ("", 3540.0),
+        ("2026-11-26 12:00:00", 3540.0),
     ],
 )
 def test_the_lifetime_is_read_as_sent(
@@ -210,6 +216,23 @@ def test_the_lifetime_is_read_as_sent(
 
     assert before == "granted"
     assert after != "granted"
+
+
+@pytest.mark.parametrize("nothing", [None, "", False, [], {}, 0, True])
+def test_an_odd_refresh_token_is_none(
+    tokens: ClientCredentials, sandbox: Sandbox, clock: Clock, nothing: object
+) -> None:
+    """
+    Whatever stands for a refresh token that is not there, the token itself is used.
+    """
+    sandbox.inject(granting(expires_in=3600, refresh_token=nothing))
+
+    first = tokens.current()
+    clock.time += 3600
+    tokens.current()
+
+    assert first == "granted"
+    assert token_requests(sandbox) == [ACCESS_TOKEN, ACCESS_TOKEN]
 
 
 def test_a_rejected_token_is_replaced(tokens: ClientCredentials, sandbox: Sandbox) -> None:
@@ -334,10 +357,9 @@ def test_a_token_request_with_a_transient_status_is_unavailable(
         b'{"access_token": "line\\n"}',
         '{"access_token": "schlüssel"}'.encode(),
         b'{"access_token": "\xff"}',
-        b'{"access_token": "t", "expires_in": true}',
         b'{"access_token": "t", "x": ' + b"[" * 100_000,
     ],
-    ids=range(12),
+    ids=range(11),
 )
 def test_a_response_without_a_token_is_unavailable(
     tokens: ClientCredentials, sandbox: Sandbox, body: bytes
