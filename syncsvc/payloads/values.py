@@ -121,8 +121,11 @@ def result_count(value: object) -> int | None:
     """
     Return a size such as `num_results`; None if it is no such number.
     """
-    if isinstance(value, str) and INTEGER.fullmatch(value):
-        value = int(value)
+    match value:
+        case str() if INTEGER.fullmatch(value):
+            value = int(value)
+        case Decimal() if value == value.to_integral_value():  # PHP may send 450.0
+            value = int(value)
     is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < ID_LIMIT
     return value if is_count else None  # type: ignore[return-value] # narrowed in is_count
 

@@ -116,7 +116,8 @@ class Walk:
             self._last_total = self._last_total if total is None else total
         # Hosts differ in what they send past the end: nothing, an empty page, or the last page
         # again. A page that was read before must end the walk, or it would never end.
-        page_hash = hash(tuple(map(_identity, page.rows)))
+        # It may come in another order, as an unordered query returns it.
+        page_hash = hash(frozenset(map(_identity, page.rows)))
         if not page.rows or page_hash in self._seen:
             return None
         self._seen.add(page_hash)
@@ -141,9 +142,9 @@ class Walk:
         # after it decides.
         if len(page.rows) >= self._page_length:
             return False
-        # A short page with a total that is not reached yet is not either: the host may send short
-        # pages in the middle. Without a total, nothing but its length shows the end.
-        return not _counts_listing(page) or self.rows >= (page.num_results or 0)
+        # A short page is not either, unless it reaches the total: the host may send short pages in
+        # the middle. Without a total, or with one that was passed, nothing else shows the end.
+        return _counts_listing(page) and self.rows == page.num_results
 
     def _wait_for(self, index: int) -> Page | None:
         self._request_ahead(index)

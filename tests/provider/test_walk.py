@@ -194,6 +194,23 @@ def test_a_host_that_ignores_the_page_is_asked_twice() -> None:
     assert not proved(walk, read)
 
 
+def test_a_host_that_ignores_the_page_may_shuffle_it() -> None:
+    """
+    The same rows in another order, as from an unordered query, are the end, too.
+    """
+    asked: list[int] = []
+
+    def fetch(index: int) -> Page:
+        asked.append(index)
+        return page_of(["a", "b", "c"][index % 3 :] + ["a", "b", "c"][: index % 3], 60)
+
+    walk, read = walk_over(fetch)
+
+    assert asked == [1, 2]
+    assert sorted(map(str, read)) == ["a", "b", "c"]
+    assert not proved(walk, read)
+
+
 pages_of_any_kind = st.builds(
     page_of,
     st.lists(st.sampled_from("abcdef"), max_size=3),
@@ -302,20 +319,33 @@ def test_a_last_page_that_is_not_full_is_fetched_ahead_too() -> None:
     assert read == [*"abcde"]
 
 
-def test_a_page_that_is_not_full_is_the_last() -> None:
+@pytest.mark.parametrize("own_count", [True, False])
+def test_a_short_page_is_not_the_end_of_a_listing_without_a_total(own_count: bool) -> None:
     """
-    If nothing else shows the end, a shorter page does, without a request past it.
+    Rows may be left out of any page: without a total, only what follows a short one shows the end.
     """
     asked: list[int] = []
-    pages = ["abc", "def", "g"]
+    pages = ["abc", "de", "fgh", "i", ""]
 
     def fetch(index: int) -> Page:
         asked.append(index)
-        return page_of([*pages[index - 1]], None)
+        rows = [*pages[index - 1]]
+        return page_of(rows, len(rows) if own_count else None)
 
-    walk_over(fetch)
+    _walk, read = walk_over(fetch)
 
-    assert asked == [1, 2, 3]
+    assert read == [*"abcdefghi"]
+    assert asked == [1, 2, 3, 4, 5]
+
+
+def test_a_short_page_is_not_the_end_if_the_total_was_passed() -> None:
+    """
+    A total below what was read is capped: it does not show the end of a short page either.
+    """
+    walk, read = walk_over(paged(4, "abc", "de", "fgh", "i"))
+
+    assert read == [*"abcdefghi"]
+    assert not proved(walk, read)
 
 
 def test_a_failed_page_ends_the_walk() -> None:
