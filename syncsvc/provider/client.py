@@ -176,11 +176,13 @@ class NumberApi:
         """
         Return whether to retry: after as many seconds as Retry-After says, or with a backoff.
 
-        After a first 429 without Retry-After, the throttle alone decides how long to wait.
+        A Retry-After of 0, or a date that is over by our clock, names no time: without a backoff,
+        all attempts would be made at once. After a first 429 without a time, the throttle alone
+        decides how long to wait.
         """
         if self._closed or not isinstance(exc, ProviderUnavailable):
             return False
         reasons.append(exc.reason)
-        if exc.retry_after is not None:
+        if exc.retry_after:
             return exc.retry_after
         return 0.0 if reasons == [RATE_LIMITED] else True

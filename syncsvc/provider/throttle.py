@@ -227,6 +227,7 @@ class Throttle:
             return
         if response.is_ok and limit.remaining < 1 and began_at == self._first_after_reset:
             self._headers_are_meaningless = True
+            self._remaining = math.inf  # whatever a response to a request beside this one said
         if not self._headers_are_meaningless:
             self._remaining = limit.remaining - (self.in_flight - 1)
             self._reset_at = now + limit.reset_in

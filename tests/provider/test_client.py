@@ -277,6 +277,22 @@ def test_a_retry_waits_as_long_as_the_provider_says(
     assert waits == [seconds]
 
 
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("now", ["0", "0.0", "-5", "Fri, 02 Jan 2026 12:00:00 GMT", "soon", ""])
+def test_a_retry_backs_off_if_retry_after_names_no_time(
+    sandbox: Sandbox, api: NumberApi, waits: list[float], now: str, status: int
+) -> None:
+    """
+    A provider that says "now" and fails is not asked for all attempts at once.
+    """
+    sandbox.inject(Fault(kind="status", status=status, retry_after=now))
+
+    with pytest.raises(Waited):
+        api.page(1)
+
+    assert 0.5 <= waits[0] <= 1.5
+
+
 def test_a_retry_really_waits(sandbox: Sandbox, api: NumberApi) -> None:
     """
     The next attempt is not made before the provider's Retry-After has passed.

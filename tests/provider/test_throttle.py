@@ -191,6 +191,25 @@ def test_a_remaining_that_is_always_0_is_waited_for_once() -> None:
     assert delays == [30, 0, 0, 0]
 
 
+def test_requests_in_flight_together_wait_for_a_meaningless_reset_once() -> None:
+    """
+    What is said to a request beside the one that shows that the headers mean nothing is ignored.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(2, clock)
+    nothing_left = response(X_RateLimit_Remaining="0", X_RateLimit_Reset="30")
+    throttle.record(nothing_left, throttle.begin())
+    throttle.in_flight -= 1
+    clock.now += throttle.delay()
+
+    first, second = throttle.begin(), throttle.begin()
+    throttle.record(nothing_left, second + 1e-9)
+    throttle.record(nothing_left, first)
+    throttle.in_flight -= 2
+
+    assert throttle.delay() == 0
+
+
 def test_no_number_of_refusals_pauses_for_longer_than_five_minutes() -> None:
     """
     Without Retry-After the pause doubles with each 429, from an eighth of a second to 300 s.

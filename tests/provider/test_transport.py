@@ -452,6 +452,40 @@ def test_a_body_that_is_not_the_gzip_it_claims_is_unavailable() -> None:
     assert caught.value.reason == "connection"
 
 
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 503])
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "gzip, gzip"])
+def test_a_status_counts_whatever_its_body_is(status: int, encoding: str) -> None:
+    """
+    An error page that is not what its Content-Encoding says does not hide the status.
+    """
+    head = b"HTTP/1.1 %d Whatever\r\n" % status
+
+    with (
+        serving(sent_at_once(head, body(b"<html>", encoding))) as url,
+        transport_to(url) as transport,
+    ):
+        response = transport.send("GET", PATH, headers={})
+
+    assert response.status == status
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+def test_a_byte_order_mark_is_left_out(encoding: str) -> None:
+    """
+    A PHP file saved with a mark sends it before its output, and RFC 8259 lets us ignore it.
+    """
+    data = b"\xef\xbb\xbf{}"
+    packed = gzip.compress(data) if encoding == "gzip" else data
+
+    with (
+        serving(sent_at_once(OK, body(packed, encoding))) as url,
+        transport_to(url) as transport,
+    ):
+        response = transport.send("GET", PATH, headers={})
+
+    assert response.body == b"{}"
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "identity, gzip"])
 @pytest.mark.parametrize(
     "cuts", [(), (7,), (1, 2, 3), (0, 15)], ids=["one", "two", "four", "empty ones"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from codecs import BOM_UTF8
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -223,12 +224,21 @@ def _number(text: str | None) -> float | None:
 
 def read_body(response: httpx.Response, path: str) -> bytes:
     """
-    Read the whole body of a response and decompress it.
+    Read the whole body of a response and decompress it; leave out a byte order mark.
+
+    Of any other status than 200 the status alone counts, so that its body is left as received:
+    a proxy's error page may not be what its Content-Encoding says.
 
     Raises:
         httpx.DecodingError: It is not what its Content-Encoding says, or is cut off.
         ProviderRefused: It is larger than the limit, or compressed more than once.
     """
+    if response.status_code != HTTPStatus.OK:
+        return b"".join(_limited(response.iter_raw(), path))
+    return _decompressed(response, path).removeprefix(BOM_UTF8)
+
+
+def _decompressed(response: httpx.Response, path: str) -> bytes:
     encodings = _encodings(response)
     if len(encodings) > 1:
         # Decompressing once is bounded by what was received, decompressing twice is not.
