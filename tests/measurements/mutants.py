@@ -3,39 +3,38 @@ Print the mutants of a module that its tests do not detect.
 
 mutmut generates the mutants; it is not a dependency and has to be installed for this. The tests of
 each module are in `[tool.mutants]` of pyproject.toml. They run on SQLite, with `--without sqlite`
-on PostgreSQL, in a process of their own for each mutant, until the first one fails. Each mutant
-that no test fails on is added to a file, as a diff.
+on PostgreSQL. A first run, without a mutant, records which tests call each function and how long
+they take. Then each mutant meets, in a process of its own, the tests that call its function, until
+the first one fails. Every outcome is added to a file; a mutant that is in it is not tried again, so
+that an interrupted measurement goes on where it ended.
 
     .venv/bin/pip install mutmut==3.8.1
-    make mutants MODULE=reconcile/publish
+    make mutants MODULE=reconcile/guard
 """
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import shutil
 import sys
 import tempfile
 import tomllib
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from _pytest.main import pytest_runtestloop as run_tests
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from mutant_forks import ALIVE, HUNG, UNREACHED, Forks
 
 HERE = Path(__file__).resolve().parents[2]
 COPIED = ("syncsvc", "tests", "migrations", "alembic.ini", "pyproject.toml", "README.md")
 CONFIGURATION = "[mutmut]\nsource_paths=syncsvc\n"
-TIMEOUT = 300  # seconds; a mutant that takes longer hangs, which counts as detected
 PYTEST = [
-    *("-x", "-q", "-n", "0", "-p", "no:cacheprovider"),
-    *("--timeout", "60"),  # a mutant may hang
+    *("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "0"),
     # Plugins that were imported already have no asserts to rewrite.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
@@ -52,68 +51,28 @@ def tests_of(module: str) -> list[str]:
     return [f"tests/{name}" for name in configured[module]]
 
 
-def mutated(module: str, home: Path) -> Any:
+def copy_project(home: Path) -> None:
     """
-    Copy the project and replace a module by one with all of its mutants.
+    Copy what the tests need, and go there.
     """
     for name in COPIED:
         source = HERE / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, home / name)
     (home / "setup.cfg").write_text(CONFIGURATION)
-    path = home / "syncsvc" / f"{module}.py"
     os.chdir(home)
+    sys.path.insert(0, str(home))
+
+
+def mutate(module: str, home: Path) -> Any:
+    """
+    Replace a module of the copy by one with all of its mutants.
+    """
+    path = home / "syncsvc" / f"{module}.py"
     made = import_module("mutmut.mutation.file_mutation").mutate_file_contents(
         f"syncsvc/{module}.py", path.read_text()
     )
     path.write_text(made.code)
     return made
-
-
-class Forks:
-    """
-    A pytest plugin that runs the tests once, then again in a fork for each mutant.
-
-    What was imported, collected and cached by then, a mutant's process need not do again.
-    """
-
-    def __init__(self, mutants: list[str], workers: int, report: Callable[[str], None]) -> None:
-        self._mutants = mutants
-        self._workers = workers
-        self._report = report  # is given each mutant with which all tests pass
-
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """
-        Run the tests without a mutant, and if they pass, with each.
-        """
-        run_tests(session)
-        if session.testsfailed:
-            raise session.Interrupted("The tests fail without a mutant.")
-        waiting, running = list(reversed(self._mutants)), dict[int, str]()
-        while waiting or running:
-            while waiting and len(running) < self._workers:
-                mutant = waiting.pop()
-                running[_start(session, mutant)] = mutant
-            pid, status = os.wait()
-            if os.waitstatus_to_exitcode(status) == 0:
-                self._report(running[pid])
-            del running[pid]
-        return True
-
-
-def _start(session: pytest.Session, mutant: str) -> int:
-    """
-    Run the tests with this mutant in another process, until the first one fails.
-    """
-    pid = os.fork()
-    if pid:
-        return pid
-    os.environ["MUTANT_UNDER_TEST"] = mutant
-    try:
-        run_tests(session)
-    except session.Failed:
-        pass
-    finally:
-        os._exit(1 if session.testsfailed else 0)
 
 
 def difference(made: Any, mutant: str) -> str:
@@ -131,38 +90,96 @@ def difference(made: Any, mutant: str) -> str:
     return "\n".join(list(diff)[2:])
 
 
+class Results:
+    """
+    The outcomes of a module's mutants, in a file with a JSON object a line.
+    """
+
+    def __init__(self, path: Path, module: str, made: Any) -> None:
+        self._path = path
+        self._module = module
+        self._made = made
+        self._dotted = "syncsvc." + module.replace("/", ".")
+
+    def waiting(self, only: str, again: str | None) -> list[str]:
+        """
+        The mutants without an outcome, or with this one, if their names contain `only`.
+        """
+        known = self.outcomes()
+        names = [name for name in self._made.mutant_names if only in name]
+        return [f"{self._dotted}.{name}" for name in names if known.get(name) in {None, again}]
+
+    def outcomes(self) -> dict[str, str]:
+        """
+        The last outcome of each mutant, unless the module has changed since.
+        """
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        found = [json.loads(line) for line in lines]
+        return {
+            each["mutant"]: each["outcome"]
+            for each in found
+            if each["module"] == self._module
+            and each["mutant"] in self._made.mutant_names
+            and each["diff"] == difference(self._made, each["mutant"])
+        }
+
+    def add(self, mutant: str, outcome: str) -> bool:
+        """
+        Keep an outcome, if the mutant is one of this module.
+        """
+        module, _, name = mutant.rpartition(".")
+        if module != self._dotted:
+            return False
+        line = {"module": self._module, "mutant": name, "outcome": outcome}
+        with self._path.open("a") as file:
+            file.write(json.dumps({**line, "diff": difference(self._made, name)}) + "\n")
+        return True
+
+    def summary(self) -> str:
+        """
+        Each mutant that was not detected, and the number with each outcome.
+        """
+        outcomes = self.outcomes()
+        missed = [name for name, outcome in outcomes.items() if outcome in {ALIVE, UNREACHED}]
+        told = [f"{name} ({outcomes[name]})\n{difference(self._made, name)}\n" for name in missed]
+        counts = dict(Counter(outcomes.values()))
+        return "\n".join([*told, f"{self._module}: {len(outcomes)} mutants, {counts}"])
+
+
 def main() -> None:
     """
-    Test every mutant of a module and print those that survive.
+    Test the mutants of a module that were not tried yet, and print those that survive.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("module", help="such as reconcile/publish")
+    parser.add_argument("modules", nargs="+", help="such as reconcile/publish")
     parser.add_argument("--only", default="", help="mutants whose names contain this")
+    parser.add_argument("--again", choices=(ALIVE, HUNG, UNREACHED), help="try these again")
+    parser.add_argument("--most", type=int, default=None, help="tests to run for a mutant")
     parser.add_argument("--without", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--output", default="mutants.txt", help="file to add those alive to")
+    parser.add_argument("--output", default="mutants.jsonl", help="file of outcomes, added to")
     options = parser.parse_args()
-    options.output = Path(options.output).resolve()
-    tests = tests_of(options.module)
-    dotted = "syncsvc." + options.module.replace("/", ".")
+    output = Path(options.output).resolve()
+    tests = dict.fromkeys(test for module in options.modules for test in tests_of(module))
+    os.environ.setdefault("HYPOTHESIS_PROFILE", "quick")
     with tempfile.TemporaryDirectory() as directory:
-        made = mutated(options.module, Path(directory))
-        sys.path.insert(0, directory)
-        names = [f"{dotted}.{name}" for name in made.mutant_names if options.only in name]
-        alive = []
+        copy_project(Path(directory))
+        results = [
+            Results(output, module, mutate(module, Path(directory))) for module in options.modules
+        ]
+        waiting = [name for each in results for name in each.waiting(options.only, options.again)]
 
-        def report(mutant: str) -> None:
-            name = mutant.removeprefix(f"{dotted}.")
-            alive.append(name)
-            with Path(options.output).open("a") as file:
-                file.write(f"{name}\n{difference(made, name)}\n\n")
+        def report(mutant: str, outcome: str) -> None:
+            sys.stderr.write(f"{outcome} {mutant}\n")
+            any(each.add(mutant, outcome) for each in results)
 
-        code = pytest.main(
-            [*PYTEST, "-k", f"not {options.without}", *tests],
-            [Forks(names, options.workers, report)],
+        base = f"--basetemp={directory}/tests-files"
+        pytest.main(
+            [*PYTEST, base, "-k", f"not {options.without}", *tests],
+            [Forks(waiting, options.most, options.workers, report)],
         )
-    sys.stdout.write(f"{len(names)} mutants, {len(alive)} of them alive ({options.output})\n")
-    sys.exit(code)
+        for each in results:
+            sys.stdout.write(f"{each.summary()}\n")
 
 
 if __name__ == "__main__":

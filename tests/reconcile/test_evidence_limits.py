@@ -13,6 +13,7 @@ import pytest
 
 from support.build import Row, address, api_for, number_row, published, rows_of, uuid_at
 from support.listings import Blind, entry, live, searches, show
+from syncsvc.reconcile.cancellation_evidence import SEARCHES_AT_MOST
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import address_history, addresses, sync_rejects, withheld_cancellations
 
@@ -25,12 +26,12 @@ pytestmark = pytest.mark.neighbour
 UNSTAMPED: Row = {"provisioned": "", "details": {"provisioned": ""}}
 
 
-def disproved(*rows: object) -> Fault:
+def disproved(*rows: object, times: int = 1) -> Fault:
     """
-    A first page of a walk with these rows, which says that there are more.
+    A first page of a walk with these rows, or of several, which says that there are more.
     """
     body = json.dumps({"numbers": rows, "num_results": len(rows) + 3})
-    return Fault(kind="body", endpoint="numbers", status=200, body=body.encode())
+    return Fault(kind="body", endpoint="numbers", status=200, body=body.encode(), times=times)
 
 
 @pytest.mark.parametrize("page_size", [200, 1])
@@ -84,6 +85,36 @@ def test_entries_do_not_trip_the_guard_for_absences(watch: Watch) -> None:
     summary = show(watch, live(23, first=18), [entry(place) for place in range(1, 13)])
 
     assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 17, 0)
+
+
+@pytest.mark.parametrize("stamp", ["1970-01-01 00:00:00", "2031-01-01 00:00:00"])
+def test_stamps_that_cancel_nothing_do_not_trip_the_guard(watch: Watch, stamp: str) -> None:
+    """
+    Of 40 numbers 8 have an early stamp, or one far ahead, and 5 are absent: all 5 are cancelled.
+    """
+    show(watch, live(40))
+    stamped = [number_row(place, details={"cancelled": stamp}) for place in range(1, 9)]
+    summary = show(watch, [*stamped, *live(27, first=14)])
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 5, 0)
+
+
+def test_entries_beyond_the_last_search_are_withheld_beside_an_incomplete_walk(
+    watch: Watch,
+) -> None:
+    """
+    There a search has to confirm each entry: of 202 numbers the first 200 are cancelled.
+    """
+    show(watch, live(SEARCHES_AT_MOST + 3))
+    watch.sandbox.inject(disproved(*live(1, first=SEARCHES_AT_MOST + 3), times=100))
+    entries = [entry(place) for place in range(1, SEARCHES_AT_MOST + 3)]
+    summary = show(watch, [], entries)
+
+    found = rows_of(watch.engine, withheld_cancellations)
+    assert (summary.state, summary.cancelled) == ("withheld", SEARCHES_AT_MOST)
+    assert [(row["uuid"], row["evidence"], row["reason"]) for row in found] == [
+        (uuid_at(SEARCHES_AT_MOST + more), "cancelled_listing", "search_limit") for more in (1, 2)
+    ]
 
 
 def test_a_nameless_reject_of_a_disproved_walk_stops_no_absence(watch: Watch) -> None:
