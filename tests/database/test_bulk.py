@@ -69,7 +69,12 @@ def stored(connection: Connection) -> list[tuple[object, ...]]:
 @example(rows=[(1, True, "null", None, None), (2, False, "", None, None)])
 @example(rows=[(1, None, '\\"],["\\', None, None), (2, None, "\\.", None, None)])
 @example(rows=[(1, None, "]\n[", None, None), (2, None, "\u2028\x7f\x1b", None, None)])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # it leaves nothing
+@settings(
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,  # it leaves nothing
+        HealthCheck.too_slow,
+    ]
+)
 def test_copied_values_are_stored_as_inserted_ones(
     connection: Connection, rows: list[tuple[int, bool, str, Decimal, datetime]]
 ) -> None:

@@ -54,6 +54,9 @@ settings.register_profile(
 )
 settings.register_profile("quick", settings.get_profile("usual"), max_examples=10)
 profile = settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+# Other property tests have Hypothesis's own profile, but may take as long as a busy machine needs.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quick" if profile is settings.get_profile("quick") else "unhurried")
 
 
 def needs(tool: str) -> str:
