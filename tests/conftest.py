@@ -25,6 +25,7 @@ from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
 from support.build import NEIGHBOUR, Clock, Result, Watch, api_for, needs, profile
 from support.catalogue import schema_of
+from support.compiled_statements import share_compiled_statements
 from support.known_inventory import live_through
 from support.neighbour import belongings, move_in, sightings
 from support.quick import is_quick
@@ -57,7 +58,9 @@ QUIET_CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LOG_RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 names = count(1)
+share_compiled_statements()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,8 +85,9 @@ def _no_waiting() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _fresh_log() -> Iterator[None]:
     """
-    No test sees another one's logging set-up.
+    No test sees another one's logging set-up, and without one a log shows no local variables.
     """
+    structlog.configure(processors=[LOG_RENDERER])
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
