@@ -23,10 +23,11 @@ import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
 
+from support.beginnings import Beginnings
 from support.build import NEIGHBOUR, Clock, Result, Watch, api_for, needs, profile
 from support.catalogue import schema_of
 from support.compiled_statements import share_compiled_statements
-from support.known_inventory import live_through
+from support.known_inventory import LAST_DAY, live_through
 from support.neighbour import belongings, move_in, sightings
 from support.quick import is_quick
 from syncsvc.cli.app import main
@@ -226,16 +227,29 @@ def _neighbour(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     Another account beside a test's own, if it is marked so; found unchanged, and nowhere else.
     """
-    marked = request.node.get_closest_marker("neighbour") is not None
-    if not marked or "engine" not in request.fixturenames:
+    if not _has_neighbour(request):
         yield
         return
     engine = request.getfixturevalue("engine")
-    move_in(engine)
+    beginnings: Beginnings = request.getfixturevalue("beginnings")
+    beginnings.bring_about(engine, "neighbour", lambda: move_in(engine))
     before = belongings(engine)
     yield
     assert belongings(engine) == before
     assert sightings(engine) == []
+
+
+def _has_neighbour(request: pytest.FixtureRequest) -> bool:
+    marked = request.node.get_closest_marker("neighbour") is not None
+    return marked and "engine" in request.fixturenames
+
+
+@pytest.fixture(scope="session")
+def beginnings() -> Beginnings:
+    """
+    What many tests begin with.
+    """
+    return Beginnings()
 
 
 @contextmanager
@@ -337,11 +351,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def known_inventory(engine: Engine, job: Job, sandbox: Sandbox, clock: Clock) -> Engine:
+def known_inventory(
+    request: pytest.FixtureRequest,
+    engine: Engine,
+    job: Job,
+    beginnings: Beginnings,
+) -> Engine:
     """
     A database in which the known inventory was lived through, and the clock at its end.
     """
-    live_through(job, sandbox, clock)
+    sandbox, clock = request.getfixturevalue("sandbox"), request.getfixturevalue("clock")
+    what = f"known inventory, beside {'the neighbour' if _has_neighbour(request) else 'nobody'}"
+    beginnings.bring_about(engine, what, lambda: live_through(job, sandbox, clock))
+    clock.time, sandbox.inventory = LAST_DAY, Inventory([])
     return engine
 
 

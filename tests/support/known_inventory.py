@@ -28,6 +28,7 @@ COUNTRIES = {
     "FR": {"country_code": "33", "country_name": "France", "country_iso": "FR"},
     "US": {"country_code": "1", "country_name": "United States", "country_iso": "US"},
 }
+LAST_DAY = datetime(2026, 5, 29, 6, tzinfo=UTC)
 LONDON = address(
     1,
     name="London office",
@@ -180,7 +181,7 @@ def live_through(job: Job, sandbox: Sandbox, clock: Clock) -> list[Summary]:
     rows[11] = {**rows[10], "uuid": "not a uuid"}
     runs.append(see(5, 1))
     del rows[11]
-    runs.append(see(5, 29))
+    runs.append(see(LAST_DAY.month, LAST_DAY.day))
     sandbox.inventory = Inventory([])
     runs.append(run_once(msgspec.structs.replace(job, account="branch")))
     return runs

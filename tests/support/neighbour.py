@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 
 from support.build import NEIGHBOUR, NEW_YEAR, uuid_at
 from syncsvc.schema.fingerprint_table import listing_fingerprints
@@ -27,7 +27,9 @@ from syncsvc.schema.tables import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Table
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine, Table
 
 Row = dict[str, Any]
 
@@ -69,28 +71,32 @@ def move_in(engine: Engine) -> None:
 
 def belongings(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     """
-    All of the neighbour's rows.
+    All of the neighbour's rows, as the driver reads them.
     """
-    with engine.connect() as connection:
-        return {table.name: _mine(connection, table) for table in TABLES}
-
-
-def _mine(connection: Connection, table: Table) -> list[tuple[Any, ...]]:
-    query = select(table).where(table.c.account == NEIGHBOUR).order_by(*table.primary_key.columns)
-    return [tuple(row) for row in connection.execute(query)]
+    return {name: [row for row in rows if row[0] == NEIGHBOUR] for name, rows in _all_rows(engine)}
 
 
 def sightings(engine: Engine) -> list[tuple[Any, ...]]:
     """
     The rows of other accounts in which the neighbour's name occurs.
     """
+    return [
+        row
+        for _, rows in _all_rows(engine)
+        for row in rows
+        if row[0] != NEIGHBOUR and NEIGHBOUR in str(row)
+    ]
+
+
+def _all_rows(engine: Engine) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """
+    The rows of each table, with the account first.
+    """
     with engine.connect() as connection:
-        return [
-            tuple(row)
-            for table in TABLES
-            for row in connection.execute(select(table).where(table.c.account != NEIGHBOUR))
-            if NEIGHBOUR in str(row)
-        ]
+        for table in TABLES:
+            keys = ", ".join(column.name for column in table.primary_key)
+            query = f"SELECT account, {table.name}.* FROM {table.name} ORDER BY {keys}"  # noqa: S608
+            yield table.name, [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
 def _rows(first_id: int) -> dict[Table, list[Row]]:
