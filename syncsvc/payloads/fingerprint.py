@@ -16,7 +16,7 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
     from syncsvc.payloads.unknown_fields import IgnoredFields
@@ -35,14 +35,16 @@ class Known:
 
     Args:
         parts: The packed fingerprints of each part.
-        live: How many live numbers the tables have, known or not.
+        live: How many live numbers the tables have of each part, known or not.
 
     Attributes:
         fingerprints: Of all parts, one part after the other.
     """
 
-    def __init__(self, parts: Iterable[tuple[str, bytes]] = (), live: int = 0) -> None:
-        self.live = live
+    def __init__(
+        self, parts: Iterable[tuple[str, bytes]] = (), live: Mapping[str, int] | None = None
+    ) -> None:
+        self.live = live or {}
         self.fingerprints = array("q")
         self._slots: dict[str, tuple[int, int]] = {}
         for part, packed in parts:
@@ -54,17 +56,30 @@ class Known:
         return len(self.fingerprints)
 
     @property
+    def total(self) -> int:
+        """
+        How many live numbers the tables have.
+        """
+        return sum(self.live.values())
+
+    @property
     def parts(self) -> set[str]:
         """
         The parts of which fingerprints are known.
         """
         return set(self._slots)
 
+    def slots(self, part: str) -> tuple[int, int]:
+        """
+        Return the first place of a part's fingerprints, and the place after the last.
+        """
+        return self._slots.get(part, (0, 0))
+
     def slot(self, uuid: str, fingerprint: int) -> int | None:
         """
         Return the place of a row's fingerprint; None if the tables do not agree with this row.
         """
-        first, end = self._slots.get(part_of(uuid), (0, 0))
+        first, end = self.slots(part_of(uuid))
         slot = bisect_left(self.fingerprints, fingerprint, first, end)
         return slot if slot < end and self.fingerprints[slot] == fingerprint else None
 

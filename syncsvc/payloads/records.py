@@ -13,6 +13,8 @@ from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations
 
 import msgspec
 
+from syncsvc.vocabulary import Lifecycle
+
 
 class Address(msgspec.Struct, frozen=True, gc=False):
     """
@@ -116,3 +118,14 @@ class Page(msgspec.Struct, frozen=True):
     num_results: int | None
     paginates: bool | None
     fingerprints: list[int] = []
+
+
+def is_live_entry(row: Number | Reject | Unchanged) -> bool:
+    """
+    Return whether an entry of the cancelled listing is of a live number: another status, no stamp.
+
+    A host may answer with its usual listing there, which must not cancel what that listing lacks.
+    """
+    if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED or row.cancelled_at:
+        return False
+    return bool(row.status and not row.status.isspace())

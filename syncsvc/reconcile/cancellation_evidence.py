@@ -23,7 +23,6 @@ from syncsvc.reconcile.credible_stamps import (
     AHEAD,
     EARLY,
     apply_stamps,
-    is_not_listed,
     is_recent_cancellation,
     note_stamps,
 )
@@ -35,8 +34,10 @@ from syncsvc.reconcile.guard import (
     with_outcome,
     withhold,
 )
+from syncsvc.reconcile.staging.find_absent import doubtful_parts, find_absent
 from syncsvc.reconcile.staging.temp_tables import (
     JUDGED,
+    absent_numbers,
     count,
     create_tables,
     credible_absences,
@@ -50,7 +51,6 @@ from syncsvc.reconcile.staging.temp_tables import (
     withheld_numbers,
 )
 from syncsvc.schema.tables import numbers
-from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,11 +99,14 @@ def judge(
     Args:
         search: Looks for numbers, and returns what came out of each, by uuid.
     """
-    if stage.is_unchanged:
+    doubtful = doubtful_parts(connection, scope.account, stage)
+    if stage.remembers and not doubtful and not stage.stamped:
         return Verdict()
+    stage.create_tables()
     with connection.begin():
+        find_absent(connection, scope.account, stage, doubtful)
         create_tables(connection, missing_numbers)
-        empty_listing = count(connection, staged_numbers) == 0
+        empty_listing = not stage.remembered and count(connection, staged_numbers) == 0
         _note_missing(connection, scope)
         if not stage.stamped and not count(connection, missing_numbers):
             return Verdict()
@@ -133,7 +136,7 @@ def _outcome(result: Number | Reject | SearchOutcome) -> str:
 
 def _note_missing(connection: Connection, scope: Scope) -> None:
     """
-    Fill `missing_numbers`: the live numbers that are not listed, if that may mean something.
+    Fill `missing_numbers`: the absent numbers, if that may mean something.
     """
     entry = staged_cancelled.c
     recent = is_recent_cancellation(scope.account, scope.started_at)
@@ -145,8 +148,7 @@ def _note_missing(connection: Connection, scope: Scope) -> None:
         .select_from(numbers.outerjoin(staged_cancelled, entry.uuid == numbers.c.uuid))
         .where(
             numbers.c.account == scope.account,
-            numbers.c.lifecycle == Lifecycle.LIVE,
-            is_not_listed(numbers.c.uuid),
+            numbers.c.uuid.in_(select(absent_numbers.c.uuid)),
             not_(unreadable),
             or_(entered, literal(_may_infer(connection, scope))),
         )

@@ -30,16 +30,19 @@ FILLED = (numbers, number_history)
 
 
 @contextmanager
-def quick_first_load(connection: Connection) -> Iterator[None]:
+def quick_first_load(connection: Connection) -> Iterator[bool]:
     """
     Insert the rows of a first load without indexes and keys, in the caller's transaction.
 
     If the tables may not be altered, or somebody is reading them, they keep theirs.
+
+    Yields:
+        Whether indexes and keys were dropped.
     """
     if not _is_first(connection) or not _dropped(connection):
-        yield
+        yield False
         return
-    yield
+    yield True
     for statement in _create_statements(connection):
         connection.execute(statement)
 
@@ -77,12 +80,13 @@ def _drop_statements(connection: Connection) -> Iterator[ExecutableDDLElement]:
         if _has_constraints(connection):
             yield from (DropConstraint(key) for key in table.foreign_key_constraints)
     if _has_constraints(connection):
-        yield DropConstraint(numbers.primary_key)
+        yield from (DropConstraint(table.primary_key) for table in FILLED)
 
 
 def _create_statements(connection: Connection) -> Iterator[ExecutableDDLElement]:
     if _has_constraints(connection):
-        yield AddConstraint(numbers.primary_key, isolate_from_table=False)
+        for table in FILLED:
+            yield AddConstraint(table.primary_key, isolate_from_table=False)
     for table in FILLED:
         yield from (CreateIndex(index) for index in _indexes(connection, table))
         if _has_constraints(connection):

@@ -155,13 +155,6 @@ def _plan_addresses(connection: Connection, run: Run) -> None:
     connection.execute(insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], query))
 
 
-def addresses_differ(connection: Connection, account: str) -> bool:
-    """
-    Return whether any address is new or different.
-    """
-    return connection.execute(select(_different_addresses(account).exists())).scalar_one()
-
-
 def _different_addresses(account: str) -> Select[Any]:
     staged, known = staged_addresses.c, addresses.c
     latest = select(staged.id, func.max(staged.seq).label("seq")).group_by(staged.id).subquery()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
-    and_,
     case,
     delete,
     func,
@@ -17,14 +16,13 @@ from sqlalchemy import (
     literal,
     not_,
     null,
-    or_,
     select,
     update,
 )
 
 from syncsvc.reconcile.describe_changes import describe_address_changes, describe_number_changes
 from syncsvc.reconcile.first_load_indexes import quick_first_load
-from syncsvc.reconcile.staging.stage_listing import OF_A_SEARCH
+from syncsvc.reconcile.run_counts import is_provisioned_too
 from syncsvc.reconcile.staging.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
@@ -33,7 +31,6 @@ from syncsvc.reconcile.staging.temp_tables import (
     planned_addresses,
     planned_changes,
     planned_numbers,
-    staged_numbers,
     staged_rejects,
     withheld_numbers,
 )
@@ -47,7 +44,7 @@ from syncsvc.schema.tables import (
     sync_rejects,
     withheld_cancellations,
 )
-from syncsvc.vocabulary import Event, Evidence, Lifecycle, Source
+from syncsvc.vocabulary import Event, Lifecycle, Source
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
@@ -56,31 +53,23 @@ if TYPE_CHECKING:
 
 MANY = 1000  # new numbers that make the statistics of a table outdated
 planned = planned_numbers.c
-first_seen_cancelled = and_(not_(planned.known), planned.event == Event.CANCELLED)
 
 
-def publish_plan(connection: Connection, run: Run) -> dict[str, int]:
+def publish_plan(connection: Connection, run: Run) -> None:
     """
-    Write the plan; return the run's counts.
+    Write the plan.
     """
     describe_address_changes(connection, run)
     describe_number_changes(connection, run)
     _publish_addresses(connection, run)
-    with quick_first_load(connection):
+    with quick_first_load(connection) as is_without_keys:
         _publish_numbers(connection, run)
+        if not is_without_keys:
+            _refresh_statistics(connection)
         _close_history(connection, run, number_history, "uuid", _known(planned_numbers, "uuid"))
         _write_provisioned_before_cancelled(connection, run)
         _write_history(connection, run)
     _write_rejects(connection, run)
-    return _counts(connection)
-
-
-def counts_without_changes(listed: int) -> dict[str, int]:
-    """
-    Return the same counts for a listing of so many numbers without any change.
-    """
-    nothing = dict.fromkeys([*map(str, Event), "address_changes", "rejected"], 0)
-    return {**nothing, "listed": listed, "unchanged": listed}
 
 
 def publish_withheld(connection: Connection, run: Run, withheld: int) -> None:
@@ -120,7 +109,6 @@ def _publish_addresses(connection: Connection, run: Run) -> None:
 def _publish_numbers(connection: Connection, run: Run) -> None:
     runs = {"first_run_id": literal(run.id), "changed_run_id": literal(run.id)}
     _upsert(connection, run, numbers, planned_numbers, NUMBER_FIELDS, **runs)
-    _refresh_statistics(connection)
 
 
 def _refresh_statistics(connection: Connection) -> None:
@@ -203,14 +191,12 @@ def _write_provisioned_before_cancelled(connection: Connection, run: Run) -> Non
         "status": null(),
         "cancelled_at": null(),
     }
-    stamped = planned.provisioned_at.is_not(None)
     _insert(
         connection,
         number_history,
         _history_row(run) | then,
         planned_numbers,
-        first_seen_cancelled,
-        stamped,
+        is_provisioned_too(),
     )
 
 
@@ -258,35 +244,3 @@ def _insert(
 ) -> None:
     query = select(*values.values()).select_from(rows).where(*conditions)
     connection.execute(insert(target).from_select(list(values), query))
-
-
-def _counts(connection: Connection) -> dict[str, int]:
-    """
-    Count what was written, and what was found unchanged.
-    """
-    events = dict.fromkeys((str(event) for event in Event), 0)
-    query = select(planned.event, func.count()).group_by(planned.event)
-    events.update({row[0]: row[1] for row in connection.execute(query)})
-    closed_at_once = count(
-        connection, planned_numbers, first_seen_cancelled, planned.provisioned_at.is_not(None)
-    )
-    events[Event.PROVISIONED] += closed_at_once
-    staged = staged_numbers.c
-    searched = staged.walk == OF_A_SEARCH
-    readable = and_(not_(staged.rejected), not_(searched))
-    live = or_(staged.unchanged, staged.lifecycle == Lifecycle.LIVE)
-    listed_live = count(connection, staged_numbers, readable, live)
-    changed_live = count(
-        connection,
-        planned_numbers,
-        planned.lifecycle == Lifecycle.LIVE,
-        planned.evidence == Evidence.LISTING,
-        planned.uuid.not_in(select(staged.uuid).where(searched)),
-    )
-    return {
-        "listed": count(connection, staged_numbers, readable),
-        **events,
-        "unchanged": listed_live - changed_live,
-        "address_changes": count(connection, planned_addresses),
-        "rejected": count(connection, staged_rejects),
-    }

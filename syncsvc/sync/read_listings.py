@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from syncsvc.errors import NoSuchListing
+from syncsvc.payloads.records import is_live_entry
 from syncsvc.provider.walk import Proof, Walk
-from syncsvc.reconcile.staging.stage_listing import is_live_entry
 
 if TYPE_CHECKING:
     from syncsvc.provider.thread_pool import ThreadPool

@@ -17,11 +17,12 @@ from syncsvc.database import locks, runs, transactions
 from syncsvc.database.maintenance import migrate, monthly_view
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
-from syncsvc.reconcile import cancellation_evidence, plan, publish
+from syncsvc.reconcile import cancellation_evidence, plan, publish, run_counts
 from syncsvc.reconcile.find_volatile_field import find_volatile_field
 from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
+from syncsvc.reconcile.staging.temp_tables import analyze, planned_numbers
 from syncsvc.sync.failure import failure_text, record_failure
 from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
 from syncsvc.sync.run_context import RunContext
@@ -178,14 +179,17 @@ def _publish(
 def _publish_difference(
     connection: Connection, record: Run, stage: Stage, verdict: Verdict
 ) -> dict[str, int]:
-    if _nothing_differs(connection, record, stage, verdict):
-        found = publish.counts_without_changes(stage.listed())
+    if stage.is_unchanged:
+        found = run_counts.counts_without_changes(stage.remembered)
     else:
         seen = fingerprint_store.find(connection, record.account, stage.known)
         plan.plan_changes(connection, record)
+        if stage.remembers:  # few rows are planned, and all that follows may look each of them up
+            analyze(connection, planned_numbers.c.uuid)
         seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
-        found = publish.publish_plan(connection, record)
-        fingerprint_store.save(connection, record, seen)
+        publish.publish_plan(connection, record)
+        found = run_counts.count_plan(connection, stage.remembered)
+        fingerprint_store.save(connection, record, seen, stage.remembered_fingerprints)
         _warn_of_volatile_field(connection, found)
     publish.publish_withheld(connection, record, verdict.withheld)
     return {**found, "withheld": verdict.withheld}
@@ -200,13 +204,6 @@ def _warn_of_volatile_field(connection: Connection, found: Mapping[str, int]) ->
             count=volatile.numbers,
             to_ignore=f"SYNCSVC_IGNORED_FIELDS={volatile.name}",
         )
-
-
-def _nothing_differs(connection: Connection, record: Run, stage: Stage, verdict: Verdict) -> bool:
-    if stage.is_unchanged:
-        return True
-    same_numbers = stage.only_unchanged and not verdict.missing
-    return same_numbers and not plan.addresses_differ(connection, record.account)
 
 
 def _address_conflicts(connection: Connection, stage: Stage) -> dict[str, int]:

@@ -9,17 +9,18 @@ from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 
-from support.build import address, number_row, published, uuid_at
-from syncsvc.reconcile.staging import unchanged_rows
+from support.build import address, api_for, number_row, published, rows_of, uuid_at
+from syncsvc.reconcile.staging import known_addresses, stage_listing, unchanged_rows
+from syncsvc.reconcile.staging.temp_tables import staged_numbers
 from syncsvc.sandbox import Inventory
-from syncsvc.schema.tables import addresses
+from syncsvc.schema.tables import addresses, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from support.build import Row, Watch
 
@@ -48,7 +49,9 @@ def replaced(place: int, **fields: object) -> list[Row]:
     return [{**row, **fields} if row["uuid"] == uuid_at(place) else row for row in ROWS]
 
 
-@pytest.fixture(params=["in memory", "in a file", "no file", "too many addresses"])
+@pytest.fixture(
+    params=["in memory", "in a file", "no file", "too many addresses", "too many differences"]
+)
 def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """
     Where rows are remembered, or why they can't be.
@@ -63,7 +66,10 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
         case "no file":
             monkeypatch.setattr(SpooledTemporaryFile, "write", fail)
         case "too many addresses":
-            monkeypatch.setattr(unchanged_rows, "ADDRESSES_AT_MOST", 2)
+            monkeypatch.setattr(known_addresses, "KNOWN_AT_MOST", 2)
+        case "too many differences":
+            monkeypatch.setattr(stage_listing, "DIFFERENT_AT_MOST", 0)
+            monkeypatch.setattr(stage_listing, "ROWS_AT_ONCE", 1)
     return str(request.param)
 
 
@@ -162,3 +168,89 @@ def test_a_row_that_comes_twice_repeats_the_walk(watch: Watch, room: str) -> Non
 
     assert (room, summary.walks, summary.cancelled) == (room, 3, 0)
     assert watch.number(7)["lifecycle"] == "live"
+
+
+def test_only_what_differs_is_staged(watch: Watch) -> None:
+    """
+    Beside a change, an absence and a new number, no unchanged row gets into the database.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+    rows = [row for row in replaced(6, status="Suspended") if row["uuid"] != uuid_at(3)]
+    staged: list[bool] = []
+
+    def note(connection: Connection, _run_id: int) -> None:
+        staged.extend(connection.execute(select(staged_numbers.c.unchanged)).scalars())
+
+    with api_for(watch.sandbox, page_size=2) as api:
+        summary = watch.see(*rows, number_row(9), api=api, on_found=note)
+
+    assert (summary.changed, summary.cancelled, summary.provisioned) == (1, 1, 1)
+    assert staged == [False, False]
+
+
+@pytest.mark.parametrize("known_first", [True, False])
+def test_a_number_listed_in_two_ways_has_its_later_row(
+    watch: Watch, room: str, *, known_first: bool
+) -> None:
+    """
+    A known row and another one of the same number prove nothing, and the later one is taken.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+    known, other = ROWS[2], {**ROWS[2], "status": "Suspended"}
+    both = (known, other) if known_first else (other, known)
+
+    summary = watch.see_paged(*ROWS[:2], *both, *ROWS[3:], page_size=2)
+
+    assert (room, summary.walks, summary.listed, summary.unchanged) == (
+        *(room, 3, 7),
+        6 if known_first else 7,
+    )
+    assert watch.number(3)["status"] == both[-1]["status"]
+
+
+def test_a_listed_number_with_an_entry_stays_live(watch: Watch, room: str) -> None:
+    """
+    An entry of the cancelled listing says nothing about a number whose row is as it was.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+    entry = number_row(3, status="Cancelled", cancelled="2026-06-02 03:04:05")
+    watch.sandbox.inventory = Inventory(ROWS, cancelled=[entry])
+
+    summary = watch.run()
+
+    assert (room, summary.listed, summary.unchanged, summary.cancelled) == (room, 7, 7, 0)
+    assert watch.number(3)["lifecycle"] == "live"
+
+
+@pytest.mark.parametrize("known_first", [True, False])
+def test_of_two_contents_of_an_address_the_later_one_wins(
+    watch: Watch, room: str, *, known_first: bool
+) -> None:
+    """
+    One content may be the known one, of rows that are not staged; the conflict is counted.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+    moved = address(1, addressCity="Elsewhere")
+    changed = number_row(4 if known_first else 1, status="Suspended", number_address=moved)
+    rows = [changed if row["uuid"] == changed["uuid"] else row for row in ROWS[:4]]
+
+    summary = watch.see_paged(*rows, *(ROWS[4:6]), number_row(7), page_size=2)
+
+    [_, run] = rows_of(watch.engine, sync_runs)
+    assert (room, summary.changed, run["detail"]["address_conflicts"]) == (room, 2, 1)
+    assert published(watch.engine)["addresses"][1]["address_city"] == (
+        "Elsewhere" if known_first else "London"
+    )
+
+
+def test_an_unreadable_row_of_a_known_number_is_not_an_absence(watch: Watch, room: str) -> None:
+    """
+    Beside rows that are remembered, the number of a reject stays as it was.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+
+    summary = watch.see_paged(*replaced(3, monthly_charge="a lot"), page_size=2)
+
+    found = (summary.unchanged, summary.rejected, summary.cancelled, summary.withheld)
+    assert (room, *found) == (room, 6, 1, 0, 0)
+    assert watch.number(3)["lifecycle"] == "live"

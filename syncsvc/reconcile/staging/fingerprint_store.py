@@ -12,21 +12,16 @@ itself. What another program commits in between is not part of it, so the next r
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
-    Text,
     and_,
-    cast,
     delete,
     exists,
     func,
     insert,
     inspect,
-    literal,
-    literal_column,
     not_,
     or_,
     select,
@@ -35,6 +30,15 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
+from syncsvc.reconcile.staging.live_rows import (
+    NO_ROWS,
+    WHOLE,
+    LiveRows,
+    combined,
+    live_in,
+    summarise,
+    total_of,
+)
 from syncsvc.reconcile.staging.temp_tables import planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
@@ -49,47 +53,16 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 10_000
 PARTS_AT_ONCE = 16
+INSERTED = ("account", "part", "fingerprints", "live_rows")
 
-WHOLE = ""  # in place of a part: the schema's version and a summary of all parts
 SCHEMA_FROM_TOTAL = ": "
 
 stored = listing_fingerprints.c
 
-# What changes whenever a row of `numbers` is written, whoever writes it. PostgreSQL has the writing
-# transaction in each row. A row that SQLite replaces gets a new rowid; triggers see to updates, and
-# nobody drops a trigger without raising the schema's version.
-ROW_VERSION: dict[str, ColumnElement[Any]] = {
-    "postgresql": cast(cast(literal_column("numbers.xmin"), Text), BigInteger),
-    "sqlite": literal_column("numbers.rowid"),
-}
 TRIGGERS = {"numbers_updated", "numbers_deleted"}
 TRIGGERS_OF_SQLITE = text(
     "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'numbers'"
 )
-
-
-class LiveRows(NamedTuple):
-    """
-    A summary of live rows of `numbers`, which no change of them leaves as it is.
-
-    Attributes:
-        live: How many there are.
-        run_ids: The sum of the runs that changed them last.
-        versions: The sum of their versions, see `ROW_VERSION`.
-    """
-
-    live: int
-    run_ids: int
-    versions: int
-
-    def __str__(self) -> str:
-        """
-        Return the summary as it is stored.
-        """
-        return f"{self.live} {self.run_ids} {self.versions}"
-
-
-NO_ROWS = LiveRows(0, 0, 0)
 
 
 class Found(NamedTuple):
@@ -127,7 +100,7 @@ def find(connection: Connection, account: str, known: Known) -> Found:
     """
     if not _is_there(connection):
         return Found({}, known.parts)
-    live_rows = _summaries(connection, account)
+    live_rows = summarise(connection, account)
     kept = _stored_summaries(connection, account) if known else {}
     return Found(live_rows, stale=known.parts - _parts_with(connection, kept, live_rows))
 
@@ -136,13 +109,15 @@ def leave_out_planned(connection: Connection, account: str, found: Found) -> Fou
     """
     Subtract the rows that the plan will replace. Call it between planning and publishing.
     """
-    planned = _summaries(
+    planned = summarise(
         connection, account, among=numbers.c.uuid.in_(select(planned_numbers.c.uuid))
     )
-    return found._replace(live_rows=_combined(found.live_rows, planned, int.__sub__))
+    return found._replace(live_rows=combined(found.live_rows, planned, int.__sub__))
 
 
-def save(connection: Connection, run: Run, found: Found) -> None:
+def save(
+    connection: Connection, run: Run, found: Found, remembered: Callable[[str], list[int]]
+) -> None:
     """
     Store the fingerprints of what was just published, unless they are stored already.
 
@@ -152,11 +127,12 @@ def save(connection: Connection, run: Run, found: Found) -> None:
         connection: In the transaction that publishes.
         run: The run that published.
         found: What it found, without the rows that were planned.
+        remembered: Returns a part's fingerprints of the unchanged rows that were not staged.
     """
     if not _is_there(connection):
         return
-    written = _summaries(connection, run.account, among=numbers.c.changed_run_id == run.id)
-    summaries = _combined(found.live_rows, written, int.__add__)
+    written = summarise(connection, run.account, among=numbers.c.changed_run_id == run.id)
+    summaries = combined(found.live_rows, written, int.__add__)
     to_save = set(_parts_to_save(connection, run)) - found.stale
     outdated = {
         part
@@ -164,9 +140,11 @@ def save(connection: Connection, run: Run, found: Found) -> None:
         if live_rows != str(summaries.get(part, NO_ROWS))
     }
     _delete(connection, run.account, {*to_save, *found.stale, *outdated, WHOLE})
-    for part, kept in _fingerprints_of(connection, sorted(to_save)):
-        _insert(connection, run.account, part, kept, str(summaries.get(part, NO_ROWS)))
-    _insert(connection, run.account, WHOLE, b"", _whole(connection, _total(summaries)))
+    kept = _fingerprints_of(connection, sorted(to_save), remembered)
+    rows = ((part, packed, str(summaries.get(part, NO_ROWS))) for part, packed in kept)
+    while some := list(islice(rows, PARTS_AT_ONCE)):
+        _insert(connection, run.account, *some)
+    _insert(connection, run.account, (WHOLE, b"", _whole(connection, total_of(summaries))))
 
 
 def _is_there(connection: Connection) -> bool:
@@ -181,17 +159,20 @@ def _is_there(connection: Connection) -> bool:
     return set(found) >= TRIGGERS
 
 
-def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], int]:
+def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], dict[str, int]]:
     """
-    The stored parts that have the live rows that they were stored for, and the number of live rows.
+    The stored parts that have the live rows that they were stored for, and all parts' live rows.
 
     Nearly always all of them have, which one sum over all parts shows at a third of the cost.
     """
     kept = _stored_summaries(connection, account)
-    total = _total(_summaries(connection, account, by_part=False))
-    if kept.get(WHOLE) == _whole(connection, total):
-        return {part for part, live_rows in kept.items() if part != WHOLE and live_rows}, total.live
-    return _parts_with(connection, kept, _summaries(connection, account)), total.live
+    total = total_of(summarise(connection, account, by_part=False))
+    live = {part: live_in(summary) for part, summary in kept.items() if part != WHOLE and summary}
+    if kept.get(WHOLE) == _whole(connection, total) and sum(live.values()) == total.live:
+        return set(live), live
+    summaries = summarise(connection, account)
+    live = {part: live_rows.live for part, live_rows in summaries.items()}
+    return _parts_with(connection, kept, summaries), live
 
 
 def _parts_with(
@@ -209,42 +190,6 @@ def _parts_with(
 def _stored_summaries(connection: Connection, account: str) -> dict[str, str | None]:
     query = select(stored.part, stored.live_rows).where(stored.account == account)
     return {row.part: row.live_rows for row in connection.execute(query)}
-
-
-def _summaries(
-    connection: Connection,
-    account: str,
-    *,
-    by_part: bool = True,
-    among: ColumnElement[bool] | None = None,
-) -> dict[str, LiveRows]:
-    """
-    Summarise the live numbers of each part, or of all together.
-    """
-    part = func.substr(numbers.c.uuid, 1, 2) if by_part else literal(WHOLE)
-    versions = func.sum(ROW_VERSION[connection.dialect.name])
-    query = (
-        select(part, func.count(), func.sum(numbers.c.changed_run_id), versions)
-        .select_from(numbers)
-        .where(numbers.c.account == account, numbers.c.lifecycle == Lifecycle.LIVE)
-    )
-    if among is not None:
-        query = query.where(among)
-    rows = connection.execute(query.group_by(part) if by_part else query)
-    return {part: LiveRows(*(int(each or 0) for each in sums)) for part, *sums in rows}
-
-
-def _combined(
-    one: dict[str, LiveRows], other: dict[str, LiveRows], operator: Callable[[int, int], int]
-) -> dict[str, LiveRows]:
-    return {
-        part: LiveRows(*map(operator, one.get(part, NO_ROWS), other.get(part, NO_ROWS)))
-        for part in {*one, *other}
-    }
-
-
-def _total(summaries: dict[str, LiveRows]) -> LiveRows:
-    return LiveRows(*map(sum, zip(NO_ROWS, *summaries.values(), strict=True)))
 
 
 def _whole(connection: Connection, total: LiveRows) -> str:
@@ -265,11 +210,9 @@ def _delete(connection: Connection, account: str, parts: set[str]) -> None:
     connection.execute(delete(listing_fingerprints).where(of_account, stored.part.in_(parts)))
 
 
-def _insert(
-    connection: Connection, account: str, part: str, fingerprints: bytes, live_rows: str
-) -> None:
-    row = {"account": account, "part": part, "fingerprints": fingerprints, "live_rows": live_rows}
-    connection.execute(insert(listing_fingerprints).values(row))
+def _insert(connection: Connection, account: str, *rows: tuple[str, bytes, str]) -> None:
+    values = [dict(zip(INSERTED, (account, *row), strict=True)) for row in rows]
+    connection.execute(insert(listing_fingerprints), values)
 
 
 def _agrees() -> ColumnElement[bool]:
@@ -298,7 +241,9 @@ def _parts_to_save(connection: Connection, run: Run) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def _fingerprints_of(connection: Connection, parts: list[str]) -> Iterator[tuple[str, bytes]]:
+def _fingerprints_of(
+    connection: Connection, parts: list[str], remembered: Callable[[str], list[int]]
+) -> Iterator[tuple[str, bytes]]:
     query = (
         select(_part(), staged_numbers.c.fingerprint)
         .where(_agrees(), _part().in_(parts))
@@ -306,4 +251,5 @@ def _fingerprints_of(connection: Connection, parts: list[str]) -> Iterator[tuple
     )
     rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
     for part, some in groupby(rows, key=lambda row: row[0]):
-        yield part, fingerprint.packed(mark for _part, mark in some)
+        staged = (mark for _part, mark in some)
+        yield part, fingerprint.packed([*staged, *remembered(part)])

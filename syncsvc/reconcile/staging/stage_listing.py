@@ -5,35 +5,32 @@ Nobody else sees a temporary table, so pages are staged as they arrive while
 the real tables stay unchanged.
 
 A row of the listing whose uuid can be read is staged even if the rest of it
-can't: it is a reject, but its number is not absent.
+can't: it is a reject, but its number is not absent. Unchanged rows are only
+remembered, unless a walk has to be repeated or most rows differ.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import (
-    Table,
-    and_,
-    delete,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import and_, select
 
-from syncsvc.database.bulk import copy_into
-from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
-from syncsvc.reconcile.staging import unchanged_rows
+from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged, is_live_entry
+from syncsvc.reconcile.staging.known_addresses import (
+    KnownAddresses,
+    content_digest,
+    contents_by_id,
+)
+from syncsvc.reconcile.staging.row_buffer import ROWS_AT_ONCE, RowBuffer
 from syncsvc.reconcile.staging.temp_tables import (
-    LISTED,
     NUMBER_FIELDS,
-    STAGED,
     count,
-    create_tables,
+    is_live,
+    keep_last_walk,
     keep_latest_of,
+    keep_latest_of_walks,
     prepare_joins,
     staged_addresses,
     staged_cancelled,
@@ -42,103 +39,143 @@ from syncsvc.reconcile.staging.temp_tables import (
     staged_numbers_by_uuid,
     staged_rejects,
 )
-from syncsvc.reconcile.staging.unchanged_rows import content_digest
+from syncsvc.reconcile.staging.unchanged_rows import UnchangedRows
+from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
     from syncsvc.payloads.fingerprint import Known
 
-ROWS_AT_ONCE = 2_000  # inserted into the database
-ADDRESSES_REMEMBERED = 10_000  # so that an address of many numbers is staged once
-UNCHANGED = ("walk", "seq", "rejected", "unchanged", "fingerprint", "uuid")
+DIFFERENT_AT_MOST = 50_000  # rows, beyond which remembering the others does not pay
 OF_A_SEARCH = 0  # in place of a walk's number
 BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
 
 
 class Stage:
     """
-    The rows of one run: remembered as long as all are unchanged, then in temporary tables.
+    The rows of one run: in temporary tables, but for unchanged ones that can be remembered.
 
     Rows are numbered as they arrive, so that of two rows for one number the
     later one wins.
 
     Attributes:
         known: The fingerprints by which rows of the listing are taken for unchanged.
-        only_unchanged: Only unchanged rows were added.
         stamped: A row has a cancelled stamp beside another status than "Cancelled".
     """
 
     def __init__(self, connection: Connection, account: str, known: Known) -> None:
-        self._connection = connection
         self.known = known
-        self.only_unchanged = True
         self.stamped = False
-        self._walk = 0
-        self._seq = self._address_seq = 0
-        self._known_addresses: dict[int, Address] = {}
-        self._unchanged: list[tuple[Any, ...]] = []
-        self._rows: defaultdict[Table, list[tuple[Any, ...]]] = defaultdict(list)
-        self._is_settled = False
-        self._so_far = unchanged_rows.start(connection, account, known)
-        if self._so_far is None:
-            self._create_tables()
+        self._connection = connection
+        self._account = account
+        self._walk = self._seq = self._address_seq = 0
+        self._buffer = RowBuffer(connection)
+        with connection.begin():
+            contents = contents_by_id(connection, account) if known else None
+        self._addresses = KnownAddresses(contents or {})
+        self._remembered = None if contents is None else UnchangedRows(known)
 
     def close(self) -> None:
         """
         Forget what is not staged.
         """
-        if self._so_far is not None:
-            self._so_far.close()
+        if self._remembered is not None:
+            self._remembered.close()
+
+    @property
+    def remembers(self) -> bool:
+        """
+        Unchanged rows are remembered, not staged.
+        """
+        return self._remembered is not None
 
     @property
     def is_unchanged(self) -> bool:
         """
         Every row and every address so far is as it was; nothing is staged.
         """
-        return self._so_far is not None
+        return self.remembers and not self._buffer.has_tables
+
+    @property
+    def remembered(self) -> int:
+        """
+        How many unchanged numbers are not staged.
+        """
+        return 0 if self._remembered is None else len(self._remembered)
+
+    def remembered_of(self, part: str) -> int:
+        """
+        Count the numbers of a part that are remembered.
+        """
+        return 0 if self._remembered is None else self._remembered.of_part(part)
+
+    def remembered_fingerprints(self, part: str) -> list[int]:
+        """
+        Return the fingerprints of a part's numbers that are remembered.
+        """
+        return [] if self._remembered is None else self._remembered.fingerprints(part)
+
+    def remembered_uuids(self, parts: Collection[str]) -> set[bytes]:
+        """
+        Return the uuids of the numbers of some parts that are remembered.
+        """
+        return set() if self._remembered is None else self._remembered.uuids(parts)
 
     def begin_walk(self) -> None:
         """
         Count the following pages as another walk.
         """
         if self._walk:
-            self._stage_rows_so_far()
+            self._stage_remembered()
+            self._addresses = KnownAddresses({})
         self._walk += 1
-        self._known_addresses.clear()
 
     def add(self, page: Page, index: int) -> None:
         """
-        Stage one page of the listing, or remember it if all of the listing is as it was.
+        Stage one page of the listing, but for the unchanged rows that can be remembered.
         """
-        if self._so_far is not None:
-            if self._so_far.take(page.rows):
-                return
-            self._stage_rows_so_far()
+        self._add_rows(page, index)
+        self._buffer.flush(at_least=ROWS_AT_ONCE)
+        if self._buffer.different > DIFFERENT_AT_MOST:
+            self._stage_remembered()
+
+    def _add_rows(self, page: Page, index: int) -> None:
+        first = self._seq + 1
+        self._seq += len(page.rows)
+        is_taken = self._remembered is not None and self._remembered.take(page.rows, first)
         marks: Sequence[int | None] = page.fingerprints or [None] * len(page.rows)
-        for position, (row, mark) in enumerate(zip(page.rows, marks, strict=True), 1):
-            self._seq += 1
-            place = (self._walk, self._seq)
-            if isinstance(row, Unchanged):
-                self._unchanged.append((*place, False, True, mark, row.uuid))
-                self._add_addresses(row.addresses)
-            elif isinstance(row, Number):
-                if row.cancelled_at is not None and row.lifecycle == Lifecycle.LIVE:
-                    self.stamped = True
-                values = msgspec.structs.astuple(row)
-                self._rows[staged_numbers].append((*place, False, False, mark, *values[:-1]))
-                self._add_addresses(row.addresses)
-            else:
-                values = msgspec.structs.astuple(row)
-                self._rows[staged_rejects].append((*place, index, position, *values))
-                if row.uuid is not None:
-                    self._rows[staged_numbers].append((*place, True, False, None, *_only_uuid(row)))
-        if self._rows[staged_numbers] or self._rows[staged_rejects]:
-            self.only_unchanged = False
-        self._flush(at_least=ROWS_AT_ONCE)
+        for seq, (row, mark) in enumerate(zip(page.rows, marks, strict=True), first):
+            if not isinstance(row, Unchanged):
+                self._add_row(row, seq, mark, (index, seq - first + 1))
+            elif not is_taken:
+                self._buffer.add_unchanged(self._walk, seq, mark, row.uuid)
+            if not isinstance(row, Reject):
+                self._add_addresses(self._addresses.to_stage(row.addresses))
+
+    def _add_row(
+        self, row: Number | Reject, seq: int, mark: int | None, place: tuple[int, int]
+    ) -> None:
+        """
+        Stage a row that is not known, or could not be read.
+
+        Args:
+            place: The page, and the position on it.
+        """
+        if isinstance(row, Number):
+            if row.cancelled_at is not None and row.lifecycle == Lifecycle.LIVE:
+                self.stamped = True
+            values = msgspec.structs.astuple(row)[:-1]
+            self._buffer.add(staged_numbers, (self._walk, seq, False, False, mark, *values))
+            return
+        values = msgspec.structs.astuple(row)
+        self._buffer.add(staged_rejects, (self._walk, seq, *place, *values))
+        if row.uuid is not None:
+            only_uuid = (row.uuid, *(None for _ in NUMBER_FIELDS[1:]))
+            self._buffer.add(staged_numbers, (self._walk, seq, True, False, None, *only_uuid))
 
     def add_found(self, rows: Iterable[Number | Reject]) -> None:
         """
@@ -146,56 +183,47 @@ class Stage:
         """
         self._walk = OF_A_SEARCH
         found = [_prefixed(row, "search") if isinstance(row, Reject) else row for row in rows]
-        self.add(Page(rows=found, num_results=None, paginates=None), index=0)
-        self._flush()
+        self._add_rows(Page(rows=found, num_results=None, paginates=None), index=0)
+        self._buffer.flush()
 
     def add_cancelled(self, page: Page, index: int) -> None:
         """
         Stage one page of the cancelled listing.
         """
-        if page.rows:
-            self._stage_rows_so_far()
-            self.only_unchanged = False
         for position, row in enumerate(page.rows, 1):
             self._seq += 1
             if isinstance(row, Reject):
                 values = msgspec.structs.astuple(_prefixed(row, "cancelled listing"))
-                self._rows[staged_rejects].append((self._walk, self._seq, index, position, *values))
+                place = (self._walk, self._seq, index, position)
+                self._buffer.add(staged_rejects, (*place, *values))
             elif isinstance(row, Number) and not is_live_entry(row):
-                cancelled = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
-                values = msgspec.structs.astuple(cancelled)[:-1]
-                strong = row.lifecycle == Lifecycle.CANCELLED
-                self._rows[staged_cancelled].append((self._seq, strong, *values))
-                for address in row.addresses:
-                    values = msgspec.structs.astuple(address)
-                    seq = BEFORE_ALL_WALKS + self._seq
-                    digest = content_digest(address).hex()
-                    self._rows[staged_addresses].append((0, seq, digest, *values))
-        self._flush(at_least=ROWS_AT_ONCE)
+                self._add_entry(row)
+        self._buffer.flush(at_least=ROWS_AT_ONCE)
+
+    def _add_entry(self, row: Number) -> None:
+        """
+        Stage an entry, with its addresses.
+        """
+        cancelled = msgspec.structs.replace(row, lifecycle=Lifecycle.CANCELLED.value)
+        values = msgspec.structs.astuple(cancelled)[:-1]
+        strong = row.lifecycle == Lifecycle.CANCELLED
+        self._buffer.add(staged_cancelled, (self._seq, strong, *values))
+        for address in row.addresses:
+            if not self._addresses.is_as_known(address.id):
+                self._add_address(address, walk=0, seq=BEFORE_ALL_WALKS + self._seq)
 
     def keep_latest_cancelled(self) -> None:
         """
         Keep the latest row of each number in the cancelled listing.
         """
-        if self.is_unchanged:
+        self._buffer.flush()
+        if not self._buffer.has_tables:
             return
-        self._flush()
         with self._connection.begin():
-            prepare_joins(self._connection, staged_cancelled_by_uuid)
+            prepare_joins(self._connection, staged_cancelled, staged_cancelled_by_uuid)
             keep_latest_of(self._connection, staged_cancelled)
-
-    def _flush(self, at_least: int = 1) -> None:
-        """
-        Insert the rows collected so far, if there are at least this many.
-        """
-        if sum(map(len, self._rows.values())) + len(self._unchanged) < at_least:
-            return
-        with self._connection.begin():
-            copy_into(self._connection, staged_numbers, self._unchanged, UNCHANGED)
-            for table, rows in self._rows.items():
-                copy_into(self._connection, table, rows)
-        self._unchanged.clear()
-        self._rows.clear()
+            entered = numbers.c.uuid.in_(select(staged_cancelled.c.uuid))
+            self._stage_again(select(numbers.c.uuid).where(*is_live(self._account), entered))
 
     def distinct_rows(self) -> int:
         """
@@ -203,102 +231,76 @@ class Stage:
 
         Each reject without a readable uuid counts as one.
         """
-        if self._so_far is not None:
-            return self._so_far.distinct()
-        self._flush()
+        self._buffer.flush()
+        if not self._buffer.has_tables:
+            return self.remembered
         of_walk = staged_numbers.c.walk == self._walk
         nameless = and_(staged_rejects.c.walk == self._walk, staged_rejects.c.uuid.is_(None))
         with self._connection.begin():
+            self._stage_again(select(staged_numbers.c.uuid))
             names = select(staged_numbers.c.uuid).where(of_walk).distinct().subquery()
-            known = count(self._connection, names)
-            return known + count(self._connection, staged_rejects, nameless)
-
-    def listed(self) -> int:
-        """
-        Count the rows of a listing of which each row is unchanged.
-        """
-        if self._so_far is not None:
-            return len(self._so_far)
-        return count(self._connection, staged_numbers)
+            staged = count(self._connection, names)
+            return self.remembered + staged + count(self._connection, staged_rejects, nameless)
 
     def keep_latest(self, *, complete: bool) -> None:
         """
         Keep one row of each number: of the proved walk, else the latest of all walks.
         """
-        if self._so_far is not None and complete and self._so_far.is_complete():
-            self._is_settled = True  # there is one row of each number, unless more is to come
+        if not complete:
+            self._stage_remembered()
+        if not self._buffer.has_tables:
             return
-        self._stage_rows_so_far()
         with self._connection.begin():
-            prepare_joins(self._connection, staged_numbers_by_uuid)
-            if complete:
-                self._keep_last_walk()
-            else:
-                self._keep_latest_of_all_walks()
+            prepare_joins(self._connection, staged_numbers, staged_numbers_by_uuid)
+            if complete and self._walk > 1:
+                keep_last_walk(self._connection, self._walk)
+            elif not complete:
+                keep_latest_of_walks(self._connection, self._walk)
 
-    def _create_tables(self) -> None:
-        with self._connection.begin():
-            create_tables(self._connection, *STAGED)
+    def create_tables(self) -> None:
+        """
+        Create the staged tables, unless that has been done.
+        """
+        self._buffer.create_tables()
 
-    def _stage_rows_so_far(self) -> None:
+    def _stage_remembered(self) -> None:
         """
-        Create the tables and stage the rows that were only remembered, if that has to be done yet.
+        Stage the rows that were only remembered.
         """
-        if self._so_far is None:
+        self.create_tables()
+        if self._remembered is None:
             return
-        self._create_tables()
-        with closing(self._so_far) as so_far:
-            self._so_far = None
-            for uuid, mark in so_far.rows():
-                self._seq += 1
-                self._unchanged.append((self._walk, self._seq, False, True, mark, uuid))
-                if len(self._unchanged) >= ROWS_AT_ONCE:
-                    self._flush()
-            self._add_addresses(so_far.addresses())
-            self._flush()
-        if self._is_settled:
-            self.keep_latest(complete=True)
+        with closing(self._remembered) as remembered:
+            self._remembered = None
+            for row in remembered.rows():
+                self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
+                self._buffer.flush(at_least=ROWS_AT_ONCE)
+            self._add_addresses(self._addresses.as_known())
+            self._buffer.flush()
+        self._addresses = KnownAddresses({})
 
-    def _keep_last_walk(self) -> None:
-        for table in LISTED if self._walk > 1 else ():
-            self._connection.execute(delete(table).where(table.c.walk < self._walk))
-
-    def _keep_latest_of_all_walks(self) -> None:
-        keep_latest_of(self._connection, staged_numbers)
-        still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
-        nameless = staged_rejects.c.uuid.is_(None)
-        outdated = or_(
-            and_(nameless, staged_rejects.c.walk < self._walk),
-            and_(not_(nameless), staged_rejects.c.seq.not_in(still_rejected)),
-        )
-        self._connection.execute(delete(staged_rejects).where(outdated))
+    def _stage_again(self, uuids: Select[Any]) -> None:
+        """
+        Stage the remembered rows of these numbers, which have another row or an entry.
+        """
+        if self._remembered is None:
+            return
+        for row in self._remembered.forget(self._connection.execute(uuids).scalars()):
+            self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
+        self._buffer.insert()
 
     def _add_addresses(self, found: Iterable[Address]) -> None:
         """
-        Stage the addresses that differ from what was staged last under their ids.
+        Stage addresses, the later ones with a higher number.
         """
         for address in found:
-            if self._known_addresses.get(address.id) == address:
-                continue
-            if len(self._known_addresses) >= ADDRESSES_REMEMBERED:
-                self._known_addresses.clear()
-            self._known_addresses[address.id] = address
             self._address_seq += 1
-            values = msgspec.structs.astuple(address)
-            digest = content_digest(address).hex()
-            row = (self._walk, self._address_seq, digest, *values)
-            self._rows[staged_addresses].append(row)
+            self._add_address(address, walk=self._walk, seq=self._address_seq)
 
-
-def is_live_entry(row: Number | Reject | Unchanged) -> bool:
-    """
-    Return whether an entry of the cancelled listing is of a live number: another status, no stamp.
-
-    A host may answer with its usual listing there, which must not cancel what that listing lacks.
-    """
-    if not isinstance(row, Number) or row.lifecycle == Lifecycle.CANCELLED or row.cancelled_at:
-        return False
-    return bool(row.status and not row.status.isspace())
+    def _add_address(self, address: Address, walk: int, seq: int) -> None:
+        digest = content_digest(address).hex()
+        values = msgspec.structs.astuple(address)
+        self._buffer.add(staged_addresses, (walk, seq, digest, *values))
 
 
 def _prefixed(row: Reject, source: str) -> Reject:
@@ -306,10 +308,3 @@ def _prefixed(row: Reject, source: str) -> Reject:
     Return a reject whose reason names another source than the listing.
     """
     return msgspec.structs.replace(row, reason=f"{source}: {row.reason}")
-
-
-def _only_uuid(row: Reject) -> tuple[Any, ...]:
-    """
-    Return the staged row of a reject: the uuid and nothing else.
-    """
-    return (row.uuid, *(None for _ in NUMBER_FIELDS[1:]))

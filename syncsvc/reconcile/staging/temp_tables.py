@@ -19,20 +19,24 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     delete,
     exists,
     func,
+    not_,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from syncsvc.payloads.records import Address, Number
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
+from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, FromClause
+    from sqlalchemy import ColumnElement, Connection, FromClause
 
 NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
 ADDRESS_FIELDS = Address.__struct_fields__
@@ -105,8 +109,15 @@ stamped_numbers = Table(
     prefixes=["TEMPORARY"],
 )
 
+absent_numbers = Table(
+    "absent_numbers",  # live numbers that the listing does not have
+    temporary,
+    Column("uuid", Text, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
 missing_numbers = Table(
-    "missing_numbers",  # live numbers that the listing does not have
+    "missing_numbers",  # absent numbers whose absence, or entry, may mean something
     temporary,
     Column("uuid", Text, nullable=False),
     Column("number_e164", Text, nullable=False),
@@ -203,14 +214,23 @@ def create_tables(connection: Connection, *tables: Table) -> None:
         connection.execute(CreateTable(table, if_not_exists=True))
 
 
-def prepare_joins(connection: Connection, by_uuid: Index) -> None:
+def prepare_joins(connection: Connection, table: Table, by_uuid: Index) -> None:
     """
     Prepare a staged table for joins: with statistics on PostgreSQL, with an index on SQLite.
     """
-    if connection.dialect.name == "postgresql":  # it joins whole tables, and needs no index
-        connection.exec_driver_sql(f"ANALYZE {by_uuid.table} (uuid, seq)")
-    else:
-        by_uuid.create(connection)
+    if connection.dialect.name != "postgresql":
+        connection.execute(CreateIndex(by_uuid, if_not_exists=True))
+    elif connection.execute(select(exists().select_from(numbers))).scalar_one():
+        analyze(connection, table.c.uuid, table.c.seq)  # it joins whole tables, and needs no index
+
+
+def analyze(connection: Connection, *columns: Column[Any]) -> None:
+    """
+    Collect PostgreSQL's statistics of columns of a temporary table, which nothing else does.
+    """
+    if connection.dialect.name == "postgresql":
+        names = ", ".join(column.name for column in columns)
+        connection.exec_driver_sql(f"ANALYZE {columns[0].table} ({names})")
 
 
 def keep_latest_of(connection: Connection, table: Table) -> None:
@@ -220,6 +240,35 @@ def keep_latest_of(connection: Connection, table: Table) -> None:
     later = table.alias("later")
     superseded = exists().where(later.c.uuid == table.c.uuid, later.c.seq > table.c.seq)
     connection.execute(delete(table).where(superseded))
+
+
+def keep_last_walk(connection: Connection, walk: int) -> None:
+    """
+    Delete what earlier walks staged.
+    """
+    for table in LISTED:
+        connection.execute(delete(table).where(table.c.walk < walk))
+
+
+def keep_latest_of_walks(connection: Connection, walk: int) -> None:
+    """
+    Keep the latest row of each number, and the rejects that still are, up to the last walk.
+    """
+    keep_latest_of(connection, staged_numbers)
+    still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
+    nameless = staged_rejects.c.uuid.is_(None)
+    outdated = or_(
+        and_(nameless, staged_rejects.c.walk < walk),
+        and_(not_(nameless), staged_rejects.c.seq.not_in(still_rejected)),
+    )
+    connection.execute(delete(staged_rejects).where(outdated))
+
+
+def is_live(account: str) -> tuple[ColumnElement[bool], ...]:
+    """
+    Return the conditions for an account's live numbers.
+    """
+    return numbers.c.account == account, numbers.c.lifecycle == Lifecycle.LIVE
 
 
 def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions

@@ -1,55 +1,75 @@
 """
-Remember the rows of a walk outside the database, as long as the listing is the one before.
+Remember the unchanged rows of a walk outside the database.
 
-Nearly every run finds nothing new. Until the first difference nothing is staged, and no temporary
-table is created; then all rows so far are staged after all. They take 20 bytes each, in memory for
-a small inventory and in an unlinked temporary file for a large one.
+Nearly every run finds nothing new, and then nothing is staged, and no temporary table is created.
+If something is new, only that is staged, as long as no number is missing: the rows remembered here
+are all of live numbers, so their number tells that. They take 24 bytes each, in memory for a small
+inventory and in an unlinked temporary file for a large one.
 """
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
 
-import msgspec
-from sqlalchemy import Text, cast, select
-
-from syncsvc.payloads.records import Address, Unchanged
-from syncsvc.payloads.unknown_fields import canonical
-from syncsvc.schema.tables import addresses
+from syncsvc.payloads.records import Unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from sqlalchemy import Connection
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Number, Reject
 
-IN_MEMORY = 2 * 2**20  # bytes, of 100,000 rows
-ADDRESSES_AT_MOST = 50_000  # digests in memory, 10 MB
+IN_MEMORY = 2 * 2**20  # bytes, of 90,000 rows
+PLACE = array("I").itemsize  # bytes of a slot, and of a position
 UUID_LENGTH = 16  # bytes
+
+
+class RememberedRow(NamedTuple):
+    """
+    An unchanged row of the listing.
+
+    Attributes:
+        position: Among all rows of the walk.
+    """
+
+    position: int
+    uuid: str
+    fingerprint: int
+
+
+class _Page(NamedTuple):
+    """
+    The unchanged rows of one page, by column.
+    """
+
+    slots: array[int]
+    positions: array[int]
+    uuids: list[bytes]
+
+    def rows(self) -> Iterator[tuple[int, int, bytes]]:
+        """
+        Yield the same by row.
+        """
+        return zip(self.slots, self.positions, self.uuids, strict=True)
 
 
 class UnchangedRows:
     """
-    The rows of one walk, all of them unchanged, and the addresses that they show.
+    The unchanged rows of one walk.
 
     Args:
         known: The fingerprints by which rows are unchanged.
-        contents: Digests of the addresses in the tables, by id.
     """
 
-    def __init__(self, known: Known, contents: Mapping[int, bytes]) -> None:
+    def __init__(self, known: Known) -> None:
         self._known = known
-        self._contents = contents
-        self._shown: dict[int, Address] = {}
-        self._last_addresses: tuple[Address, ...] = ()
         self._seen = bytearray(len(known))
         self._pages: list[int] = []  # numbers of rows
         self._file = SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
+        self._is_writable = True
 
     def close(self) -> None:
         """
@@ -57,92 +77,100 @@ class UnchangedRows:
         """
         self._file.close()
 
-    def take(self, rows: Sequence[Number | Reject | Unchanged]) -> bool:
+    def take(self, rows: Sequence[Number | Reject | Unchanged], first: int) -> bool:
         """
-        Remember a page, unless a row or an address is not as it was, or no file can be written.
+        Remember the unchanged rows of a page, unless no file can be written.
+
+        Args:
+            first: The position of the first row.
         """
-        unchanged = [row for row in rows if isinstance(row, Unchanged)]
-        if len(unchanged) < len(rows) or not all(map(self._has_known_addresses, unchanged)):
+        found = [row for row in rows if isinstance(row, Unchanged)]
+        slots = array("I", [row.slot for row in found])
+        positions = array(
+            "I", [at for at, row in enumerate(rows, first) if isinstance(row, Unchanged)]
+        )
+        uuids = as_bytes("".join([row.uuid for row in found]))
+        if not self._write(slots.tobytes() + positions.tobytes() + uuids):
             return False
-        slots = array("I", [row.slot for row in unchanged])
-        uuids = bytes.fromhex("".join([row.uuid for row in unchanged]).replace("-", ""))
-        try:
-            self._file.write(slots.tobytes() + uuids)
-        except OSError:  # the directory for temporary files is full or missing
-            return False
-        self._pages.append(len(unchanged))
+        self._pages.append(len(found))
         for slot in slots:
             self._seen[slot] = True
         return True
 
     def __len__(self) -> int:
-        return sum(self._pages)
-
-    def distinct(self) -> int:
         """
-        Count the distinct numbers that were seen.
+        Count the distinct numbers.
         """
         return self._seen.count(True)
 
-    def is_complete(self) -> bool:
+    def of_part(self, part: str) -> int:
         """
-        Return whether every live number was seen.
+        Count the distinct numbers of a part.
         """
-        return self.distinct() == self._known.live
+        return self._seen.count(True, *self._known.slots(part))
 
-    def rows(self) -> Iterator[tuple[str, int]]:
+    def uuids(self, parts: Collection[str]) -> set[bytes]:
         """
-        Yield uuids and fingerprints, in the order of the rows.
+        Return the uuids of some parts.
+        """
+        wanted = {int(part, 16) for part in parts}
+        return {uuid for page in self._read() for uuid in page.uuids if uuid[0] in wanted}
+
+    def fingerprints(self, part: str) -> list[int]:
+        """
+        Return the fingerprints of the rows of a part.
+        """
+        first, end = self._known.slots(part)
+        every = self._known.fingerprints
+        return [every[slot] for slot in range(first, end) if self._seen[slot]]
+
+    def rows(self) -> Iterator[RememberedRow]:
+        """
+        Yield the rows in their order.
+        """
+        for page in self._read():
+            yield from (self._row(*each) for each in page.rows() if self._seen[each[0]])
+
+    def forget(self, uuids: Iterable[str]) -> list[RememberedRow]:
+        """
+        Return the rows of these numbers, and forget them.
+        """
+        wanted = {as_bytes(uuid) for uuid in uuids}
+        if not wanted:
+            return []
+        pages = (page for page in self._read() if not wanted.isdisjoint(page.uuids))
+        found = [each for page in pages for each in page.rows() if each[-1] in wanted]
+        rows = [self._row(*each) for each in found if self._seen[each[0]]]
+        for slot, _position, _uuid in found:
+            self._seen[slot] = False
+        return rows
+
+    def _row(self, slot: int, position: int, uuid: bytes) -> RememberedRow:
+        return RememberedRow(position, str(UUID(bytes=uuid)), self._known.fingerprints[slot])
+
+    def _write(self, content: bytes) -> bool:
+        if self._is_writable:
+            try:
+                self._file.write(content)
+            except OSError:  # the directory for temporary files is full or missing
+                self._is_writable = False
+        return self._is_writable
+
+    def _read(self) -> Iterator[_Page]:
+        """
+        Yield the pages, with the rows that were forgotten.
         """
         self._file.seek(0)
         for length in self._pages:
-            slots = array("I", self._file.read(length * array("I").itemsize))
-            for slot in slots:
-                digits = self._file.read(UUID_LENGTH).hex()
-                uuid = "-".join(
-                    (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-                )
-                yield uuid, self._known.fingerprints[slot]
-
-    def addresses(self) -> Collection[Address]:
-        """
-        Return the addresses that were shown.
-        """
-        return self._shown.values()
-
-    def _has_known_addresses(self, row: Unchanged) -> bool:
-        if row.addresses is self._last_addresses:  # one tuple serves many rows
-            return True
-        for address in row.addresses:
-            if self._shown.get(address.id) is address:
-                continue
-            if self._contents.get(address.id) != content_digest(address):
-                return False
-            self._shown[address.id] = address
-        self._last_addresses = row.addresses
-        return True
+            slots = array("I", self._file.read(length * PLACE))
+            positions = array("I", self._file.read(length * PLACE))
+            uuids = self._file.read(length * UUID_LENGTH)
+            starts = range(0, len(uuids), UUID_LENGTH)
+            yield _Page(slots, positions, [uuids[start : start + UUID_LENGTH] for start in starts])
 
 
-def start(connection: Connection, account: str, known: Known) -> UnchangedRows | None:
+def as_bytes(uuid: str) -> bytes:
     """
-    Return where to remember rows; None if none is known, or if the addresses are too many.
+    Return the 16 bytes of a uuid, or of each of some uuids.
     """
-    if not known:
-        return None
-    columns = (
-        cast(addresses.c.extra, Text) if name == "extra" else addresses.c[name]
-        for name in Address.__struct_fields__
-    )
-    query = select(*columns).where(addresses.c.account == account).limit(ADDRESSES_AT_MOST + 1)
-    with connection.begin():
-        rows = connection.execute(query, execution_options={"yield_per": 1000})
-        stored = (Address(*(*row[:-1], canonical(row[-1]))) for row in rows)
-        contents = {address.id: content_digest(address) for address in stored}
-    return UnchangedRows(known, contents) if len(contents) <= ADDRESSES_AT_MOST else None
-
-
-def content_digest(address: Address) -> bytes:
-    """
-    Return a digest of an address's content.
-    """
-    return hashlib.blake2b(msgspec.json.encode(address), digest_size=16).digest()
+    return bytes.fromhex(uuid.replace("-", ""))

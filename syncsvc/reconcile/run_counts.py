@@ -1,0 +1,86 @@
+"""
+Count what a run found and changed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, not_, or_, select
+
+from syncsvc.reconcile.staging.stage_listing import OF_A_SEARCH
+from syncsvc.reconcile.staging.temp_tables import (
+    count,
+    planned_addresses,
+    planned_numbers,
+    staged_numbers,
+    staged_rejects,
+)
+from syncsvc.vocabulary import Event, Evidence, Lifecycle
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection
+
+planned = planned_numbers.c
+
+
+def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
+    """
+    Count what the plan changes, and what was found unchanged.
+
+    Args:
+        remembered: How many unchanged numbers were listed and not staged.
+    """
+    staged = staged_numbers.c
+    searched = staged.walk == OF_A_SEARCH
+    readable = and_(not_(staged.rejected), not_(searched))
+    live = or_(staged.unchanged, staged.lifecycle == Lifecycle.LIVE)
+    query = select(_count_if(readable), _count_if(readable, live))
+    listed, listed_live = connection.execute(query).one()
+    changed_live = count(
+        connection,
+        planned_numbers,
+        planned.lifecycle == Lifecycle.LIVE,
+        planned.evidence == Evidence.LISTING,
+        planned.uuid.not_in(select(staged.uuid).where(searched)),
+    )
+    return {
+        "listed": listed + remembered,
+        **_count_events(connection),
+        "unchanged": listed_live - changed_live + remembered,
+        "address_changes": count(connection, planned_addresses),
+        "rejected": count(connection, staged_rejects),
+    }
+
+
+def _count_if(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count().filter(and_(*conditions))
+
+
+def _count_events(connection: Connection) -> dict[str, int]:
+    """
+    Count the rows of history by event, with those that were closed at once.
+    """
+    events = dict.fromkeys(map(str, Event), 0)
+    closed_at_once = _count_if(is_provisioned_too())
+    query = select(planned.event, func.count(), closed_at_once).group_by(planned.event)
+    for event, rows, provisioned in connection.execute(query):
+        events[event] += rows
+        events[Event.PROVISIONED] += provisioned
+    return events
+
+
+def counts_without_changes(listed: int) -> dict[str, int]:
+    """
+    Return the same counts for a listing of so many numbers without any change.
+    """
+    nothing = dict.fromkeys([*map(str, Event), "address_changes", "rejected"], 0)
+    return {**nothing, "listed": listed, "unchanged": listed}
+
+
+def is_provisioned_too() -> ColumnElement[bool]:
+    """
+    Return whether a planned number is first seen cancelled, with a stamp of when it began.
+    """
+    first_seen_cancelled = and_(not_(planned.known), planned.event == Event.CANCELLED)
+    return and_(first_seen_cancelled, planned.provisioned_at.is_not(None))

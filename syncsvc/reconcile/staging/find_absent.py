@@ -1,0 +1,105 @@
+"""
+Find the live numbers that the listing does not have.
+
+If all rows are staged, the database compares them. As long as unchanged rows are remembered outside
+it, the uuids of those parts are compared here in which numbers are missing: nearly always of none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, insert, not_, select
+
+from syncsvc.database.bulk import copy_into
+from syncsvc.reconcile.staging.temp_tables import (
+    absent_numbers,
+    create_tables,
+    is_live,
+    staged_numbers,
+)
+from syncsvc.reconcile.staging.unchanged_rows import as_bytes
+from syncsvc.schema.tables import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from sqlalchemy import Connection, Select
+
+    from syncsvc.reconcile.staging.stage_listing import Stage
+
+COMPARED_AT_ONCE = 200_000  # numbers, of which the uuids are in memory
+ROWS_AT_ONCE = 10_000
+part_of_uuid = func.substr(numbers.c.uuid, 1, 2)
+is_listed = numbers.c.uuid.in_(select(staged_numbers.c.uuid))
+
+
+def doubtful_parts(connection: Connection, account: str, stage: Stage) -> dict[str, int]:
+    """
+    Return the parts in which live numbers may be missing, and how many live numbers they have.
+
+    If no rows are remembered, the tables have to be compared instead.
+    """
+    if not stage.remembers:
+        return {}
+    staged = {} if stage.is_unchanged else _staged_live(connection, account)
+    return {
+        part: live
+        for part, live in stage.known.live.items()
+        if stage.remembered_of(part) + staged.get(part, 0) != live
+    }
+
+
+def find_absent(
+    connection: Connection, account: str, stage: Stage, doubtful: Mapping[str, int]
+) -> None:
+    """
+    Create and fill `absent_numbers`, in a transaction.
+
+    Args:
+        doubtful: The parts to compare if rows are remembered, and how many live numbers they have.
+    """
+    create_tables(connection, absent_numbers)
+    if not stage.remembers:
+        query = _not_staged(account)
+        connection.execute(insert(absent_numbers).from_select(["uuid"], query))
+        return
+    for parts in _grouped(doubtful):
+        listed = stage.remembered_uuids(parts)
+        query = _not_staged(account).where(part_of_uuid.in_(parts))
+        found = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+        absent = [(uuid,) for uuid in found.scalars() if as_bytes(uuid) not in listed]
+        copy_into(connection, absent_numbers, absent)
+
+
+def _not_staged(account: str) -> Select[Any]:
+    """
+    The query for the live numbers that have no staged row.
+    """
+    return select(numbers.c.uuid).where(*is_live(account), not_(is_listed))
+
+
+def _staged_live(connection: Connection, account: str) -> dict[str, int]:
+    """
+    Count the live numbers of each part that have a staged row.
+    """
+    columns = part_of_uuid.label("part"), func.count().label("live")
+    query = select(*columns).where(*is_live(account), is_listed).group_by(part_of_uuid)
+    with connection.begin():
+        return {row.part: row.live for row in connection.execute(query)}
+
+
+def _grouped(parts: Mapping[str, int]) -> Iterator[Collection[str]]:
+    """
+    Yield the parts in groups of not too many numbers.
+    """
+    group: list[str] = []
+    size = 0
+    for part, live in sorted(parts.items()):
+        if group and size + live > COMPARED_AT_ONCE:
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += live
+    if group:
+        yield group
