@@ -60,7 +60,7 @@ class NumberApi:
     ) -> None:
         self._transport = transport
         self._tokens = tokens
-        self._page_size = page_size
+        self.page_size = page_size
         self._retries = retries
         self._zone = zone
         self._ignored = ignored
@@ -118,7 +118,7 @@ class NumberApi:
     def _fetch(
         self, path: str, index: int, known: Known | None = None, **search: str
     ) -> Page | None:
-        params: dict[str, str | int] = {**search, "max_per_page": self._page_size, "page": index}
+        params: dict[str, str | int] = {**search, "max_per_page": self.page_size, "page": index}
         reasons: list[str] = []
         for attempt in stamina.retry_context(
             on=lambda exc: self._wait_before_retry(exc, reasons),

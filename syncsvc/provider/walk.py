@@ -46,6 +46,7 @@ class Walk:
         fetch: Returns a page by its number, or None if there is no such page.
         pool: The threads that call it.
         seconds_left: Returns how long to wait for a page.
+        expected_pages: How many pages to request before the first one tells how many there are.
 
     Attributes:
         pages: Number of pages with rows.
@@ -57,12 +58,13 @@ class Walk:
         fetch: Callable[[int], Page | None],
         pool: ThreadPool,
         seconds_left: Callable[[], float],
+        expected_pages: int = 1,
     ) -> None:
         self._fetch = fetch
         self._pool = pool
         self._seconds_left = seconds_left
         self._requested: deque[tuple[int, Future[Page | None]]] = deque()
-        self._known_pages = 1  # pages to request, by the total of the first one
+        self._known_pages = expected_pages  # pages to request, then by the total of the first one
         self._page_length = 0  # rows that the provider sends on a full page
         self._first_total: int | None = None
         self._last_total: int | None = None

@@ -29,8 +29,9 @@ def read_listing(run: RunContext, stage: Stage, pool: ThreadPool) -> Proof:
     """
     progress = run.progress
     fetch = partial(run.job.api.page, known=stage.known)
+    expected_pages = stage.known.total // run.job.api.page_size + 1
     while True:
-        walk = Walk(fetch, pool, progress.seconds_left)
+        walk = Walk(fetch, pool, progress.seconds_left, expected_pages)
         proof = _walk_once(run, stage, walk)
         if proof.complete or progress.walks == WALKS_AT_MOST:
             stage.keep_latest(complete=proof.complete)
