@@ -19,9 +19,12 @@ from syncsvc.reconcile.staging.temp_tables import (
 from syncsvc.vocabulary import Event, Evidence, Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import ColumnElement, Connection
 
 planned = planned_numbers.c
+NEWS = (*map(str, Event), "address_changes", "rejected")
 
 
 def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
@@ -74,8 +77,15 @@ def counts_without_changes(listed: int) -> dict[str, int]:
     """
     Return the same counts for a listing of so many numbers without any change.
     """
-    nothing = dict.fromkeys([*map(str, Event), "address_changes", "rejected"], 0)
+    nothing = dict.fromkeys(NEWS, 0)
     return {**nothing, "listed": listed, "unchanged": listed}
+
+
+def tells_news(found: Mapping[str, int]) -> bool:
+    """
+    Return whether counts are of a plan that changes anything, or of rejects.
+    """
+    return any(found[name] for name in NEWS)
 
 
 def is_provisioned_too() -> ColumnElement[bool]:

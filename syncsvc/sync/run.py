@@ -182,17 +182,27 @@ def _publish_difference(
     if stage.is_unchanged:
         found = run_counts.counts_without_changes(stage.remembered)
     else:
-        seen = fingerprint_store.find(connection, record.account, stage.known)
-        plan.plan_changes(connection, record)
-        if stage.remembers:  # few rows are planned, and all that follows may look each of them up
-            analyze(connection, planned_numbers.c.uuid)
-        seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
-        publish.publish_plan(connection, record)
-        found = run_counts.count_plan(connection, stage.remembered)
-        fingerprint_store.save(connection, record, seen, stage.remembered_fingerprints)
-        _warn_of_volatile_field(connection, found)
+        found = _publish_staged(connection, record, stage)
     publish.publish_withheld(connection, record, verdict.withheld)
     return {**found, "withheld": verdict.withheld}
+
+
+def _publish_staged(connection: Connection, record: Run, stage: Stage) -> dict[str, int]:
+    """
+    Publish what the staged rows change, if they change anything.
+    """
+    seen = fingerprint_store.find(connection, record.account, stage.known)
+    plan.plan_changes(connection, record)
+    found = run_counts.count_plan(connection, stage.remembered)
+    if not stage.different and not run_counts.tells_news(found):
+        return found
+    if stage.remembers:  # few rows are planned, and all that follows may look each of them up
+        analyze(connection, planned_numbers.c.uuid)
+    seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
+    publish.publish_plan(connection, record)
+    fingerprint_store.save(connection, record, seen, stage.remembered_fingerprints)
+    _warn_of_volatile_field(connection, found)
+    return found
 
 
 def _warn_of_volatile_field(connection: Connection, found: Mapping[str, int]) -> None:

@@ -188,6 +188,22 @@ def test_only_what_differs_is_staged(watch: Watch) -> None:
     assert staged == [False, False]
 
 
+def test_an_entry_that_is_known_already_writes_nothing(watch: Watch, statements: list[str]) -> None:
+    """
+    A run whose cancelled listing tells no news writes neither history nor fingerprints.
+    """
+    gone = number_row(8, status="Cancelled", cancelled="2026-01-02 03:04:05")
+    watch.sandbox.inventory = Inventory(ROWS, cancelled=[gone])
+    watch.run()
+    statements.clear()
+
+    summary = watch.run()
+
+    assert (summary.listed, summary.unchanged, summary.cancelled) == (7, 7, 0)
+    written = {each.split()[2] for each in statements if each.startswith("INSERT")}
+    assert not written & {"numbers", "number_history", "listing_fingerprints", "addresses"}
+
+
 @pytest.mark.parametrize("known_first", [True, False])
 def test_a_number_listed_in_two_ways_has_its_later_row(
     watch: Watch, room: str, *, known_first: bool

@@ -101,6 +101,13 @@ class Stage:
         return self.remembers and not self._buffer.has_tables
 
     @property
+    def different(self) -> int:
+        """
+        How many staged rows of the listing are not known to be unchanged.
+        """
+        return self._buffer.different
+
+    @property
     def remembered(self) -> int:
         """
         How many unchanged numbers are not staged.
