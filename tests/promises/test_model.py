@@ -312,6 +312,7 @@ class Model:
             assert held[uuid]["lifecycle"] == "cancelled"
 
 
+@pytest.mark.timeout(1200)  # many sequences of runs, on a machine that may be busy
 @profile
 @given(
     size=st.integers(0, 9),
