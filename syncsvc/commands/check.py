@@ -146,6 +146,7 @@ def _schema(settings: Settings) -> str:
         return "no tables yet; the first `syncsvc sync` creates them"
     with bootstrap.engine_from(settings).connect() as connection:
         migrate.require_current(connection)
+        migrate.require_whole(connection)
         return f"current, at {migrate.newest()}"
 
 

@@ -5,6 +5,8 @@ Create the engine of a SQLite or PostgreSQL database.
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,10 @@ from syncsvc.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 BUSY_TIMEOUT = 30_000  # ms that SQLite waits for another writer
+BUSY_PAUSE = 0.01  # seconds between two attempts to turn WAL on
 CONNECTING = {  # to PostgreSQL, unless its URL says otherwise
     "application_name": "syncsvc",
     "connect_timeout": 10,  # seconds, for each of its addresses
@@ -118,8 +121,24 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: object) -> None:
     path = cursor.execute("PRAGMA database_list").fetchone()[2]
     connection.text_factory = str
     if not (path and sqlite_file.is_read_only(Path(os.fsdecode(path)))):
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _use_wal(cursor)
     cursor.close()
+
+
+def _use_wal(cursor: DBAPICursor) -> None:
+    """
+    Turn WAL on. SQLite does not wait by itself while another process does the same to a new file.
+    """
+    ends_at = time.monotonic() + BUSY_TIMEOUT / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends_at:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -362,3 +362,146 @@ def test_a_newer_schema_is_told_as_that(engine: Engine) -> None:
         with engine.begin() as connection:
             known = {"known": migrate.newest()}
             connection.execute(text("UPDATE alembic_version SET version_num = :known"), known)
+
+
+def with_versions(engine: Engine, *revisions: str) -> None:
+    """
+    Make `alembic_version` name these revisions.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+        for revision in revisions:
+            row = {"revision": revision}
+            connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), row)
+
+
+def refusals(engine: Engine) -> set[str]:
+    """
+    What an upgrade and a check of the schema say.
+    """
+    with pytest.raises(SchemaNotCurrent) as upgrading:
+        migrate.upgrade(engine)
+    with engine.connect() as connection, pytest.raises(SchemaNotCurrent) as checking:
+        migrate.require_current(connection)
+    return {str(upgrading.value), str(checking.value)}
+
+
+@pytest.mark.parametrize(
+    ("revisions", "named"),
+    [((), "no revision"), (("",), "no revision"), (("0001", "0006"), "0001 and 0006")],
+)
+def test_tables_of_an_unknown_schema_are_left_alone(
+    empty: Engine, revisions: tuple[str, ...], named: str
+) -> None:
+    """
+    If `alembic_version` does not name one revision, no command takes the tables for new or old.
+    """
+    migrate.upgrade(empty)
+    with_versions(empty, *revisions)
+
+    [said] = refusals(empty)
+
+    assert f"names {named}, so" in said
+    assert "syncsvc migrate" not in said
+
+
+def test_a_database_without_the_table_of_its_version_is_not_called_new(empty: Engine) -> None:
+    """
+    A restore that left out `alembic_version` is not answered with "no tables yet".
+    """
+    migrate.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(text("DROP TABLE alembic_version"))
+
+    [said] = refusals(empty)
+
+    assert "names no revision" in said
+
+
+@pytest.mark.parametrize("beside", ["0001", migrate.newest()])
+def test_a_newer_revision_beside_a_known_one_is_newer(empty: Engine, beside: str) -> None:
+    """
+    Of several revisions, one that is not known tells that a newer version was here.
+    """
+    migrate.upgrade(empty)
+    with_versions(empty, beside, "9999")
+
+    [said] = refusals(empty)
+
+    assert "(9999) is newer than this version" in said
+
+
+@pytest.mark.parametrize("symbol", ["head", "heads", "base", "current", "+1", "-1", "000", "@head"])
+def test_only_the_whole_name_of_a_revision_is_known(empty: Engine, symbol: str) -> None:
+    """
+    What Alembic takes for a revision on its command line is none in the database.
+    """
+    migrate.upgrade(empty)
+    with_versions(empty, symbol)
+
+    [said] = refusals(empty)
+
+    assert f"({symbol}) is newer" in said
+
+
+def test_another_program_s_revision_is_not_called_newer(empty: Engine) -> None:
+    """
+    A program that migrates with Alembic has a table of the same name in its own database.
+    """
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+    with_versions(empty, "3512b954651e")
+
+    [said] = refusals(empty)
+
+    assert "(3512b954651e) is another program's" in said
+
+
+def test_tables_that_are_not_those_of_their_revision_are_reported(empty: Engine) -> None:
+    """
+    A migration that meets its own result, or a table less, says so and changes nothing.
+    """
+    migrate.upgrade(empty)
+    with_versions(empty, "0001")
+    before = built(empty)
+
+    with pytest.raises(SchemaNotCurrent, match=r"not those of revision 0001.*nothing was changed"):
+        migrate.upgrade(empty)
+
+    assert built(empty) == before
+
+
+@pytest.mark.parametrize("lost", ["VIEW sync_status", "TABLE sync_rejects"])
+def test_a_schema_that_lacks_a_part_is_reported(empty: Engine, lost: str) -> None:
+    """
+    The revision alone does not say that all is there.
+    """
+    migrate.upgrade(empty)
+    with empty.begin() as connection:
+        connection.execute(text(f"DROP {lost}"))
+
+    with empty.connect() as connection:
+        migrate.require_current(connection)
+        with pytest.raises(SchemaNotCurrent, match=f"but lacks {lost.split()[1]}:"):
+            migrate.require_whole(connection)
+
+
+def test_a_whole_schema_lacks_nothing(engine: Engine) -> None:
+    """
+    All tables and views are found.
+    """
+    with engine.connect() as connection:
+        migrate.require_whole(connection)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_processes_that_create_one_file_wait_for_each_other(empty_url: URL) -> None:
+    """
+    Several first runs or migrations of one SQLite file all succeed.
+    """
+    command_line = [sys.executable, "-c", UPGRADE, str(empty_url)]
+
+    several = [subprocess.Popen(command_line) for _ in range(4)]
+
+    assert [process.wait(timeout=120) for process in several] == [0, 0, 0, 0]
+    check(open_engine(empty_url))

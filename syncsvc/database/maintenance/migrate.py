@@ -6,7 +6,8 @@ The migrations are at the top of the source tree and inside the wheel.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import re
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from io import StringIO
 from pathlib import Path
@@ -16,19 +17,28 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError
 
 from syncsvc import __version__
 from syncsvc.database import sqlite_file
 from syncsvc.database.maintenance import monthly_view
-from syncsvc.database.transactions import translated
+from syncsvc.database.transactions import translated, translation
 from syncsvc.errors import SchemaNotCurrent
+from syncsvc.schema.tables import metadata, sync_runs
+from syncsvc.schema.views import view_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from sqlalchemy import URL, Connection, Engine
+
+
+RUNS = sync_runs.name  # the table that shows whose database it is: others are called numbers, too
+MISMATCH = re.compile(
+    r"already exists|duplicate column|does not exist|no such (table|column|index)"
+)
 
 
 def _config() -> Config:
@@ -70,8 +80,22 @@ def newest() -> str:
 def current(connection: Connection) -> str | None:
     """
     Return the database's revision; None if it was never migrated.
+
+    Raises:
+        SchemaNotCurrent: There are tables, but `alembic_version` does not name one revision.
     """
-    return MigrationContext.configure(connection).get_current_revision()
+    heads = MigrationContext.configure(connection).get_current_heads()
+    found = sorted(head for head in heads if head.strip())
+    if len(found) > 1:
+        _require_known(connection, *found)
+    if len(found) > 1 or (not found and inspect(connection).has_table(RUNS)):
+        raise SchemaNotCurrent(
+            "The database has tables of syncsvc, but the table alembic_version names "
+            f"{' and '.join(found) or 'no revision'}, so that their schema is not known. Restore "
+            "the database from a backup, or leave there the one revision of the migration that "
+            f"ran last; this version's is {newest()}."
+        )
+    return found[0] if found else None
 
 
 def is_empty(connection: Connection) -> bool:
@@ -98,13 +122,35 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     Bring the database to a revision, in one transaction.
 
     Raises:
-        SchemaNotCurrent: A newer version has migrated it.
+        SchemaNotCurrent: A newer version has migrated it, or `alembic_version` is wrong.
     """
     config = _config()
-    with engine.begin() as connection, _room_for_changes(connection):
-        require_known(connection)
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+    alone = engine.execution_options(publishing=True)  # on SQLite, another one is waited for
+    with alone.begin() as connection:
+        is_empty(connection)  # SQLite's PRAGMAs alone don't see what was created since connecting
+        with _room_for_changes(connection):
+            require_known(connection)
+            config.attributes["connection"] = connection
+            with _mismatch_told(current(connection)):
+                command.upgrade(config, revision)
+
+
+@contextmanager
+def _mismatch_told(revision: str | None) -> Iterator[None]:
+    """
+    Say so if a migration meets tables that are not those of the revision it begins at.
+    """
+    try:
+        yield
+    except DBAPIError as exc:
+        said = str(translation(exc))
+        if not MISMATCH.search(said):
+            raise
+        raise SchemaNotCurrent(
+            f"The tables are not those of revision {revision or 'none'}, which alembic_version "
+            f"has; nothing was changed. {said.rstrip('.')}. Restore the database from a backup, "
+            "or set the revision of the migration that ran last."
+        ) from exc
 
 
 def downgrade(engine: Engine, revision: str) -> None:
@@ -144,18 +190,48 @@ def require_known(connection: Connection) -> None:
         SchemaNotCurrent: It says which version to run.
     """
     found = current(connection)
-    if found is not None and not _is_known(found):
+    if found is not None:
+        _require_known(connection, found)
+
+
+def _require_known(connection: Connection, *revisions: str) -> None:
+    unknown = ", ".join(found for found in revisions if not _is_known(found))
+    if not unknown:
+        return
+    if not inspect(connection).has_table(RUNS):
         raise SchemaNotCurrent(
-            f"The database's schema ({found}) is newer than this version of syncsvc, "
-            f"{__version__}, which needs {newest()}. Run the newer version that made it."
+            f"The table alembic_version ({unknown}) is another program's: there are no tables of "
+            "syncsvc beside it. Give syncsvc a database or a schema of its own."
         )
+    raise SchemaNotCurrent(
+        f"The database's schema ({unknown}) is newer than this version of syncsvc, "
+        f"{__version__}, which needs {newest()}. Run the newer version that made it."
+    )
 
 
 def _is_known(revision: str) -> bool:
-    try:
-        return ScriptDirectory.from_config(_config()).get_revision(revision) is not None
-    except CommandError:
-        return False
+    """
+    Return whether this is the whole name of a revision; Alembic also takes parts and symbols.
+    """
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return revision in {script.revision for script in scripts}
+
+
+def require_whole(connection: Connection) -> None:
+    """
+    Refuse a database of the newest schema that lacks a table or a view of it.
+
+    Raises:
+        SchemaNotCurrent: It names them.
+    """
+    inspector = inspect(connection)
+    names = [*metadata.tables, *view_metadata.tables]
+    missing = [name for name in names if not inspector.has_table(name)]
+    if missing:
+        raise SchemaNotCurrent(
+            f"The schema is at {newest()}, but lacks {', '.join(missing)}: something removed it. "
+            "Restore the database from a backup, or create it as `syncsvc migrate --sql` prints it."
+        )
 
 
 def require_current(connection: Connection) -> None:
