@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 Figures = dict[str, Any]
+CATALOGUE_SIZE = """
+    SELECT sum(pg_total_relation_size(oid)) FROM pg_class
+    WHERE oid IN ('pg_class'::regclass, 'pg_attribute'::regclass, 'pg_type'::regclass,
+                  'pg_depend'::regclass, 'pg_index'::regclass)
+"""
 
 
 @contextmanager
@@ -108,6 +113,12 @@ class Sqlite:
         """
         return 0.0
 
+    def catalogue(self, url: str) -> int:  # noqa: ARG002 - as the other one has it
+        """
+        Bytes of a server's catalogue; there is none.
+        """
+        return 0
+
 
 class Postgresql:
     """
@@ -163,6 +174,13 @@ class Postgresql:
                 gone = own.children_user + own.children_system
                 living = [child.cpu_times() for child in postmaster.children()]
                 return float(gone + sum(each.user + each.system for each in living))
+
+    def catalogue(self, url: str) -> int:
+        """
+        Bytes of the catalogue's tables that temporary tables would fill.
+        """
+        with engine.open_engine(make_url(url)).connect() as connection:
+            return int(connection.execute(text(CATALOGUE_SIZE)).scalar_one())
 
     def _administer(self, url: URL, statement: str) -> None:
         with engine.open_engine(url).connect() as connection:

@@ -36,6 +36,7 @@ LARGE = 1_000_000
 SECONDS_A_PAGE = 0.05
 RATE = 50.0  # requests a second that the limited server grants
 MAIN = 100_000
+SMALL = 100
 Samples = dict[str, list["Figures"]]
 
 
@@ -62,13 +63,13 @@ def measure(database: Database, pages: Path, changed: Path) -> Iterator[tuple[st
     database.drop(url)
 
 
-def _run(database: Database, api: str, url: str) -> Figures:
+def _run(database: Database, api: str, url: str, runs: int = 1) -> Figures:
     """
-    One sync, with what it cost the server.
+    One sync, or several in one process, with what they cost the server.
     """
     database.settle(url)
     wal, cpu, asked = database.written(url), database.cpu(), requests_of(api)["requests"]
-    figures = run_task("sync", api, url)
+    figures = run_task("sync", api, url, str(runs))
     if figures["result"]["state"] == "failed":
         raise RuntimeError(figures["result"]["error"])
     time.sleep(0.2)  # the session's end
@@ -94,6 +95,20 @@ def measure_latency(database: Database, pages: Path) -> Iterator[tuple[str, Figu
     database.drop(url)
 
 
+def measure_small(database: Database, pages: Path, runs: int) -> Iterator[tuple[str, Figures]]:
+    """
+    What one of many runs of a small account costs, and how much they add to the catalogue.
+    """
+    url = database.new()
+    with serving(pages) as api:
+        _run(database, api, url)
+        before = database.catalogue(url)
+        figures = _run(database, api, url, runs)
+    each = {name: figures[name] / runs for name in ("wall", "cpu", "server_cpu", "wal_bytes")}
+    yield "small_unchanged", each | {"catalogue_bytes": database.catalogue(url) - before}
+    database.drop(url)
+
+
 def measure_start() -> Iterator[tuple[str, Figures]]:
     """
     From the start of the process to its end, and to the first request.
@@ -105,7 +120,7 @@ def measure_start() -> Iterator[tuple[str, Figures]]:
     yield "start_sync", run_task("", script="bench_start.py")
 
 
-def collect(directory: Path, sizes: list[int], rounds: int) -> dict[str, Samples]:
+def collect(directory: Path, sizes: list[int], rounds: int, small_runs: int) -> dict[str, Samples]:
     """
     Every figure of every round, by size and name.
     """
@@ -120,6 +135,9 @@ def collect(directory: Path, sizes: list[int], rounds: int) -> dict[str, Samples
                     for name, figures in measure(database, pages, changed):
                         found[str(size)][name].append(figures)
                 _say(f"{size:,} numbers, round {number + 1}: done")
+        small = prepare(directory, SMALL)
+        for name, figures in measure_small(databases[0], small, small_runs):
+            found["once"][name].append(figures)
         usual = prepare(directory, MAIN if MAIN in sizes else min(sizes))
         for number in range(rounds):
             for name, figures in (*measure_latency(databases[0], usual), *measure_start()):
@@ -157,12 +175,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, LARGE])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--small-runs", type=int, default=1_000, help="runs of a small account")
     parser.add_argument("--pages", type=Path, default=Path("build/bench"), help="prepared pages")
     parser.add_argument("--output", type=Path, default=Path("build/bench/figures.json"))
     parser.add_argument("--plot", type=Path, default=Path("docs/images/speed.svg"))
     options = parser.parse_args()
     options.pages.mkdir(parents=True, exist_ok=True)
-    found = collect(options.pages.absolute(), sorted(options.sizes), options.rounds)
+    found = collect(
+        options.pages.absolute(), sorted(options.sizes), options.rounds, options.small_runs
+    )
     middle = medians(found)
     told = bars(middle)
     options.output.write_text(json.dumps({"medians": middle, "bars": told}, indent=1))

@@ -185,9 +185,9 @@ def load_sqlite(url: str, database: str) -> int:
     return count
 
 
-def sync(url: str, database: str) -> dict[str, Any]:
+def sync(url: str, database: str, runs: str = "1") -> dict[str, Any]:
     """
-    One run, as `syncsvc sync` does it.
+    One run, as `syncsvc sync` does it, or several in one process, as the worker does them.
     """
     from syncsvc import bootstrap  # noqa: PLC0415 - the limit's tasks have no use for it
     from syncsvc.logs import set_up_logging  # noqa: PLC0415
@@ -199,7 +199,7 @@ def sync(url: str, database: str) -> dict[str, Any]:
     set_up_logging("warning", "console")
     engine = bootstrap.engine_from(settings)
     job = bootstrap.job_from(settings, engine, bootstrap.api_from(settings))
-    return measured(lambda: msgspec.to_builtins(run_once(job)))
+    return measured(lambda: [msgspec.to_builtins(run_once(job)) for _ in range(int(runs))][-1])
 
 
 def measured(work: Callable[[], Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from bench_rig import postgresql, run_task, serving, workplace
 from bench_sync import medians
 from peers_bars import BARS, OURS, beside
 from peers_catalogue import PEERS
-from peers_rig import check, load_peer, load_syncsvc
+from peers_rig import check, load_peer, load_syncsvc, with_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,14 +59,17 @@ def measure_peer(
     name: str, database: Postgresql, api: str, size: int, python: Path
 ) -> Iterator[tuple[str, Figures]]:
     """
-    Both loads of a peer, each counted.
+    Both loads of a peer, each counted, and the first one with the keys that syncsvc's tables have.
     """
     url, peer = database.new(), PEERS[name]
+    loads = {}
     with workplace() as state:
         for load in TWICE:
-            figures = load_peer(peer, database, api, url, python=python, state=state)
-            check(peer, url, size, figures)
-            yield f"{load}_{name}", figures
+            loads[load] = load_peer(peer, database, api, url, python=python, state=state)
+            check(peer, url, size, loads[load])
+            yield f"{load}_{name}", loads[load]
+    if peer.keys:  # after the second load, which is to be without them
+        yield f"keyed_{name}", with_keys(peer, database, url, loads["first"])
     database.drop(url)
 
 

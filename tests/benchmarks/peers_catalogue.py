@@ -38,10 +38,28 @@ ARROW = {
 }
 
 
+REFERENCE = "ALTER TABLE peer.numbers ADD FOREIGN KEY"
+KEYS = (  # those of syncsvc's tables, but for the account
+    "ALTER TABLE peer.addresses ADD PRIMARY KEY (id)",
+    "ALTER TABLE peer.numbers ADD PRIMARY KEY (uuid)",
+    f"{REFERENCE} (number_address_id) REFERENCES peer.addresses",
+    f"{REFERENCE} (emergency_number_address_id) REFERENCES peer.addresses",
+    "CREATE INDEX ON peer.numbers (number_e164)",
+    "CREATE INDEX ON peer.numbers (number_address_id)",
+    "CREATE INDEX ON peer.numbers (emergency_number_address_id)",
+)
+KEYS_OF_HISTORY = (
+    "CREATE UNIQUE INDEX ON peer.numbers (_dlt_id)",
+    "CREATE INDEX ON peer.numbers (uuid, _dlt_valid_from)",
+)
+
+
 @dataclass(frozen=True)
 class Peer:
     """
     A peer: its script and arguments, and where its rows are and those of them in force.
+
+    Its keys are the statements that give its tables the keys and indexes that syncsvc's have.
     """
 
     script: str
@@ -52,6 +70,7 @@ class Peer:
     settings: dict[str, str] = field(default_factory=dict)
     own_environment: bool = True
     slow: bool = False  # measured in the first round only
+    keys: tuple[str, ...] = ()
 
 
 def _dlt(source: str, strategy: str, file_format: str, *, slow: bool = False) -> Peer:
@@ -65,6 +84,7 @@ def _dlt(source: str, strategy: str, file_format: str, *, slow: bool = False) ->
         addresses=f"SELECT count(*) FROM peer.addresses{force}" if narrow else WIDE_ADDRESSES,
         settings=QUIET | {"arrow": ARROW, "chunks": TUNED, "pages": {}}[source],
         slow=slow,
+        keys=(*KEYS, *(KEYS_OF_HISTORY if force else ())) if narrow else (),
     )
 
 

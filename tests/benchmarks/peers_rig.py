@@ -55,6 +55,21 @@ def load_peer(
     return _costed(database, api, url, [*command, *peer.arguments, *to], settings, state)
 
 
+def with_keys(peer: Peer, database: Database, url: str, load: Figures) -> Figures:
+    """
+    What a load and the keys and indexes that syncsvc's tables have took together.
+    """
+    cpu, began_at = database.cpu(), time.perf_counter()
+    with engine.open_engine(make_url(url)).begin() as connection:
+        for statement in peer.keys:
+            connection.execute(text(statement))
+    return {
+        "wall": load["wall"] + time.perf_counter() - began_at,
+        "cpu": load["cpu"],
+        "server_cpu": load["server_cpu"] + database.cpu() - cpu,
+    }
+
+
 def check(peer: Peer, url: str, size: int, figures: Figures) -> None:
     """
     Fail unless the peer read every page, and its tables hold each number and address once.
