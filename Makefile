@@ -29,11 +29,12 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 demo: install ## Run a sync against a simulated provider, into SQLite; needs no settings
 	@$(BIN)/syncsvc demo
 
+# pytest keeps the tests that it has rewritten, also if the machine's Python keeps no bytecode.
 quick: install ## Run the tests that need neither PostgreSQL nor another process, in under two minutes
-	HYPOTHESIS_PROFILE=quick $(BIN)/python -m pytest -n $(WORKERS) -m quick
+	HYPOTHESIS_PROFILE=quick PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) -m quick
 
 test: install ## Run all tests, on SQLite and on a real PostgreSQL; PYTHON=python3.13 for another Python
-	$(BIN)/python -m pytest -n $(WORKERS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS)
 
 coverage: install ## Run most tests on SQLite; fail if they cover less than 95 % of lines and branches
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term -k "not postgresql" \

@@ -5,6 +5,7 @@ Select the tests of `make quick`: those that need neither PostgreSQL nor another
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def _functions(item: pytest.Item) -> Iterator[Callable[..., Any]]:
         yield from (inspect.unwrap(each.func) for each in definitions[-1:])
 
 
+@cache  # many tests have the same fixtures
 def _names_reached(function: Callable[..., Any]) -> set[str]:
     """
     The names that a function uses, with those of the test functions and classes it calls.
