@@ -17,9 +17,10 @@ from syncsvc.database import locks, runs, transactions
 from syncsvc.database.maintenance import migrate, monthly_view
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
-from syncsvc.reconcile import cancellation_evidence, plan, publish, run_counts
+from syncsvc.reconcile import cancellation_evidence, plan
 from syncsvc.reconcile.find_volatile_field import find_volatile_field
 from syncsvc.reconcile.guard import Scope
+from syncsvc.reconcile.publishing import publish, run_counts
 from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
 from syncsvc.reconcile.staging.temp_tables import analyze, planned_numbers

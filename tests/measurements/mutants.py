@@ -151,7 +151,7 @@ def main() -> None:
     Test the mutants of a module that were not tried yet, and print those that survive.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("modules", nargs="+", help="such as reconcile/publish")
+    parser.add_argument("modules", nargs="+", help="such as reconcile/guard")
     parser.add_argument("--only", default="", help="mutants whose names contain this")
     parser.add_argument("--again", choices=(ALIVE, HUNG, UNREACHED), help="try these again")
     parser.add_argument("--most", type=int, default=None, help="tests to run for a mutant")

@@ -20,9 +20,12 @@ from sqlalchemy import (
     update,
 )
 
-from syncsvc.reconcile.describe_changes import describe_address_changes, describe_number_changes
-from syncsvc.reconcile.first_load_indexes import quick_first_load
-from syncsvc.reconcile.run_counts import is_provisioned_too
+from syncsvc.reconcile.publishing.describe_changes import (
+    describe_address_changes,
+    describe_number_changes,
+)
+from syncsvc.reconcile.publishing.first_load_indexes import quick_first_load
+from syncsvc.reconcile.publishing.run_counts import is_provisioned_too
 from syncsvc.reconcile.staging.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
