@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, or_, select
 
-from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of
+from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of, uuid_at
 from support.histories import after, pasts, write
 from syncsvc.clock import now
 from syncsvc.database import locks
@@ -137,6 +137,31 @@ def test_a_row_goes_only_when_its_end_is_out_of_the_kept_time(
     assert watch.events(1) == ["changed"]
 
 
+def test_a_stamp_ahead_keeps_its_own_numbers_rows_only(
+    watch: Watch, clock: Clock, prune: Callable[..., Result]
+) -> None:
+    """
+    Its number has the row before, but neither another number nor another account's same number.
+    """
+    unstamped: Row = {"provisioned": "", "details": {"provisioned": ""}}
+    ahead = "2027-01-01 00:00:00"
+    watch.see(number_row(1), number_row(2, **unstamped))
+    clock.pass_by(days=1)
+    watch.see(number_row(1, provisioned=ahead), account="other")
+    watch.see(number_row(1, status="Active"), number_row(2, provisioned=ahead))
+    began = rows_of(watch.engine, number_history, uuid=uuid_at(2))[-1]["valid_from"]
+    clock.time = began + timedelta(days=9)
+
+    prune("--keep-history", "9d")
+
+    mine = rows_of(watch.engine, number_history, account="default")
+    assert [(row["uuid"], row["event"]) for row in mine] == [
+        (uuid_at(2), "added"),
+        (uuid_at(1), "changed"),
+        (uuid_at(2), "provisioned"),
+    ]
+
+
 def report(result: Result) -> Row:
     """
     The JSON object that a command printed last.
@@ -202,6 +227,20 @@ def test_the_runs_that_tell_how_an_account_stands_are_kept(
     assert kept == ["withheld", "crashed", "running"]
 
 
+def test_a_run_that_began_with_the_kept_time_stays(
+    engine: Engine, clock: Clock, prune: Callable[..., Result]
+) -> None:
+    """
+    Runs are removed if they began before it.
+    """
+    add_runs(engine, *(("succeeded", day) for day in (1, 2, 3)))
+    clock.pass_by(days=10)
+
+    prune("--keep-runs", "8d")
+
+    assert [row["id"] for row in rows_of(engine, sync_runs)] == [2, 3]
+
+
 def test_a_run_with_rejects_on_record_is_kept(
     watch: Watch, clock: Clock, prune: Callable[..., Result]
 ) -> None:
@@ -265,26 +304,29 @@ def test_runs_go_on_after_pruning(watch: Watch, clock: Clock, prune: Callable[..
 
 
 @pytest.mark.parametrize(
-    "flags",
+    ("flags", "said"),
     [
-        [],
-        ["--keep-history", "7"],
-        ["--keep-history", "6m"],
-        ["--keep-history", "0d"],
-        ["--keep-runs", "12h"],
-        ["--keep-runs", "9999y"],
-        ["--keep-runs", "-1d"],
-        ["--keep-history", "7y", "--keep-runs", "999999d9"],
+        ("", "--keep-history"),
+        ("--keep-history 7", "'7' is not a length of time"),
+        ("--keep-history 6m", "'6m' is not a length of time"),
+        ("--keep-history 0d", "'0d' is too short: it must be at least 1d"),
+        ("--keep-runs 12h", "'12h' is not a length of time"),
+        ("--keep-runs 9999y", "'9999y' is too long"),
+        ("--keep-runs -1d", "'-1d' is not a length of time"),
+        ("--keep-runs ٣d", "'٣d' is not a length of time"),
+        ("--keep-history 7y --keep-runs 999999d9", "'999999d9' is not a length of time"),
     ],
-    ids=" ".join,
 )
-def test_what_to_keep_has_to_be_said_clearly(cli: Callable[..., Result], flags: list[str]) -> None:
+def test_what_to_keep_has_to_be_said_clearly(
+    cli: Callable[..., Result], flags: str, said: str
+) -> None:
     """
     Neither nothing, nor a time that might be minutes, nor one beyond the calendar is taken.
     """
-    result = cli("prune", *flags)
+    result = cli("prune", *flags.split())
 
     assert result.code == 2
+    assert said in result.err
     assert "7y" in result.err
 
 

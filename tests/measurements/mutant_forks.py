@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 from collections import defaultdict
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -15,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -53,14 +54,15 @@ class Calls:
 
     def tests(self, mutant: str, most: int | None) -> list[int]:
         """
-        The tests that call a mutant's function: first those that killed many in little time.
+        The tests that call a mutant's function: two short ones, then those that kill most in time.
         """
 
-        def rank(number: int) -> float:
+        def rank(number: int) -> tuple[float, float]:
             kills: int = self._kills[number]
-            return self._seconds[number] / float(1 + kills) ** 2
+            return -kills / self._seconds[number], random.random()  # noqa: S311
 
-        return sorted(self._of[mutant.rpartition("__mutmut_")[0]], key=rank)[:most]
+        found = sorted(self._of[mutant.rpartition("__mutmut_")[0]], key=self._seconds.__getitem__)
+        return [*found[:2], *sorted(found[2:], key=rank)][:most]
 
     def that_failed(self) -> list[int]:
         """
@@ -68,7 +70,7 @@ class Calls:
         """
         return [number for number, kills in enumerate(self._kills) if kills]
 
-    def all_pass(self, tests: Iterable[int]) -> bool:
+    def all_pass(self, tests: Sequence[int]) -> bool:
         """
         Run these tests until one fails; one that hangs ends the process.
         """
@@ -91,7 +93,7 @@ class Calls:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._session)
 
 
-@dataclass
+@dataclass(eq=False)  # pytest hashes its plugins
 class Forks:
     """
     A pytest plugin that runs the tests once, then again in a fork for each mutant.
@@ -144,7 +146,7 @@ class Forks:
             raise session.Interrupted("The tests fail in a fork without a mutant, too.")
         return True
 
-    def _start(self, calls: Calls, mutant: str, tests: Iterable[int]) -> int:
+    def _start(self, calls: Calls, mutant: str, tests: Sequence[int]) -> int:
         """
         Run these tests with this mutant in another process.
         """

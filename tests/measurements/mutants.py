@@ -101,12 +101,12 @@ class Results:
         self._made = made
         self._dotted = "syncsvc." + module.replace("/", ".")
 
-    def waiting(self, only: str, again: str | None) -> list[str]:
+    def waiting(self, only: list[str], again: str | None) -> list[str]:
         """
-        The mutants without an outcome, or with this one, if their names contain `only`.
+        The mutants without an outcome, or with this one, whose names contain one of `only`.
         """
         known = self.outcomes()
-        names = [name for name in self._made.mutant_names if only in name]
+        names = [name for name in self._made.mutant_names if any(each in name for each in only)]
         return [f"{self._dotted}.{name}" for name in names if known.get(name) in {None, again}]
 
     def outcomes(self) -> dict[str, str]:
@@ -152,7 +152,7 @@ def main() -> None:
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("modules", nargs="+", help="such as reconcile/guard")
-    parser.add_argument("--only", default="", help="mutants whose names contain this")
+    parser.add_argument("--only", nargs="*", default=[""], help="parts of the mutants' names")
     parser.add_argument("--again", choices=(ALIVE, HUNG, UNREACHED), help="try these again")
     parser.add_argument("--most", type=int, default=None, help="tests to run for a mutant")
     parser.add_argument("--without", choices=("postgresql", "sqlite"), default="postgresql")

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
 from syncsvc.provider.http.transport import HttpTransport
@@ -77,12 +78,13 @@ def granting(**fields: object) -> Fault:
 
 def test_a_fixed_token_is_the_only_one() -> None:
     """
-    A fixed token has no replacement.
+    A fixed token has no replacement, and does not come from a refresh.
     """
     tokens = FixedToken("the-token")
 
     assert tokens.current() == "the-token"
     assert tokens.replacement("the-token") is None
+    assert not tokens.was_refreshed("the-token")
 
 
 def test_a_token_is_requested_once_and_used_until_it_expires(
@@ -137,8 +139,10 @@ def test_a_token_is_requested_if_the_refresh_token_is_rejected(
     sandbox.expire_tokens(refresh=True)
     clock.time += 3600
 
-    tokens.current()
+    with capture_logs() as logs:
+        tokens.current()
 
+    assert [each["event"] for each in logs] == ["token.refresh_refused"]
     assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
 
 
@@ -246,6 +250,22 @@ def test_a_rejected_token_is_replaced(tokens: ClientCredentials, sandbox: Sandbo
     assert fresh not in (None, rejected)
     assert tokens.current() == fresh
     assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
+
+
+def test_a_rejected_token_is_not_used_again_after_its_refresh_failed(
+    tokens: ClientCredentials, sandbox: Sandbox
+) -> None:
+    """
+    Although it has not expired, the next request gets a requested token.
+    """
+    rejected = tokens.current()
+    sandbox.inject(Fault(kind="status", endpoint="token", status=503))
+
+    with pytest.raises(ProviderUnavailable):
+        tokens.replacement(rejected)
+
+    assert tokens.current() != rejected
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN]
 
 
 def test_a_token_that_another_thread_replaced_is_not_replaced_again(
@@ -369,7 +389,7 @@ def test_a_response_without_a_token_is_unavailable(
     """
     sandbox.inject(Fault(kind="body", endpoint="token", status=200, body=body))
 
-    with pytest.raises(ProviderUnavailable, match="has no access token") as caught:
+    with pytest.raises(ProviderUnavailable, match=rf"no access token \({ACCESS_TOKEN}\)") as caught:
         tokens.current()
 
     assert caught.value.reason == "no_token"
@@ -380,16 +400,20 @@ def test_a_useless_refresh_is_not_repeated(
 ) -> None:
     """
     Once a refreshed token is rejected, tokens are only requested, also when they expire.
+
+    The log says so.
     """
     refreshed = tokens.replacement(tokens.current())
     assert refreshed is not None
     assert tokens.was_refreshed(refreshed)
 
-    fresh = tokens.replacement(refreshed)
+    with capture_logs() as logs:
+        fresh = tokens.replacement(refreshed)
     clock.time += 3600
     tokens.current()
 
     assert fresh not in (None, refreshed)
+    assert [each["event"] for each in logs] == ["token.refresh_useless"]
     assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN, ACCESS_TOKEN, ACCESS_TOKEN]
 
 
