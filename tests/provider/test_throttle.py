@@ -8,7 +8,7 @@ import pytest
 
 from support.build import api_for, number_row
 from support.rate_limited import RateLimit, SimulatedClock, response, simulate
-from syncsvc.provider.throttle import Throttle
+from syncsvc.provider.throttle import SEARCH, Throttle
 from syncsvc.sandbox import Inventory
 from syncsvc.sandbox.faults import Fault
 
@@ -66,6 +66,26 @@ def test_a_refusal_halves_what_is_in_flight_and_success_raises_it_again() -> Non
     assert throttle.window == 4
 
 
+def test_the_rate_after_a_refusal_is_a_cubic_curve() -> None:
+    """
+    After the pause it rises from the floor to the plateau, and in as long again to twice that.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(4, clock)
+    for status in [200] * 20 + [429]:
+        at = throttle.begin()
+        clock.now += 0.1
+        throttle.record(response(status), at)
+        throttle.in_flight -= 1
+    granted = 21 / 2.1
+    paused_until = clock.now + throttle.delay()
+
+    rates = [throttle.rate(paused_until + SEARCH * part) for part in (-0.1, 0, 0.5, 1, 1.5, 2)]
+
+    shares = [0.5, 0.5, 0.9375, 1, 1.125, 2]
+    assert rates == pytest.approx([granted * share for share in shares])
+
+
 def test_slow_responses_lower_what_is_in_flight() -> None:
     """
     If responses take more than twice as long as before, fewer requests are in flight.
@@ -97,6 +117,37 @@ def test_a_provider_that_says_what_is_left_need_not_refuse() -> None:
     clock.now += 30
 
     assert (one_more, paused, throttle.delay()) == (0, 30, 0)
+
+
+def test_as_many_requests_begin_as_are_left() -> None:
+    """
+    Each request counts once: after X-RateLimit-Remaining says 3, three begin without a delay.
+    """
+    throttle = Throttle(8, SimulatedClock())
+    throttle.record(response(X_RateLimit_Remaining="3", X_RateLimit_Reset="30"), throttle.begin())
+    throttle.in_flight -= 1
+    delays = []
+    for _ in range(4):
+        delays.append(throttle.delay())
+        throttle.begin()
+
+    assert delays == [0, 0, 0, 30]
+
+
+def test_a_reset_that_nobody_had_to_wait_for_shows_nothing() -> None:
+    """
+    If a request was left at the reset, a 0 with the next response is obeyed.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(4, clock)
+    throttle.record(response(X_RateLimit_Remaining="1", X_RateLimit_Reset="30"), throttle.begin())
+    throttle.in_flight -= 1
+    clock.now += 30
+
+    throttle.record(response(X_RateLimit_Remaining="0", X_RateLimit_Reset="30"), throttle.begin())
+    throttle.in_flight -= 1
+
+    assert throttle.delay() == 30
 
 
 def test_a_reset_may_be_a_date() -> None:
@@ -238,6 +289,27 @@ def test_a_request_that_fails_makes_room_for_the_next() -> None:
         raise ConnectionError
 
     assert (throttle.in_flight, throttle.delay()) == (0, 0)
+
+
+def test_a_thread_waits_for_a_slot() -> None:
+    """
+    With one slot, what two threads do in it is done one after the other.
+    """
+    throttle = Throttle(1)
+    done = []
+
+    def work() -> None:
+        with throttle.slot():
+            done.append("second")
+
+    waiting = threading.Thread(target=work)
+    with throttle.slot():
+        waiting.start()
+        waiting.join(0.2)  # it ends at once if it does not wait
+        done.append("first")
+    waiting.join(5)
+
+    assert done == ["first", "second"]
 
 
 def test_no_thread_waits_after_the_throttle_is_closed() -> None:
