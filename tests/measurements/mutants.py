@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[""], help="parts of the mutants' names")
     parser.add_argument("--again", choices=(ALIVE, HUNG, UNREACHED), help="try these again")
     parser.add_argument("--most", type=int, default=None, help="tests to run for a mutant")
+    parser.add_argument("--tests", default="", help="only those whose names match, as pytest's -k")
     parser.add_argument("--without", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", default="mutants.jsonl", help="file of outcomes, added to")
@@ -174,8 +175,9 @@ def main() -> None:
             any(each.add(mutant, outcome) for each in results)
 
         base = f"--basetemp={directory}/tests-files"
+        named = f"not {options.without}" + (f" and ({options.tests})" if options.tests else "")
         pytest.main(
-            [*PYTEST, base, "-k", f"not {options.without}", *tests],
+            [*PYTEST, base, "-k", named, *tests],
             [Forks(waiting, options.most, options.workers, report)],
         )
         for each in results:

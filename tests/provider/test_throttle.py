@@ -8,7 +8,14 @@ import pytest
 
 from support.build import api_for, number_row
 from support.rate_limited import RateLimit, SimulatedClock, response, simulate
-from syncsvc.provider.throttle import SEARCH, Throttle
+from syncsvc.provider.throttle import (
+    FIRST_PAUSE,
+    FLOOR,
+    PLATEAU,
+    RECOVERY,
+    SEARCH,
+    Throttle,
+)
 from syncsvc.sandbox import Inventory
 from syncsvc.sandbox.faults import Fault
 
@@ -16,6 +23,19 @@ if TYPE_CHECKING:
     from syncsvc.sandbox import Sandbox
 
 SECONDS = 400  # of the provider, at its limit
+
+
+def exchange(
+    throttle: Throttle, clock: SimulatedClock, seconds: float, status: int = 200, **headers: str
+) -> None:
+    """
+    Make a request as soon as it may begin, with this response.
+    """
+    clock.now += throttle.delay()
+    at = throttle.begin()
+    clock.now += seconds
+    throttle.record(response(status, **headers), at)
+    throttle.in_flight -= 1
 
 
 @pytest.mark.parametrize("bucket", [True, False])
@@ -59,31 +79,95 @@ def test_a_refusal_halves_what_is_in_flight_and_success_raises_it_again() -> Non
         throttle.record(response(429), at)
         throttle.in_flight -= 1
     lowered = throttle.window
+    raised = []
+    for _ in range(2):
+        exchange(throttle, clock, 0.1)
+        raised.append(throttle.window)
 
     simulate(throttle, clock, RateLimit(10**6, bucket=True), 100)
 
-    assert lowered == 2
+    assert (lowered, raised) == (2, [2.5, 2.9])  # one more for a window of responses
     assert throttle.window == 4
 
 
-def test_the_rate_after_a_refusal_is_a_cubic_curve() -> None:
+def refused_after(granted: int) -> tuple[Throttle, SimulatedClock]:
     """
-    After the pause it rises from the floor to the plateau, and in as long again to twice that.
+    A throttle whose first 429 came after some requests, each of a tenth of a second.
     """
     clock = SimulatedClock()
     throttle = Throttle(4, clock)
-    for status in [200] * 20 + [429]:
-        at = throttle.begin()
-        clock.now += 0.1
-        throttle.record(response(status), at)
-        throttle.in_flight -= 1
-    granted = 21 / 2.1
-    paused_until = clock.now + throttle.delay()
+    for status in [200] * granted + [429]:
+        exchange(throttle, clock, 0.1, status)
+    return throttle, clock
 
-    rates = [throttle.rate(paused_until + SEARCH * part) for part in (-0.1, 0, 0.5, 1, 1.5, 2)]
 
-    shares = [0.5, 0.5, 0.9375, 1, 1.125, 2]
-    assert rates == pytest.approx([granted * share for share in shares])
+def curve(throttle: Throttle, clock: SimulatedClock, recovery: float) -> list[float]:
+    """
+    The rates at parts of a recovery, from a little before the end of the present pause on.
+    """
+    begins_at = clock.now + throttle.delay()
+    return [throttle.rate(begins_at + recovery * part) for part in (-0.01, 0, 0.5, 1, 1.5, 2)]
+
+
+def cubic(floor: float, plateau: float) -> Any:
+    """
+    What these rates should be.
+    """
+    steep = (plateau - floor) / 8
+    return pytest.approx([floor, floor, plateau - steep, plateau, 1.125 * plateau, 2 * plateau])
+
+
+def test_the_rate_after_a_first_refusal_rises_from_half_of_what_was_granted() -> None:
+    """
+    After the pause it rises to all of that, and in as long again to twice as much.
+    """
+    throttle, clock = refused_after(20)
+
+    assert throttle.delay() == pytest.approx(FIRST_PAUSE)
+    assert curve(throttle, clock, SEARCH) == cubic(floor=5, plateau=10)
+
+
+def test_the_rate_after_a_further_refusal_is_a_little_lower() -> None:
+    """
+    If what was tried was hardly more than was granted, little is given up, for longer.
+    """
+    throttle, clock = refused_after(20)
+    for _ in range(60):  # to a little more than the plateau of 10 in a second
+        exchange(throttle, clock, 0.04)
+    clock.now += throttle.delay()
+    tried = throttle.rate(clock.now + 0.04)
+    exchange(throttle, clock, 0.04, 429)
+
+    assert 10 < tried < 12
+    assert curve(throttle, clock, RECOVERY) == cubic(floor=FLOOR * tried, plateau=PLATEAU * tried)
+
+
+def test_the_rate_after_a_refusal_far_above_what_was_granted_is_searched_for_again() -> None:
+    """
+    If far more was tried than was granted, the curve starts from what was granted.
+    """
+    throttle, clock = refused_after(20)
+    refused_at = clock.now
+    clock.now += throttle.delay() + 2 * SEARCH
+    exchange(throttle, clock, 0.1)
+    exchange(throttle, clock, 0.1, 429)
+    granted = 2 / (clock.now - refused_at)
+
+    assert curve(throttle, clock, SEARCH) == cubic(floor=granted, plateau=2 * granted)
+
+
+def test_a_pause_is_as_long_as_the_longest_that_was_asked_for() -> None:
+    """
+    Retry-After counts, and a shorter one with another 429 of the same moment ends no pause.
+    """
+    throttle = Throttle(4, SimulatedClock())
+    first, second = throttle.begin(), throttle.begin()
+
+    throttle.record(response(429, Retry_After="7"), first)
+    throttle.record(response(429, Retry_After="2"), second)
+    throttle.in_flight -= 2
+
+    assert throttle.delay() == 7
 
 
 def test_slow_responses_lower_what_is_in_flight() -> None:
@@ -99,6 +183,54 @@ def test_slow_responses_lower_what_is_in_flight() -> None:
         throttle.in_flight -= 1
 
     assert throttle.window < 4
+
+
+def test_slow_responses_after_a_refusal_lower_what_is_in_flight_again() -> None:
+    """
+    But not those of requests that were in flight when it was lowered.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(8, clock)
+    for _ in range(20):
+        exchange(throttle, clock, 0.1)
+    together = [throttle.begin() for _ in range(8)]
+    clock.now += 2
+    throttle.record(response(429), together[0])
+    lowered = throttle.window
+    for at in together[1:]:
+        throttle.record(response(), at)
+    not_again = throttle.window
+    throttle.in_flight = 0
+    exchange(throttle, clock, 2)
+
+    assert (lowered, not_again, throttle.window) == (4, 4, 2)
+
+
+def test_short_responses_may_vary() -> None:
+    """
+    Responses that take three times as long, but less than 0.1 s longer, are not slow.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(8, clock)
+    for seconds in [0.02] * 20 + [0.06] * 20:
+        exchange(throttle, clock, seconds)
+
+    assert throttle.window == 8
+
+
+def test_what_is_usual_follows_a_route_that_gets_slower() -> None:
+    """
+    Steady responses are never slow, and after thousands of slower ones these are usual.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(8, clock)
+    windows = []
+    for seconds, responses in ((0.3, 2000), (1.2, 50), (1.2, 2000)):
+        for _ in range(responses):
+            exchange(throttle, clock, seconds)
+        windows.append(throttle.window)
+
+    assert windows == [8, 1, 8]
 
 
 def test_a_provider_that_says_what_is_left_need_not_refuse() -> None:
@@ -146,6 +278,19 @@ def test_a_reset_that_nobody_had_to_wait_for_shows_nothing() -> None:
 
     throttle.record(response(X_RateLimit_Remaining="0", X_RateLimit_Reset="30"), throttle.begin())
     throttle.in_flight -= 1
+
+    assert throttle.delay() == 30
+
+
+def test_one_request_that_is_left_after_a_reset_is_obeyed() -> None:
+    """
+    Only a 0 directly after the reset that was waited for means nothing.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(4, clock)
+    for left in (0, 1):
+        exchange(throttle, clock, 0, X_RateLimit_Remaining=f"{left}", X_RateLimit_Reset="30")
+    exchange(throttle, clock, 0)
 
     assert throttle.delay() == 30
 
