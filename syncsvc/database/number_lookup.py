@@ -5,6 +5,7 @@ Find a number by what people write, and read its history.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from sqlalchemy import Text, cast, func, or_, select
 
@@ -31,10 +32,11 @@ def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]
     Raises:
         UnknownNumber: There is none.
     """
-    digits = _digits(wanted)
+    text = wanted.strip().encode(errors="replace").decode()  # an argument need not be UTF-8
+    digits = _digits(text)
     exact = or_(
-        numbers.c.uuid == wanted.strip().lower(),
-        numbers.c.number_e164.in_([wanted.strip(), f"+{digits}", digits]),
+        numbers.c.uuid == _uuid(text),
+        numbers.c.number_e164.in_([text, f"+{digits}", digits]),
     )
     found = _numbers_where(connection, account, exact)
     if not found and digits:
@@ -45,6 +47,16 @@ def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]
             f"No number {wanted!r} in account {account!r}. Give it like +441245123456, or its uuid."
         )
     return found
+
+
+def _uuid(text: str) -> str:
+    """
+    Return a uuid as the tables have it, from any of its forms: in braces, as a URN, all digits.
+    """
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return text.lower()
 
 
 def _numbers_where(

@@ -25,6 +25,9 @@ INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 STAMP = re.compile(r"[0-9]{4}[-0-9W]{3,6}([Tt ][0-9:.,]{2,21}([Zz]|[-+][0-9:]{2,8})?)?")
 NO_STAMP = frozenset({"", "0000-00-00 00:00:00"})
+ZERO_STAMP = re.compile(  # what MySQL and PHP make of it as a date, in ISO 8601, or calculated with
+    r"(0000-00-00|-0001-11-30)([T ]00:00(:00([.,]0+)?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
 QUOTED_LENGTH = 60  # characters of a value that an error repeats
 
 
@@ -82,6 +85,8 @@ def moment(field: str, value: str | None, zone: tzinfo) -> datetime | None:
     try:
         return _in_utc(value, zone)
     except (ValueError, OverflowError):
+        if ZERO_STAMP.fullmatch(value):
+            return None
         raise ValueError(
             f"{field}: {quoted(value)} is not a time such as 2016-01-03 17:48:59 or ISO 8601"
         ) from None

@@ -61,6 +61,33 @@ def test_a_national_number_is_found(watch: Watch, engine: Engine, wanted: str) -
     assert found(engine, "01245 999999") == ["+441245999999"]
 
 
+@pytest.mark.parametrize("form", ["{}", "{{{}}}", "urn:uuid:{}", " {} "])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("dashes", [False, True])
+def test_a_uuid_is_found_in_any_of_its_forms(
+    watch: Watch, engine: Engine, form: str, upper: bool, dashes: bool
+) -> None:
+    """
+    Other programs write a uuid in braces, as a URN, in capitals or without dashes.
+    """
+    row = number_row(1, number_e164="+441245123456")
+    watch.see(row, number_row(2))
+    uuid = row["uuid"] if dashes else row["uuid"].replace("-", "")
+
+    assert found(engine, form.format(uuid.upper() if upper else uuid)) == ["+441245123456"]
+
+
+@pytest.mark.parametrize("wanted", ["\udcff", "+44\udcff", "", "+", "%", "{", "0" * 5000])
+def test_what_is_no_number_is_not_known(watch: Watch, engine: Engine, wanted: str) -> None:
+    """
+    Whatever is asked for, also bytes that are not UTF-8, the answer is that it is not known.
+    """
+    watch.see(number_row(1))
+
+    with pytest.raises(UnknownNumber):
+        found(engine, wanted)
+
+
 def test_a_number_is_found_by_what_it_was_before(watch: Watch, engine: Engine) -> None:
     """
     A uuid that has another number now is found by each one that it had.

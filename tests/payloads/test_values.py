@@ -178,7 +178,25 @@ def test_rounding_never_moves_an_amount_by_more_than_half_a_unit(amount: Decimal
     assert abs(rounded - amount) <= Decimal("0.00005")
 
 
-@pytest.mark.parametrize("sent", [None, "", " ", "\t \n", "0000-00-00 00:00:00"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        None,
+        "",
+        " ",
+        "\t \n",
+        "0000-00-00 00:00:00",
+        "0000-00-00",
+        "0000-00-00 00:00",
+        "0000-00-00T00:00:00Z",
+        "0000-00-00T00:00:00+00:00",
+        "0000-00-00 00:00:00.000000",
+        "-0001-11-30",
+        "-0001-11-30 00:00:00",
+        "-0001-11-30T00:00:00+00:00",
+        "-0001-11-30T00:00:00-00:01",
+    ],
+)
 def test_every_blank_time_is_none(sent: str | None) -> None:
     """
     The provider's ways to say "never" all mean the same.
@@ -282,6 +300,9 @@ def test_iso_8601_without_a_zone_is_in_the_providers_zone(sent: str, expected: d
         ("2016-12-31 23:59:60", UTC),
         ("0000-01-01 00:00:00", UTC),
         ("0000-00-00 00:00:01", UTC),
+        ("0000-00-01", UTC),
+        ("-0001-11-29 00:00:00", UTC),
+        ("-0001-11-30 12:00:00", UTC),
         ("10000-01-01 00:00:00", UTC),
         ("1451843339", UTC),
         ("03.01.2016 17:48:59", UTC),
