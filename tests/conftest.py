@@ -257,7 +257,7 @@ def _cloned(server: URL, template: str) -> Iterator[URL]:
     """
     A database of its own, dropped in the end.
     """
-    name = f"test_{next(names)}"
+    name = f"test_{os.getpid()}_{next(names)}"  # forks count from the same number
     _administer(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.set(database=name)
     _administer(server, f"DROP DATABASE {name} WITH (FORCE)")

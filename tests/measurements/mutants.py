@@ -34,7 +34,7 @@ HERE = Path(__file__).resolve().parents[2]
 COPIED = ("syncsvc", "tests", "migrations", "alembic.ini", "pyproject.toml", "README.md")
 CONFIGURATION = "[mutmut]\nsource_paths=syncsvc\n"
 PYTEST = [
-    *("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "0"),
+    *("-q", "-n", "0", "-p", "no:cacheprovider", "--timeout", "0"),
     # Plugins that were imported already have no asserts to rewrite.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]

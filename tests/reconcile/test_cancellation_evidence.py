@@ -1013,6 +1013,21 @@ def test_the_last_known_provisioned_counts_if_the_row_has_none(watch: Watch) -> 
     assert watch.number()["lifecycle"] == "live"
 
 
+def test_a_stamp_dates_the_cancellation_of_a_number_without_a_known_provisioned(
+    watch: Watch,
+) -> None:
+    """
+    Only a stamp from before a known provisioned is early.
+    """
+    bare: Row = {"provisioned": "", "details": {"provisioned": ""}}
+    show(watch, [number_row(1, **bare), number_row(2)])
+    bare = {**bare, "details": {"provisioned": "", "cancelled": GONE_AT}}
+    summary = show(watch, [number_row(1, **bare), number_row(2)])
+
+    assert (summary.cancelled, detail(watch)["early_stamps"]) == (1, 0)
+    assert told(last(watch)) == ("cancelled", "listing", "provider", GONE)
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_stamp_far_ahead_cancels_when_its_time_has_come(
     watch: Watch, clock: Clock, engine: Engine, *, inside: bool
