@@ -217,6 +217,16 @@ def test_the_lock_is_free_after_release(engine: Engine) -> None:
     hold(engine)
 
 
+def test_the_lock_is_free_although_its_session_goes_on(engine: Engine) -> None:
+    """
+    It is released, not left for the session's end.
+    """
+    with engine.connect() as connection:
+        with locks.run_lock(connection, "default"):
+            pass
+        hold(engine)
+
+
 def test_the_lock_outlives_transactions(engine: Engine) -> None:
     """
     A run may commit and roll back as often as it likes, and still holds the lock.
@@ -260,8 +270,8 @@ def test_a_lost_session_is_logged_and_holds_no_lock(engine: Engine) -> None:
                 other.execute(text("SELECT pg_terminate_backend(:id, 5000)"), {"id": process})
         hold(engine)
 
-    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("lock.session_lost", "warning")
+    assert [(entry["event"], entry["log_level"], entry["error"]) for entry in logs] == [
+        ("lock.session_lost", "warning", "OperationalError")
     ]
 
 

@@ -175,6 +175,7 @@ def test_a_lost_session_is_a_lost_lead(
     with capture_logs() as logs:
         assert not first.acquire()
     assert [line["event"] for line in logs] == ["worker.session_lost"]
+    assert "terminating connection" in logs[0]["error"]
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])
