@@ -1001,3 +1001,15 @@ def test_first_seen_stays_and_changed_follows_for_numbers(watch: Watch, clock: C
     assert (NEW_YEAR, changed_at, first.run_id, second.run_id) == claims(
         watch.number(), "first_seen_at", "changed_at", "first_run_id", "changed_run_id"
     )
+
+
+def test_an_address_without_contents_is_stored(watch: Watch) -> None:
+    """
+    Of an address the provider may send the id alone.
+    """
+    summary = watch.see(number_row(1, number_address={"id": 7}))
+
+    assert (summary.state, summary.rejected, summary.address_changes) == ("succeeded", 0, 1)
+    assert watch.number()["number_address_id"] == 7
+    [row] = watch.address_history(7)
+    assert row["name"] is None
