@@ -163,8 +163,12 @@ def test_the_lock_is_free_after_its_holder_was_killed(engine: Engine) -> None:
 
 def test_a_run_that_has_just_begun_is_not_named(engine: Engine) -> None:
     """
-    Between the lock and its row in the table, a run can't be told.
+    Between the lock and its row in the table, a run can't be told, nor is one that has ended.
     """
+    begin(engine)
+    with engine.begin() as connection:
+        connection.execute(sync_runs.update().values(state="failed"))
+
     with (
         engine.connect() as connection,
         locks.run_lock(connection, "default"),
