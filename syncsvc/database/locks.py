@@ -93,8 +93,9 @@ def _lock_file(engine: Engine, name: str) -> FileLock:
     database = Path(engine.url.database or "")
     is_root = os.geteuid() == 0
     if is_root and engine.dialect.name == "sqlite" and database.is_file() and not path.exists():
-        path.touch()
-        os.chown(path, database.stat().st_uid, database.stat().st_gid)
+        with suppress(OSError):  # acquiring it says what is wrong
+            path.touch()
+            os.chown(path, database.stat().st_uid, database.stat().st_gid)
     return FileLock(path, timeout=0)
 
 
@@ -139,15 +140,17 @@ def _acquired(lock: FileLock) -> bool:
     Acquire a file lock; return whether nobody else holds it.
 
     Raises:
-        DatabaseUnavailable: The lock file can't be opened.
+        DatabaseUnavailable: The lock file can't be opened or locked.
     """
     try:
         lock.acquire()
     except Timeout:
         return False
-    except PermissionError as exc:
+    except (OSError, NotImplementedError) as exc:  # the latter of a file system without locks
+        path = getattr(exc, "filename", None) or lock.lock_file
+        problem = getattr(exc, "strerror", None) or exc
         raise DatabaseUnavailable(
-            f"The lock file {exc.filename} can't be opened by this user: {exc.strerror}. "
+            f"The lock file {path} can't be opened and locked by this user: {problem}. "
             "Give it to the user that runs syncsvc (chown), or remove it while nothing runs."
         ) from None
     return True

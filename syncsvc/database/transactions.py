@@ -30,6 +30,11 @@ READ_ONLY_FILE = (
     "This user can't write the SQLite file (SYNCSVC_DATABASE_URL) or its directory. "
     "Run syncsvc as their owner, or change their permissions."
 )
+NOT_OPENED_ERROR = "unable to open database file"  # by SQLite
+NOT_OPENED = (
+    f"{NOT_OPENED_ERROR} (SYNCSVC_DATABASE_URL), or the -wal or -shm file beside it. "
+    "Run syncsvc as their owner, or change the permissions of the files and of their directory."
+)
 NOT_A_DATABASE = (
     "The file is not a SQLite database (SYNCSVC_DATABASE_URL). Name a database or a new file."
 )
@@ -166,6 +171,8 @@ def _not_connected(reason: str) -> DatabaseUnavailable | ConfigurationError:
 def _message(cause: BaseException | None) -> str:
     if READ_ONLY_ERROR in str(cause):
         return READ_ONLY_FILE
+    if NOT_OPENED_ERROR in str(cause):
+        return NOT_OPENED
     if getattr(cause, "sqlstate", None) == READ_ONLY_TRANSACTION:
         return READ_ONLY_SERVER
     diagnostics = getattr(cause, "diag", None)  # from PostgreSQL

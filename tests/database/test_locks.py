@@ -271,6 +271,38 @@ def test_a_lock_file_belongs_to_the_owner_of_the_database(
     assert given == ([(lock, owner.st_uid, owner.st_gid)] if user == 0 else [])
 
 
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (IsADirectoryError(21, "Is a directory", "/data/x.lock"), "/data/x.lock .*: Is a dir"),
+        (OSError(30, "Read-only file system", "/data/x.lock"), "/data/x.lock .*: Read-only file"),
+        (OSError(37, "No locks available"), "default.*: No locks available"),
+        (OSError("odd"), "default.*: odd"),
+        (NotImplementedError("no flock here"), "default.*: no flock here"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_lock_file_that_can_not_be_used_is_named(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, failure: Exception, said: str
+) -> None:
+    """
+    Whatever the file system refuses, the run and the worker name the file and the reason.
+    """
+
+    def refuse(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with (
+        engine.connect() as connection,
+        pytest.raises(DatabaseUnavailable, match=said),
+        locks.run_lock(connection, "default"),
+    ):
+        raise AssertionError("it was locked")
+    with pytest.raises(DatabaseUnavailable, match=said):
+        LeaderLock(engine, "default").acquire()
+
+
 @pytest.mark.parametrize("kind", ["sqlite"])
 def test_a_lock_file_that_can_not_be_opened_is_named(
     engine: Engine, monkeypatch: pytest.MonkeyPatch

@@ -113,7 +113,7 @@ def _step(problem: str, remedy: str) -> Iterator[None]:
             yield
     except DatabaseUnavailable as exc:
         raise DatabaseUnavailable(
-            f"A run {problem}. {exc}. {remedy} to the worker's role."
+            f"A run {problem}. {str(exc).rstrip('.')}. {remedy} to the worker's role."
         ) from exc
 
 
