@@ -108,9 +108,9 @@ def fingerprint(row: bytes, salted: bytes) -> int:
 
 def packed(fingerprints: Iterable[int]) -> bytes:
     """
-    Pack fingerprints for storage: sorted, little-endian.
+    Pack fingerprints for storage: sorted, and big-endian as PostgreSQL's `int8send` has them.
     """
-    return _little_endian(array("q", sorted(fingerprints))).tobytes()
+    return _big_endian(array("q", sorted(fingerprints))).tobytes()
 
 
 def unpacked(kept: bytes) -> array[int]:
@@ -119,10 +119,10 @@ def unpacked(kept: bytes) -> array[int]:
     """
     found = array("q")
     found.frombytes(kept)
-    return _little_endian(found)
+    return _big_endian(found)
 
 
-def _little_endian(numbers: array[int]) -> array[int]:
-    if sys.byteorder == "big":  # pragma: no cover - no such machine at hand
+def _big_endian(numbers: array[int]) -> array[int]:
+    if sys.byteorder == "little":
         numbers.byteswap()
     return numbers

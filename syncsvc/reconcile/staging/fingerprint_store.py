@@ -22,6 +22,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal_column,
     not_,
     or_,
     select,
@@ -244,6 +245,28 @@ def _parts_to_save(connection: Connection, run: Run) -> list[str]:
 def _fingerprints_of(
     connection: Connection, parts: list[str], remembered: Callable[[str], list[int]]
 ) -> Iterator[tuple[str, bytes]]:
+    pack = _packed_by_server if connection.dialect.name == "postgresql" else _packed_here
+    for part, staged in pack(connection, parts):
+        others = remembered(part)
+        both = fingerprint.packed([*fingerprint.unpacked(staged), *others]) if others else staged
+        yield part, both
+
+
+def _packed_by_server(connection: Connection, parts: list[str]) -> Iterator[tuple[str, bytes]]:
+    """
+    The staged fingerprints of each part, as PostgreSQL packs them.
+    """
+    part, mark = _part(), staged_numbers.c.fingerprint
+    every = func.string_agg(func.int8send(mark), literal_column("''::bytea"))
+    query = select(part, every.aggregate_order_by(mark))
+    rows = connection.execute(
+        query.where(_agrees(), part.in_(parts)).group_by(part),
+        execution_options={"yield_per": PARTS_AT_ONCE},
+    )
+    yield from ((part, kept) for part, kept in rows)
+
+
+def _packed_here(connection: Connection, parts: list[str]) -> Iterator[tuple[str, bytes]]:
     query = (
         select(_part(), staged_numbers.c.fingerprint)
         .where(_agrees(), _part().in_(parts))
@@ -251,5 +274,4 @@ def _fingerprints_of(
     )
     rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
     for part, some in groupby(rows, key=lambda row: row[0]):
-        staged = (mark for _part, mark in some)
-        yield part, fingerprint.packed([*staged, *remembered(part)])
+        yield part, fingerprint.packed(mark for _part, mark in some)
