@@ -14,6 +14,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from support.build import api_for
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.provider import throttle
 from syncsvc.provider.http.response import BODY_LIMIT
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ACCESS_TOKEN, REFRESH_TOKEN, ClientCredentials, FixedToken
@@ -137,10 +138,13 @@ def test_a_page_past_the_end_that_is_not_found_is_none(sandbox: Sandbox, api: Nu
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504, 520])
-def test_a_transient_status_is_retried(sandbox: Sandbox, api: NumberApi, status: int) -> None:
+def test_a_transient_status_is_retried(
+    sandbox: Sandbox, api: NumberApi, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Server errors, 408, 425 and 429 are retried until the page comes.
     """
+    monkeypatch.setattr(throttle, "FIRST_PAUSE", 0.001)
     sandbox.inventory = Inventory.seeded(3)
     sandbox.inject(Fault(kind="status", status=status, times=TIMES - 1))
 

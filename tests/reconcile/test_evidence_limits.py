@@ -256,7 +256,7 @@ def test_searches_that_hang_end_at_the_runs_deadline(watch: Watch, engine: Engin
     provider.released = threading.Event()
     watch.sandbox.inventory = provider
     with api_for(watch.sandbox, timeout=50.0, concurrency=1) as api:
-        summary = watch.run(api=api, deadline=timedelta(seconds=3))
+        summary = watch.run(api=api, deadline=timedelta(seconds=1.5))
         sent = len(searches(watch.sandbox))
         provider.released.set()
         for thread in threading.enumerate():
