@@ -58,7 +58,7 @@ soak: install ## Run thousands of random sequences against a faulty provider; EX
 	HYPOTHESIS_PROFILE=soak HYPOTHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest -n $(WORKERS) --timeout 0 \
 		--hypothesis-seed $(SEED) tests/promises/test_model.py tests/promises/test_properties.py
 
-mutants: install ## Try mutants of modules on their tests, and print those alive; MODULE=reconcile/guard
+mutants: install ## Try mutants of modules on their tests, and print those alive; MODULE=reconcile/withhold_cancellations
 	$(BIN)/python tests/measurements/mutants.py $(MODULE) --workers $(WORKERS) $(MUTANTS)
 
 bench: install ## Compare speed and memory with the limit, 15 minutes; BENCH="--sizes 10000 --rounds 1"

@@ -12,7 +12,7 @@ from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
-from syncsvc.reconcile.guard import Guard
+from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:

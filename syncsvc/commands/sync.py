@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
 from syncsvc import bootstrap
-from syncsvc.commands.planned_rows import PlannedRows
+from syncsvc.commands.dry_run_rows import PlannedRows
 from syncsvc.database import queries, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate

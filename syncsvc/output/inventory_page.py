@@ -127,7 +127,7 @@ def render(connection: Connection, account: str, currency: str | None, now: date
     spend, trust = ask("spend-by-country"), ask("trust")
     months, churn = ask("month-end", months=MONTHS), ask("churn-by-month", months=MONTHS)
     return _render(
-        "report.html.j2",
+        "inventory_page.html.j2",
         account=account,
         currency=currency,
         now=now,

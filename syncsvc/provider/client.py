@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import stamina
 
 from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
-from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
+from syncsvc.payloads.decode_page import NOTHING_IGNORED, read_page
 from syncsvc.provider.http.response import RATE_LIMITED
 from syncsvc.provider.meter import endpoint
 from syncsvc.provider.throttle import Throttle

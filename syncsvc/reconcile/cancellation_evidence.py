@@ -19,23 +19,15 @@ from sqlalchemy import and_, exists, insert, literal, not_, or_, select
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Number, Reject
 from syncsvc.provider.confirm_absence import SearchOutcome, SearchRequest
-from syncsvc.reconcile.credible_stamps import (
+from syncsvc.reconcile.cancelled_stamps import (
     AHEAD,
     EARLY,
     apply_stamps,
     is_recent_cancellation,
     note_stamps,
 )
-from syncsvc.reconcile.guard import (
-    FOUND,
-    UNREADABLE,
-    Scope,
-    guard_trips,
-    with_outcome,
-    withhold,
-)
 from syncsvc.reconcile.staging.find_absent import doubtful_parts, find_absent
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.temp_tables import (
     JUDGED,
     absent_numbers,
     count,
@@ -49,6 +41,14 @@ from syncsvc.reconcile.staging.temp_tables import (
     staged_rejects,
     stamped_numbers,
     withheld_numbers,
+)
+from syncsvc.reconcile.withhold_cancellations import (
+    FOUND,
+    UNREADABLE,
+    Scope,
+    guard_trips,
+    with_outcome,
+    withhold,
 )
 from syncsvc.schema.tables import numbers
 

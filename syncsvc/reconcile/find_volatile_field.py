@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Text, cast, select
 
-from syncsvc.reconcile.staging.temp_tables import planned_changes, planned_numbers
+from syncsvc.reconcile.temp_tables import planned_changes, planned_numbers
 from syncsvc.vocabulary import Event
 
 if TYPE_CHECKING:

@@ -10,7 +10,12 @@ from msgspec import structs
 from sqlalchemy import case, func, literal, select, union_all
 
 from syncsvc.iso_countries import alpha2_by_other_code
-from syncsvc.reports.definition.dialects import account_filter, in_window, portable_order, readable
+from syncsvc.reports.definition.expressions import (
+    account_filter,
+    in_window,
+    portable_order,
+    readable,
+)
 from syncsvc.reports.definition.report import (
     COUNTRY,
     NUMBER,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, case, func, or_, select
 
-from syncsvc.reports.definition.dialects import (
+from syncsvc.reports.definition.expressions import (
     account_filter,
     exact_sum,
     is_reserved,

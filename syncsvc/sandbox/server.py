@@ -33,7 +33,7 @@ from werkzeug.wrappers import Response
 
 from syncsvc.sandbox.connections import OpenConnections, handler_for
 from syncsvc.sandbox.faults import JSON, Fault, Pending, faulty, problem
-from syncsvc.sandbox.options import Behaviour, Tokens, envelope
+from syncsvc.sandbox.paging_and_tokens import Behaviour, Tokens, envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

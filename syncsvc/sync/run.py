@@ -19,11 +19,11 @@ from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.reconcile import cancellation_evidence, plan
 from syncsvc.reconcile.find_volatile_field import find_volatile_field
-from syncsvc.reconcile.guard import Scope
 from syncsvc.reconcile.publishing import publish, run_counts
 from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
-from syncsvc.reconcile.staging.temp_tables import analyze, planned_numbers
+from syncsvc.reconcile.temp_tables import analyze, planned_numbers
+from syncsvc.reconcile.withhold_cancellations import Scope
 from syncsvc.sync.failure import failure_text, record_failure
 from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
 from syncsvc.sync.run_context import RunContext

@@ -84,7 +84,7 @@ class StatusPage:
                 "badge": _badge,
             }
         )
-        self._template = environment.get_template("status.html.j2")
+        self._template = environment.get_template("status_page.html.j2")
 
     def __call__(self) -> str:
         """

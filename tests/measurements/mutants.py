@@ -9,7 +9,7 @@ the first one fails. Every outcome is added to a file; a mutant that is in it is
 that an interrupted measurement goes on where it ended.
 
     .venv/bin/pip install mutmut==3.8.1
-    make mutants MODULE=reconcile/guard
+    make mutants MODULE=reconcile/withhold_cancellations
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def main() -> None:
     Test the mutants of a module that were not tried yet, and print those that survive.
     """
     parser = argparse.ArgumentParser()
-    parser.add_argument("modules", nargs="+", help="such as reconcile/guard")
+    parser.add_argument("modules", nargs="+", help="such as reconcile/withhold_cancellations")
     parser.add_argument("--only", nargs="*", default=[""], help="parts of the mutants' names")
     parser.add_argument("--again", choices=(ALIVE, HUNG, UNREACHED), help="try these again")
     parser.add_argument("--most", type=int, default=None, help="tests to run for a mutant")

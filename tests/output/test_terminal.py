@@ -18,7 +18,7 @@ from support.build import profile, uuid_at
 from support.processes import on_terminal, piped_from
 from support.report_answers import defaults
 from syncsvc.output.formats import csv_json, terminal
-from syncsvc.output.formats.grid import Grid, Heading
+from syncsvc.output.formats.terminal_grid import Grid, Heading
 from syncsvc.reports import REPORTS, Arguments, Column, Kind
 from syncsvc.sync.summary import Summary
 

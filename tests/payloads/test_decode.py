@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderUnavailable
 from syncsvc.iso_countries import alpha2
-from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.decode_page import read_page
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import msgspec
 
 from support.build import address, number_row, uuid_at
 from syncsvc.payloads import shapes
-from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.decode_page import read_page
 from syncsvc.payloads.fingerprint import READER_VERSION
 from syncsvc.payloads.records import Address, Number
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.build import address, number_row
-from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.decode_page import read_page
 from syncsvc.payloads.records import Number
 from syncsvc.payloads.unknown_fields import IgnoredFields
 

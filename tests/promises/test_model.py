@@ -27,7 +27,7 @@ from support.build import (
     uuid_at,
 )
 from support.oracle import assert_history_replays, read_number
-from syncsvc.reconcile.guard import Guard
+from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import sync_rejects, sync_runs, withheld_cancellations
 from syncsvc.vocabulary import Event

@@ -23,7 +23,7 @@ from support.build import (
     rows_of,
 )
 from support.oracle import Oracle, View, assert_history_replays, canonical
-from syncsvc.reconcile.guard import Guard
+from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.schema.tables import sync_rejects, sync_runs, withheld_cancellations
 
 if TYPE_CHECKING:

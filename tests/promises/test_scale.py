@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import func, select
 
 from support.build import address, number_row
-from syncsvc.payloads.decode import read_page
+from syncsvc.payloads.decode_page import read_page
 from syncsvc.schema.tables import metadata, sync_runs
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job

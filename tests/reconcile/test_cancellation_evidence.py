@@ -34,7 +34,7 @@ from support.listings import (
     show,
 )
 from syncsvc.reconcile.cancellation_evidence import NUMBERS_NAMED, SEARCHES_AT_MOST
-from syncsvc.reconcile.guard import Guard
+from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import (
     number_history,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import event, select, text, update
 
 from support.build import address, number_row, published, rows_of, uuid_at
-from syncsvc.payloads.decode import NOTHING_IGNORED, read_page
+from syncsvc.payloads.decode_page import NOTHING_IGNORED, read_page
 from syncsvc.payloads.fingerprint import (
     Known,
     fingerprint,

@@ -28,7 +28,7 @@ from support.build import (
 from syncsvc.database import locks
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import RunInProgress, SchemaNotCurrent
-from syncsvc.reconcile.guard import Guard
+from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
 from syncsvc.sync.run import run_once

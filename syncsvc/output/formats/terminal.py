@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from syncsvc.output.formats import csv_json
-from syncsvc.output.formats.grid import Grid, Heading
+from syncsvc.output.formats.terminal_grid import Grid, Heading
 from syncsvc.reports import Kind
 from syncsvc.reports.definition.report import each_change_as_text
 from syncsvc.reports.definition.totals import total_row

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Text, and_, cast, not_, select, type_coerce
 
 from syncsvc.database.bulk import copy_into
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     planned_address_changes,

@@ -26,7 +26,7 @@ from syncsvc.reconcile.publishing.describe_changes import (
 )
 from syncsvc.reconcile.publishing.first_load_indexes import quick_first_load
 from syncsvc.reconcile.publishing.run_counts import is_provisioned_too
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
     count,

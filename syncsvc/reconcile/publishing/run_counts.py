@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, not_, or_, select
 
 from syncsvc.reconcile.staging.stage_listing import OF_A_SEARCH
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.temp_tables import (
     count,
     planned_addresses,
     planned_numbers,

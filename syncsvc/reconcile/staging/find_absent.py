@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, not_, select
 
 from syncsvc.database.bulk import copy_into
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.staging.remember_unchanged import as_bytes
+from syncsvc.reconcile.temp_tables import (
     absent_numbers,
     create_tables,
     is_live,
     staged_numbers,
 )
-from syncsvc.reconcile.staging.unchanged_rows import as_bytes
 from syncsvc.schema.tables import numbers
 
 if TYPE_CHECKING:

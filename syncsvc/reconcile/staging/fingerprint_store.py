@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
-from syncsvc.reconcile.staging.live_rows import (
+from syncsvc.reconcile.staging.summarise_live_rows import (
     NO_ROWS,
     WHOLE,
     LiveRows,
@@ -40,7 +40,7 @@ from syncsvc.reconcile.staging.live_rows import (
     summarise,
     total_of,
 )
-from syncsvc.reconcile.staging.temp_tables import planned_numbers, staged_numbers
+from syncsvc.reconcile.temp_tables import planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from syncsvc.database.bulk import copy_into
-from syncsvc.reconcile.staging.temp_tables import STAGED, create_tables, staged_numbers
+from syncsvc.reconcile.temp_tables import STAGED, create_tables, staged_numbers
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Table

@@ -18,13 +18,14 @@ import msgspec
 from sqlalchemy import and_, select
 
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged, is_live_entry
-from syncsvc.reconcile.staging.known_addresses import (
+from syncsvc.reconcile.staging.changed_addresses import (
     KnownAddresses,
     content_digest,
     contents_by_id,
 )
+from syncsvc.reconcile.staging.remember_unchanged import UnchangedRows
 from syncsvc.reconcile.staging.row_buffer import ROWS_AT_ONCE, RowBuffer
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.temp_tables import (
     NUMBER_FIELDS,
     count,
     is_live,
@@ -39,7 +40,6 @@ from syncsvc.reconcile.staging.temp_tables import (
     staged_numbers_by_uuid,
     staged_rejects,
 )
-from syncsvc.reconcile.staging.unchanged_rows import UnchangedRows
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, or_, select
 
-from syncsvc.reports.definition.dialects import account_filter, portable_order, readable
+from syncsvc.reports.definition.expressions import account_filter, portable_order, readable
 from syncsvc.reports.definition.report import (
     COUNTRY,
     NUMBER,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
-from syncsvc.reports.definition.dialects import account_filter, in_window, newest_first, readable
+from syncsvc.reports.definition.expressions import account_filter, in_window, newest_first, readable
 from syncsvc.reports.definition.report import (
     CHARGE_WITH_TOTAL,
     COUNTRY,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, not_, or_, select
 
-from syncsvc.reports.definition.dialects import (
+from syncsvc.reports.definition.expressions import (
     account_filter,
     in_window,
     is_reserved,

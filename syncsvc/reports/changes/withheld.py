@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, case, func, select
 
-from syncsvc.reports.definition.dialects import account_filter, portable_order
+from syncsvc.reports.definition.expressions import account_filter, portable_order
 from syncsvc.reports.definition.report import (
     CHARGE,
     COUNTRY,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import case, func, or_, select
 
-from syncsvc.reports.definition.dialects import account_filter, in_window, newest_first
+from syncsvc.reports.definition.expressions import account_filter, in_window, newest_first
 from syncsvc.reports.definition.report import (
     COUNTRY,
     EVENT,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Text, and_, bindparam, literal, or_, select, text
 
-from syncsvc.reports.definition.dialects import account_filter, portable_order
+from syncsvc.reports.definition.expressions import account_filter, portable_order
 from syncsvc.reports.definition.report import (
     COUNTRY,
     NUMBER,
@@ -23,7 +23,7 @@ from syncsvc.reports.definition.report import (
     Kind,
     Report,
 )
-from syncsvc.reports.spending.billing import ZERO, Month, bill
+from syncsvc.reports.spending.monthly_cost import ZERO, Month, bill
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.live_periods import SPELLS
 from syncsvc.schema.tables import number_history, numbers

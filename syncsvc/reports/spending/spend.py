@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, cast, func, select
 
 from syncsvc.database.maintenance.monthly_view import inventory_by_month_kept
-from syncsvc.reports.definition.dialects import (
+from syncsvc.reports.definition.expressions import (
     account_filter,
     exact_sum,
     known_at,

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import event, select, update
 
 from support.build import address, api_for, number_row, published, rows_of, uuid_at
-from syncsvc.reconcile.staging import known_addresses, stage_listing, unchanged_rows
-from syncsvc.reconcile.staging.temp_tables import staged_numbers
+from syncsvc.reconcile.staging import changed_addresses, remember_unchanged, stage_listing
+from syncsvc.reconcile.temp_tables import staged_numbers
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import addresses, sync_runs
 
@@ -62,11 +62,11 @@ def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
     match request.param:
         case "in a file":
-            monkeypatch.setattr(unchanged_rows, "IN_MEMORY", 1)
+            monkeypatch.setattr(remember_unchanged, "IN_MEMORY", 1)
         case "no file":
             monkeypatch.setattr(SpooledTemporaryFile, "write", fail)
         case "too many addresses":
-            monkeypatch.setattr(known_addresses, "KNOWN_AT_MOST", 2)
+            monkeypatch.setattr(changed_addresses, "KNOWN_AT_MOST", 2)
         case "too many differences":
             monkeypatch.setattr(stage_listing, "DIFFERENT_AT_MOST", 0)
             monkeypatch.setattr(stage_listing, "ROWS_AT_ONCE", 1)

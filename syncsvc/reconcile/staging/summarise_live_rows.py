@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal, literal_column, select
 
-from syncsvc.reconcile.staging.temp_tables import is_live
+from syncsvc.reconcile.temp_tables import is_live
 from syncsvc.schema.tables import numbers
 
 if TYPE_CHECKING:

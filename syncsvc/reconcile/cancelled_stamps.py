@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, and_, case, exists, func, insert, literal, not_, or_, select, update
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from syncsvc.reconcile.staging.temp_tables import (
+from syncsvc.reconcile.temp_tables import (
     staged_cancelled,
     staged_numbers,
     stamped_numbers,
