@@ -21,7 +21,7 @@ VALUES = st.recursive(
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.lists(VALUES), st.sampled_from([None, 1, "\t"]))
 def test_an_array_comes_apart_into_its_elements(array: list[object], indent: int | str) -> None:
     """
@@ -32,7 +32,7 @@ def test_an_array_comes_apart_into_its_elements(array: list[object], indent: int
     assert array == [json.loads(piece) for piece in pieces]
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings().max_examples // 2)
 @given(st.dictionaries(st.text(), VALUES), st.sampled_from([None, 1, "\t"]))
 def test_an_object_comes_apart_into_its_members(
     whole: dict[str, object], indent: int | str

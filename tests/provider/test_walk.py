@@ -738,7 +738,7 @@ class Drawn(Future[T]):
         return super().result(timeout)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=8 * settings().max_examples, deadline=None)
 @given(
     chance=st.randoms(use_true_random=False),
     size=st.integers(0, 12),

@@ -289,11 +289,11 @@ def test_a_run_that_would_publish_after_its_deadline_fails(
 
     def dawdle(pages: int, *_more: object) -> None:
         if pages == len(AFTER) // 2:
-            time.sleep(1.6)
+            time.sleep(0.8)
 
     watch.see(*BEFORE)
     before = published(engine)
-    summary = watch.see(*AFTER, api=paged, deadline=timedelta(seconds=1.5), on_page=dawdle)
+    summary = watch.see(*AFTER, api=paged, deadline=timedelta(seconds=0.7), on_page=dawdle)
 
     assert "SYNCSVC_RUN_DEADLINE" in str(summary.error)
     assert watch.last_run()["state"] == "failed"
