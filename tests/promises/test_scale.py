@@ -35,6 +35,7 @@ class LargeListing:
     """
 
     concurrency = 2
+    page_size = PAGE_SIZE
     clock_ahead = None
 
     def page(self, index: int, known: Known | None = None) -> Page:
