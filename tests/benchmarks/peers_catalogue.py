@@ -49,7 +49,7 @@ KEYS = (  # those of syncsvc's tables, but for the account
     "CREATE INDEX ON peer.numbers (emergency_number_address_id)",
 )
 KEYS_OF_HISTORY = (
-    "CREATE UNIQUE INDEX ON peer.numbers (_dlt_id)",
+    "CREATE UNIQUE INDEX ON peer.numbers (uuid) WHERE _dlt_valid_to IS NULL",
     "CREATE INDEX ON peer.numbers (uuid, _dlt_valid_from)",
 )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from syncsvc.reconcile.staging.stage_listing import Stage
 
-COMPARED_AT_ONCE = 200_000  # numbers, of which the uuids are in memory
+COMPARED_AT_ONCE = 100_000  # numbers, of which the uuids are in memory
 ROWS_AT_ONCE = 10_000
 part_of_uuid = func.substr(numbers.c.uuid, 1, 2)
 is_listed = numbers.c.uuid.in_(select(staged_numbers.c.uuid))
@@ -65,11 +65,18 @@ def find_absent(
         connection.execute(insert(absent_numbers).from_select(["uuid"], query))
         return
     for parts in _grouped(doubtful):
-        listed = stage.remembered_uuids(parts)
-        query = _not_staged(account).where(part_of_uuid.in_(parts))
-        found = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
-        absent = [(uuid,) for uuid in found.scalars() if as_bytes(uuid) not in listed]
-        copy_into(connection, absent_numbers, absent)
+        _compare(connection, account, stage, parts)
+
+
+def _compare(connection: Connection, account: str, stage: Stage, parts: Collection[str]) -> None:
+    """
+    Note the numbers of some parts that are neither staged nor remembered.
+    """
+    listed = stage.remembered_uuids(parts)
+    query = _not_staged(account).where(part_of_uuid.in_(parts))
+    found = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+    absent = [(uuid,) for uuid in found.scalars() if as_bytes(uuid) not in listed]
+    copy_into(connection, absent_numbers, absent)
 
 
 def _not_staged(account: str) -> Select[Any]:
