@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.build import Row, address, api_for, number_row, published, rows_of, uuid_at
+from support.build import STAMP, Row, address, api_for, number_row, published, rows_of, uuid_at
 from support.listings import Blind, entry, live, searches, show
 from syncsvc.reconcile.cancellation_evidence import SEARCHES_AT_MOST
 from syncsvc.sandbox import Fault, Inventory
@@ -226,6 +226,68 @@ def test_a_stamp_between_two_unstamped_cancellations_dates_no_reinstatement(
     assert watch.events() == ["added", "cancelled", "reinstated", "cancelled", "reinstated"]
     assert (back["occurred_at_source"], back["occurred_at"]) == ("observed", clock.time)
     assert back["uuid"] == uuid_at(1)
+
+
+BACK = "2026-01-01 01:30:00"
+
+
+def dated(watch: Watch) -> tuple[str, str]:
+    """
+    Who dates the first number's last event, and when.
+    """
+    row = watch.history()[-1]
+    assert row["event"] == "reinstated"
+    return row["occurred_at_source"], f"{row['occurred_at']:%Y-%m-%d %H:%M:%S}"
+
+
+def test_only_its_own_cancellation_is_older_than_a_reinstatement(
+    watch: Watch, clock: Clock
+) -> None:
+    """
+    Neither another number's later cancellation nor a later change keeps a stamp from dating it.
+    """
+    gone = {"status": "Cancelled"}
+    watch.see(*live(3))
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, **gone), *live(2, first=2))
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, monthly_charge=9, **gone), number_row(2, **gone), number_row(3))
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, provisioned=BACK), number_row(2, **gone), number_row(3))
+
+    assert watch.events() == ["provisioned", "cancelled", "changed", "reinstated"]
+    assert dated(watch) == ("provider", BACK)
+
+
+@pytest.mark.parametrize("stamp", ["1970-01-01 00:00:00", STAMP, "2031-01-01 00:00:00"])
+@pytest.mark.parametrize(
+    ("back", "source"), [("2026-01-01 00:30:00", "observed"), (BACK, "provider")]
+)
+def test_a_reinstatement_is_later_than_a_cancellation_without_a_credible_stamp(
+    watch: Watch, clock: Clock, stamp: str, back: str, source: str
+) -> None:
+    """
+    Such a cancellation counts from the run that saw it, whatever its stamp.
+    """
+    watch.see(*live(2))
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, status="Cancelled", details={"cancelled": stamp}), number_row(2))
+    clock.pass_by(hours=1)
+    watch.see(number_row(1, provisioned=back), number_row(2))
+
+    assert dated(watch) == (source, BACK if source == "provider" else "2026-01-01 02:00:00")
+
+
+def test_a_corrected_stamp_is_when_a_number_was_cancelled(watch: Watch) -> None:
+    """
+    A reinstatement that is later than it is dated by its stamp.
+    """
+    show(watch, live(2))
+    for stamp in ("2020-06-01 00:00:00", "2020-03-01 00:00:00"):
+        show(watch, [number_row(2)], [entry(1, cancelled=stamp)])
+    show(watch, [number_row(1, provisioned="2020-04-01 00:00:00"), number_row(2)])
+
+    assert dated(watch) == ("provider", "2020-04-01 00:00:00")
 
 
 class Hanging(Inventory):
