@@ -1132,6 +1132,21 @@ def test_an_entry_beside_another_status_needs_a_credible_stamp(watch: Watch, sta
     assert rows_of(watch.engine, numbers, uuid=uuid_at(9)) == []
 
 
+def test_an_entry_with_the_status_cancelled_needs_no_credible_stamp(
+    watch: Watch, clock: Clock
+) -> None:
+    """
+    It cancels as of the run, and the stamp is kept as sent.
+    """
+    show(watch, live(2))
+    start = clock.pass_by(hours=1)
+    summary = show(watch, [number_row(2)], [entry(cancelled=FAR_AHEAD)])
+
+    assert (summary.state, summary.cancelled) == ("succeeded", 1)
+    assert told(last(watch)) == ("cancelled", "cancelled_listing", "observed", start)
+    assert watch.number()["cancelled_at"] == datetime(2031, 1, 1, tzinfo=UTC)
+
+
 def test_the_guard_counts_all_weak_evidence_together(watch: Watch) -> None:
     """
     4 stamps in the listing, 4 in the cancelled listing and 4 absences of 40 numbers are withheld.
