@@ -99,6 +99,46 @@ def test_stamps_that_cancel_nothing_do_not_trip_the_guard(watch: Watch, stamp: s
     assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 5, 0)
 
 
+@pytest.mark.parametrize(("absences", "sent"), [(SEARCHES_AT_MOST, 200), (SEARCHES_AT_MOST + 1, 0)])
+def test_what_the_guard_withholds_is_searched_for_if_it_might_still_be_found(
+    watch: Watch, absences: int, sent: int
+) -> None:
+    """
+    Searches may bring 200 absences under the guard, but not one more than a run may search for.
+    """
+    show(watch, live(absences + 1))
+    summary = show(watch, live(1, first=absences + 1))
+
+    assert (summary.state, summary.withheld) == ("withheld", absences)
+    assert len(searches(watch.sandbox)) == sent
+
+
+def test_entries_do_not_keep_an_absence_from_being_searched_for(watch: Watch) -> None:
+    """
+    However many numbers have an entry, an absence is searched for, and cancelled.
+    """
+    show(watch, live(SEARCHES_AT_MOST + 3))
+    entries = [entry(place) for place in range(1, SEARCHES_AT_MOST + 2)]
+    summary = show(watch, live(1, first=SEARCHES_AT_MOST + 3), entries)
+
+    assert (summary.state, summary.cancelled) == ("succeeded", SEARCHES_AT_MOST + 2)
+
+
+def test_an_entry_beside_an_empty_listing_is_searched_for(watch: Watch) -> None:
+    """
+    A number that a search finds stays live, as does one that an empty listing lacks.
+    """
+    show(watch, live(3))
+    summary = show(watch, [], [entry(1), entry(2)], [number_row(1)])
+
+    assert (summary.cancelled, summary.withheld) == (1, 1)
+    assert [watch.number(place)["lifecycle"] for place in (1, 2, 3)] == [
+        "live",
+        "cancelled",
+        "live",
+    ]
+
+
 def test_entries_beyond_the_last_search_are_withheld_beside_an_incomplete_walk(
     watch: Watch,
 ) -> None:
