@@ -232,6 +232,43 @@ def test_an_entry_with_the_same_stamp_may_have_another_charge(watch: Watch) -> N
     assert watch.history()[-1]["changes"].keys() == {"monthly_charge"}
 
 
+def test_only_its_own_return_makes_an_entry_old(watch: Watch) -> None:
+    """
+    Neither another number's, nor that of the same number in another account, nor a mere change.
+    """
+    gone = [entry(1), entry(2)]
+    for account in ("default", "other"):
+        show(watch, live(3), account=account)
+        show(watch, [number_row(3)], gone, account=account)
+    show(watch, live(3), account="other")
+    show(watch, live(2, first=2), gone)
+    for charge in ("9", "10"):
+        summary = show(watch, live(2, first=2), [entry(1, monthly_charge=charge)])
+        assert (summary.changed, summary.cancelled) == (1, 0)
+
+
+def test_another_numbers_return_makes_no_entry_old(watch: Watch) -> None:
+    """
+    The entry cancels, although another number was cancelled and came back after its stamp.
+    """
+    show(watch, live(3))
+    show(watch, [number_row(1), number_row(3)], [entry(2)])
+    show(watch, live(3))
+    show(watch, live(2, first=2), [entry(1)])
+
+    assert watch.history()[-1]["evidence"] == "cancelled_listing"
+
+
+def test_an_entry_is_recent_if_nobody_knows_when_its_number_was_provisioned(watch: Watch) -> None:
+    """
+    Only a known provisioned can be later than its stamp.
+    """
+    show(watch, [number_row(1, **UNSTAMPED), number_row(2)])
+    show(watch, [number_row(2)], [entry(1, provisioned=None)])
+
+    assert watch.history()[-1]["evidence"] == "cancelled_listing"
+
+
 def test_an_earlier_date_of_a_second_cancellation_is_taken(watch: Watch) -> None:
     """
     It is later than the first cancellation, and so about this one.
