@@ -1038,6 +1038,7 @@ def test_a_stamp_far_ahead_cancels_when_its_time_has_come(
     show(watch, live(2))
     rows = [stamped(1, FAR_AHEAD, inside=inside), number_row(2)]
     planned = show(watch, rows)
+    assert detail(watch)["stamps_ahead"] == 1
     ahead = watch.number()
     before = published(engine)
     same = watch.run()

@@ -132,6 +132,7 @@ def test_an_entry_beside_an_empty_listing_is_searched_for(watch: Watch) -> None:
     summary = show(watch, [], [entry(1), entry(2)], [number_row(1)])
 
     assert (summary.cancelled, summary.withheld) == (1, 1)
+    assert [row["reason"] for row in rows_of(watch.engine, withheld_cancellations)] == ["guard"]
     assert [watch.number(place)["lifecycle"] for place in (1, 2, 3)] == [
         "live",
         "cancelled",
@@ -245,6 +246,45 @@ def test_only_its_own_return_makes_an_entry_old(watch: Watch) -> None:
     for charge in ("9", "10"):
         summary = show(watch, live(2, first=2), [entry(1, monthly_charge=charge)])
         assert (summary.changed, summary.cancelled) == (1, 0)
+
+
+def test_the_entry_of_an_earlier_life_is_no_evidence(watch: Watch) -> None:
+    """
+    A number that came back and is absent again is cancelled by its absence.
+    """
+    for rows in ([number_row(2)], live(2), [number_row(2)]):
+        show(watch, live(2))
+        show(watch, rows, [entry(1)])
+
+    assert watch.events() == ["provisioned", "cancelled", "reinstated", "cancelled"]
+    assert watch.history()[-1]["evidence"] == "absence"
+
+
+def test_an_entry_of_the_moment_of_provisioning_is_recent(watch: Watch) -> None:
+    """
+    Only an earlier one is from before the number's life.
+    """
+    show(watch, live(2))
+    show(watch, [number_row(2)], [entry(1, cancelled=STAMP)])
+
+    assert watch.history()[-1]["evidence"] == "cancelled_listing"
+
+
+def test_rows_with_the_status_cancelled_are_not_judged_by_their_stamps(watch: Watch) -> None:
+    """
+    Beside a stamp that is judged they don't count for the guard, and keep even an early one.
+    """
+    show(watch, live(21))
+    early = {"cancelled": "1970-01-01 00:00:00"}
+    rows = [
+        number_row(place, status="Cancelled", cancelled="2025-06-01 12:00:00")
+        for place in range(1, 20)
+    ]
+    rows += [number_row(20, status="Cancelled", details=early)]
+    summary = show(watch, [*rows, number_row(21, details={"cancelled": "2025-06-01 12:00:00"})])
+
+    assert (summary.state, summary.cancelled, summary.withheld) == ("succeeded", 21, 0)
+    assert f"{watch.number(20)['cancelled_at']:%Y}" == "1970"
 
 
 def test_another_numbers_return_makes_no_entry_old(watch: Watch) -> None:
