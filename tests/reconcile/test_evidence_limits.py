@@ -363,7 +363,7 @@ def test_only_its_own_cancellation_is_older_than_a_reinstatement(
     """
     Neither another number's later cancellation nor a later change keeps a stamp from dating it.
     """
-    gone = {"status": "Cancelled"}
+    gone: Row = {"status": "Cancelled"}
     watch.see(*live(3))
     clock.pass_by(hours=1)
     watch.see(number_row(1, **gone), *live(2, first=2))
