@@ -264,6 +264,13 @@ def keep_latest_of_walks(connection: Connection, walk: int) -> None:
     connection.execute(delete(staged_rejects).where(outdated))
 
 
+def part_of(uuid: ColumnElement[str]) -> ColumnElement[str]:
+    """
+    Return the part that has a number's fingerprint, as `payloads.fingerprint.part_of` does.
+    """
+    return func.substr(uuid, 1, 2)
+
+
 def is_live(account: str) -> tuple[ColumnElement[bool], ...]:
     """
     Return the conditions for an account's live numbers.

@@ -195,7 +195,7 @@ def _publish_staged(connection: Connection, record: Run, stage: Stage) -> dict[s
     seen = fingerprint_store.find(connection, record.account, stage.known)
     plan.plan_changes(connection, record)
     found = run_counts.count_plan(connection, stage.remembered)
-    if not stage.different and not run_counts.tells_news(found):
+    if not stage.different and not run_counts.has_changes(found):
         return found
     if stage.remembers:  # few rows are planned, and all that follows may look each of them up
         analyze(connection, planned_numbers.c.uuid)

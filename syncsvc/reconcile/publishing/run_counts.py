@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
 planned = planned_numbers.c
-NEWS = (*map(str, Event), "address_changes", "rejected")
+CHANGES = (*map(str, Event), "address_changes", "rejected")
 
 
 def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
@@ -77,15 +77,15 @@ def counts_without_changes(listed: int) -> dict[str, int]:
     """
     Return the same counts for a listing of so many numbers without any change.
     """
-    nothing = dict.fromkeys(NEWS, 0)
+    nothing = dict.fromkeys(CHANGES, 0)
     return {**nothing, "listed": listed, "unchanged": listed}
 
 
-def tells_news(found: Mapping[str, int]) -> bool:
+def has_changes(found: Mapping[str, int]) -> bool:
     """
-    Return whether counts are of a plan that changes anything, or of rejects.
+    Return whether a run changes anything, or has rejects.
     """
-    return any(found[name] for name in NEWS)
+    return any(found[name] for name in CHANGES)
 
 
 def is_provisioned_too() -> ColumnElement[bool]:

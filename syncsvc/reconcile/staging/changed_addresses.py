@@ -23,7 +23,7 @@ KNOWN_AT_MOST = 50_000  # digests in memory, 10 MB
 STAGED_AT_MOST = 10_000  # remembered, so that an address of many numbers is staged once
 
 
-class KnownAddresses:
+class ShownAddresses:
     """
     The addresses that a walk has shown so far.
 

@@ -1,8 +1,8 @@
 """
 Find the live numbers that the listing does not have.
 
-If all rows are staged, the database compares them. As long as unchanged rows are remembered outside
-it, the uuids of those parts are compared here in which numbers are missing: nearly always of none.
+If all rows are staged, the database compares them. If unchanged rows are remembered outside it, the
+uuids are compared here, but only those of the parts in which a number is missing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from syncsvc.reconcile.temp_tables import (
     absent_numbers,
     create_tables,
     is_live,
+    part_of,
     staged_numbers,
 )
 from syncsvc.schema.tables import numbers
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 COMPARED_AT_ONCE = 100_000  # numbers, of which the uuids are in memory
 ROWS_AT_ONCE = 10_000
-part_of_uuid = func.substr(numbers.c.uuid, 1, 2)
+part_of_uuid = part_of(numbers.c.uuid)
 is_listed = numbers.c.uuid.in_(select(staged_numbers.c.uuid))
 
 

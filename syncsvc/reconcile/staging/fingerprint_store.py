@@ -40,7 +40,7 @@ from syncsvc.reconcile.staging.summarise_live_rows import (
     summarise,
     total_of,
 )
-from syncsvc.reconcile.temp_tables import planned_numbers, staged_numbers
+from syncsvc.reconcile.temp_tables import part_of, planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
@@ -59,6 +59,8 @@ INSERTED = ("account", "part", "fingerprints", "live_rows")
 SCHEMA_FROM_TOTAL = ": "
 
 stored = listing_fingerprints.c
+
+staged_part = part_of(staged_numbers.c.uuid)
 
 TRIGGERS = {"numbers_updated", "numbers_deleted"}
 TRIGGERS_OF_SQLITE = text(
@@ -225,17 +227,13 @@ def _agrees() -> ColumnElement[bool]:
     return and_(not_(staged.rejected), staged.fingerprint.is_not(None), live)
 
 
-def _part() -> ColumnElement[str]:
-    return func.substr(staged_numbers.c.uuid, 1, 2)
-
-
 def _parts_to_save(connection: Connection, run: Run) -> list[str]:
     """
     The parts that are not stored, or of which some row was decoded.
     """
-    is_stored = exists().where(stored.account == run.account, stored.part == _part())
+    is_stored = exists().where(stored.account == run.account, stored.part == staged_part)
     query = (
-        select(_part())
+        select(staged_part)
         .distinct()
         .where(_agrees(), or_(not_(staged_numbers.c.unchanged), not_(is_stored)))
     )
@@ -256,11 +254,11 @@ def _packed_by_server(connection: Connection, parts: list[str]) -> Iterator[tupl
     """
     The staged fingerprints of each part, as PostgreSQL packs them.
     """
-    part, mark = _part(), staged_numbers.c.fingerprint
+    mark = staged_numbers.c.fingerprint
     every = func.string_agg(func.int8send(mark), literal_column("''::bytea"))
-    query = select(part, every.aggregate_order_by(mark))
+    query = select(staged_part, every.aggregate_order_by(mark))
     rows = connection.execute(
-        query.where(_agrees(), part.in_(parts)).group_by(part),
+        query.where(_agrees(), staged_part.in_(parts)).group_by(staged_part),
         execution_options={"yield_per": PARTS_AT_ONCE},
     )
     yield from ((part, kept) for part, kept in rows)
@@ -268,9 +266,9 @@ def _packed_by_server(connection: Connection, parts: list[str]) -> Iterator[tupl
 
 def _packed_here(connection: Connection, parts: list[str]) -> Iterator[tuple[str, bytes]]:
     query = (
-        select(_part(), staged_numbers.c.fingerprint)
-        .where(_agrees(), _part().in_(parts))
-        .order_by(_part())
+        select(staged_part, staged_numbers.c.fingerprint)
+        .where(_agrees(), staged_part.in_(parts))
+        .order_by(staged_part)
     )
     rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
     for part, some in groupby(rows, key=lambda row: row[0]):

@@ -2,9 +2,9 @@
 Remember the unchanged rows of a walk outside the database.
 
 Nearly every run finds nothing new, and then nothing is staged, and no temporary table is created.
-If something is new, only that is staged, as long as no number is missing: the rows remembered here
-are all of live numbers, so their number tells that. They take 24 bytes each, in memory for a small
-inventory and in an unlinked temporary file for a large one.
+If something is new, only that is staged. The rows remembered here are all of live numbers, so
+counting them tells in which parts a number is missing. They take 24 bytes each, in memory for a
+small inventory and in an unlinked temporary file for a large one.
 """
 
 from __future__ import annotations

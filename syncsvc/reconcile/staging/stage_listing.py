@@ -19,7 +19,7 @@ from sqlalchemy import and_, select
 
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged, is_live_entry
 from syncsvc.reconcile.staging.changed_addresses import (
-    KnownAddresses,
+    ShownAddresses,
     content_digest,
     contents_by_id,
 )
@@ -76,7 +76,7 @@ class Stage:
         self._buffer = RowBuffer(connection)
         with connection.begin():
             contents = contents_by_id(connection, account) if known else None
-        self._addresses = KnownAddresses(contents or {})
+        self._addresses = ShownAddresses(contents or {})
         self._remembered = None if contents is None else UnchangedRows(known)
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Stage:
         """
         if self._walk:
             self._stage_remembered()
-            self._addresses = KnownAddresses({})
+            self._addresses = ShownAddresses({})
         self._walk += 1
 
     def add(self, page: Page, index: int) -> None:
@@ -284,7 +284,7 @@ class Stage:
                 self._buffer.flush(at_least=ROWS_AT_ONCE)
             self._add_addresses(self._addresses.as_known())
             self._buffer.flush()
-        self._addresses = KnownAddresses({})
+        self._addresses = ShownAddresses({})
 
     def _stage_again(self, uuids: Select[Any]) -> None:
         """

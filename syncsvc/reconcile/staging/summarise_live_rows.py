@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal, literal_column, select
 
-from syncsvc.reconcile.temp_tables import is_live
+from syncsvc.reconcile.temp_tables import is_live, part_of
 from syncsvc.schema.tables import numbers
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def summarise(
     """
     Summarise the live numbers of each part, or of all together.
     """
-    part = func.substr(numbers.c.uuid, 1, 2) if by_part else literal(WHOLE)
+    part = part_of(numbers.c.uuid) if by_part else literal(WHOLE)
     versions = func.sum(ROW_VERSION[connection.dialect.name])
     query = (
         select(part, func.count(), func.sum(numbers.c.changed_run_id), versions)
