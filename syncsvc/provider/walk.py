@@ -46,7 +46,10 @@ class Walk:
         fetch: Returns a page by its number, or None if there is no such page.
         pool: The threads that call it.
         seconds_left: Returns how long to wait for a page.
-        expected_pages: How many pages to request before the first one tells how many there are.
+        expected_pages: How many pages to request before the first one tells how many there are;
+            None if that is not known.
+        on_all_requested: Called when all pages that are expected have been requested, and a thread
+            is free; once more if the first page then tells of further ones.
 
     Attributes:
         pages: Number of pages with rows.
@@ -58,13 +61,16 @@ class Walk:
         fetch: Callable[[int], Page | None],
         pool: ThreadPool,
         seconds_left: Callable[[], float],
-        expected_pages: int = 1,
+        expected_pages: int | None = None,
+        on_all_requested: Callable[[], None] = lambda: None,
     ) -> None:
         self._fetch = fetch
         self._pool = pool
         self._seconds_left = seconds_left
         self._requested: deque[tuple[int, Future[Page | None]]] = deque()
-        self._known_pages = expected_pages  # pages to request, then by the total of the first one
+        self._known_pages = expected_pages or 1  # to request; then by the total of the first one
+        self._on_all_requested = on_all_requested
+        self._tells_when_all_requested = expected_pages is not None
         self._page_length = 0  # rows that the provider sends on a full page
         self._first_total: int | None = None
         self._last_total: int | None = None
@@ -87,7 +93,22 @@ class Walk:
                 if self._ends_with(page):
                     return
         finally:
-            self._cancel_requested()
+            self.close()
+
+    def request_first(self) -> None:
+        """
+        Request the first page before it is waited for; drop one that was requested earlier.
+        """
+        self.close()
+        self._request_ahead(1)
+
+    def close(self) -> None:
+        """
+        Cancel the requests that have not begun.
+        """
+        for _index, future in self._requested:
+            future.cancel()
+        self._requested.clear()
 
     @property
     def num_results(self) -> int | None:
@@ -132,8 +153,13 @@ class Walk:
         if self.pages == 1:
             self._page_length = len(page.rows)
             if _counts_listing(page):
-                # One more than needed if the last page is full: the one after it must be empty.
-                self._known_pages = (page.num_results or 0) // self._page_length + 1
+                self._expect(page.num_results or 0)
+
+    def _expect(self, total: int) -> None:
+        # One page more than needed if the last one is full: the one after it must be empty.
+        pages = total // self._page_length + 1
+        self._tells_when_all_requested |= pages > self._known_pages
+        self._known_pages = pages
 
     def _ends_with(self, page: Page) -> bool:
         """
@@ -166,11 +192,9 @@ class Walk:
         ):
             self._requested.append((following, self._pool.submit(self._fetch, following)))
             following += 1
-
-    def _cancel_requested(self) -> None:
-        for _index, future in self._requested:
-            future.cancel()
-        self._requested.clear()
+        if self._tells_when_all_requested and len(self._requested) < self._pool.size:
+            self._tells_when_all_requested = False
+            self._on_all_requested()
 
 
 def _counts_listing(page: Page) -> bool:

@@ -25,7 +25,7 @@ from syncsvc.reconcile.staging.stage_listing import Stage
 from syncsvc.reconcile.temp_tables import analyze, planned_numbers
 from syncsvc.reconcile.withhold_cancellations import Scope
 from syncsvc.sync.failure import failure_text, record_failure
-from syncsvc.sync.read_listings import read_cancelled_listing, read_listing
+from syncsvc.sync.read_listings import read_listings
 from syncsvc.sync.run_context import RunContext
 from syncsvc.sync.summary import Progress
 from syncsvc.vocabulary import PUBLISHED, RunState
@@ -108,9 +108,8 @@ def _run(run: RunContext) -> Summary:
     known = fingerprint_store.load(run.connection, run.account)
     with closing(Stage(run.connection, run.account, known)) as stage:
         with ThreadPool(_threads(run.job.api.concurrency)) as pool:
-            proof = read_listing(run, stage, pool)
+            proof, cancelled = read_listings(run, stage, pool)
             _warn_of_clock(run)
-            cancelled = read_cancelled_listing(run, stage, pool)
             verdict = _judge_cancellations(run, stage, proof, pool)
         detail = {"complete": proof.complete, "cancelled_listing": cancelled}
         found = _publish(run, stage, verdict, detail)

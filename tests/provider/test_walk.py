@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.build import api_for
 from syncsvc.errors import DeadlineExceeded, ProviderRefused, ProviderUnavailable
 from syncsvc.payloads.records import Number, Page, Reject
-from syncsvc.provider.thread_pool import ThreadPool
+from syncsvc.provider.thread_pool import InlinePool, ThreadPool
 from syncsvc.provider.walk import Walk
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 
@@ -450,6 +450,66 @@ def test_a_walk_that_is_left_early_requests_no_more() -> None:
         pool.submit(asked.append, -1).result(timeout=5)
 
     assert asked == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "expected", "total", "requested_before"),
+    [
+        pytest.param(4, 1, 2, [1], id="the-only-page"),
+        pytest.param(5, 4, 6, [4], id="all-pages-of-last-time"),
+        pytest.param(4, 1, 6, [1, 4], id="more-pages-than-last-time"),
+        pytest.param(4, None, 6, [4], id="unknown-until-the-first-page"),
+        pytest.param(1, 4, 6, [], id="no-free-thread"),
+    ],
+)
+def test_it_is_told_when_no_further_page_is_expected(
+    concurrency: int, expected: int | None, total: int, requested_before: list[int]
+) -> None:
+    """
+    When all expected pages are requested, and a thread is free, something else may be requested.
+    """
+    requested: list[int] = []
+    told: list[int] = []
+
+    class Counted(ThreadPool):
+        """
+        Calls that are counted, and done when they are submitted.
+        """
+
+        def submit(self, call: Any, argument: Any) -> Any:
+            """
+            Count and do the call.
+            """
+            requested.append(argument)
+            return InlinePool().submit(call, argument)
+
+    fetch = paged(total, *(["ab"] * (total // 2) if total == 2 else ["ab", "cd", "ef"]))
+    walk = Walk(
+        fetch, Counted(concurrency), lambda: 5.0, expected, lambda: told.append(len(requested))
+    )
+    read = [row.uuid for page in walk for row in page.rows]
+
+    assert len(read) == total
+    assert told == requested_before
+
+
+def test_a_first_page_requested_early_is_read_once() -> None:
+    """
+    The walk takes the page that was requested before it; of two such requests, the later one.
+    """
+    asked: list[int] = []
+
+    def fetch(index: int) -> Page | None:
+        asked.append(index)
+        return page_of(["a", "b"], 4 + len(asked)) if index == 1 else None
+
+    walk = Walk(fetch, InlinePool(), lambda: 5.0)
+    walk.request_first()
+    walk.request_first()
+    totals = [page.num_results for page in walk]
+
+    assert asked == [1, 1, 2]
+    assert totals == [6]
 
 
 @pytest.mark.parametrize(("left", "waited"), [(7.5, 7.5), (0.0, 0.0), (-3.0, 0.0)])

@@ -322,6 +322,71 @@ def test_a_listing_that_changes_during_a_walk_is_walked_again(
     assert watch.last_run()["detail"]["complete"] is True
 
 
+def test_the_cancelled_listing_is_requested_beside_the_last_page(watch: Watch) -> None:
+    """
+    An account with one known page waits once for both listings.
+    """
+    watch.see(number_row(1), number_row(2))
+    watch.sandbox.requests.clear()
+
+    def answer_later(_page: int) -> None:
+        wait_for_the_cancelled_listing(watch)
+        together.append(cancelled_requests(watch))
+
+    together: list[int] = []
+    watch.sandbox.before_page = answer_later
+    with api_for(watch.sandbox, concurrency=2) as api:
+        summary = watch.run(api=api)
+
+    assert (summary.state, summary.unchanged) == ("succeeded", 2)
+    assert together[0] == 1
+    assert cancelled_requests(watch) == 1
+    assert watch.last_run()["detail"]["cancelled_listing"].startswith("0 rows")
+
+
+def test_after_a_further_walk_the_cancelled_listing_is_requested_again(watch: Watch) -> None:
+    """
+    An entry read beside an incomplete walk is older than the walk that counts.
+    """
+    watch.see(*(number_row(place) for place in range(1, 5)))
+
+    def cancel_the_first(page: int) -> None:
+        if page == 2:
+            watch.sandbox.before_page = None
+            wait_for_the_cancelled_listing(watch)
+            inventory = watch.sandbox.inventory
+            inventory.rows = inventory.rows[1:]
+            inventory.cancelled = [number_row(1, status="Cancelled")]
+
+    watch.sandbox.before_page = cancel_the_first
+    watch.sandbox.requests.clear()
+    with api_for(watch.sandbox, page_size=2, concurrency=2) as api:
+        summary = watch.run(api=api)
+
+    assert (summary.state, summary.walks, summary.cancelled) == ("succeeded", 2, 1)
+    assert cancelled_requests(watch) == 2
+    assert watch.history(1)[-1]["evidence"] == "cancelled_listing"
+
+
+def wait_for_the_cancelled_listing(watch: Watch) -> None:
+    """
+    Wait until the cancelled listing was requested, 10 s at most.
+    """
+    deadline = time.monotonic() + 10
+    while not cancelled_requests(watch) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def cancelled_requests(watch: Watch) -> int:
+    """
+    How often the first page of the cancelled listing was requested.
+    """
+    return sum(
+        request.path.endswith("/cancelled") and request.query["page"] == "1"
+        for request in watch.sandbox.requests
+    )
+
+
 def test_a_number_that_comes_twice_makes_a_walk_incomplete(watch: Watch, paged: NumberApi) -> None:
     """
     A number added in front while the pages are walked repeats another; the next walk settles it.
