@@ -80,6 +80,7 @@ class Request:
     method: str
     path: str
     query: dict[str, str]
+    accept: str | None
     authorization: str | None
 
 
@@ -195,10 +196,14 @@ class Sandbox:
             return problem(500, repr(error))
 
     def _note(self, http: HttpRequest) -> None:
-        query = http.args.to_dict()
-        authorization = http.headers.get("Authorization")
         self.requests.append(
-            Request(method=http.method, path=http.path, query=query, authorization=authorization)
+            Request(
+                method=http.method,
+                path=http.path,
+                query=http.args.to_dict(),
+                accept=http.headers.get("Accept"),
+                authorization=http.headers.get("Authorization"),
+            )
         )
 
     def _dispatch(self, http: HttpRequest) -> Response:

@@ -8,11 +8,11 @@ import hashlib
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 from structlog.testing import capture_logs
 
 from support.build import Watch, number_row
@@ -176,6 +176,23 @@ def test_a_lost_session_is_a_lost_lead(
         assert not first.acquire()
     assert [line["event"] for line in logs] == ["worker.session_lost"]
     assert "terminating connection" in logs[0]["error"]
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)
+def test_a_lost_session_can_be_released(engine: Engine) -> None:
+    """
+    A leader that ends after its session was closed ends without an error, and may lead again.
+    """
+    drivers: list[Any] = []
+    event.listen(engine, "connect", lambda driver, _: drivers.append(driver))
+    lead = LeaderLock(engine, "default")
+    assert lead.acquire()
+    drivers[-1].close()
+
+    lead.release()
+
+    assert lead.acquire()
+    lead.release()
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])

@@ -99,6 +99,20 @@ def test_a_token_is_requested_once_and_used_until_it_expires(
     assert token_requests(sandbox) == [ACCESS_TOKEN]
 
 
+def test_a_token_is_posted_for_and_may_have_any_media_type(
+    tokens: ClientCredentials, sandbox: Sandbox, clock: Clock
+) -> None:
+    """
+    Requested or refreshed: a token is not of the media type that the listing has.
+    """
+    tokens.current()
+    clock.time += 3600
+    tokens.current()
+
+    assert token_requests(sandbox) == [ACCESS_TOKEN, REFRESH_TOKEN]
+    assert {(each.method, each.accept) for each in sandbox.requests} == {("POST", "*/*")}
+
+
 @pytest.mark.parametrize(("seconds", "calls"), [(3539.9, 1), (3540.0, 2)])
 def test_a_token_is_refreshed_a_minute_before_it_expires(
     tokens: ClientCredentials, sandbox: Sandbox, clock: Clock, seconds: float, calls: int
