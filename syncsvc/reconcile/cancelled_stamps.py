@@ -111,7 +111,7 @@ def is_recent_cancellation(account: str, started_at: datetime) -> ColumnElement[
     of_earlier_life = exists().where(
         ended.account == account,
         ended.uuid == known.uuid,
-        ended.event == Event.CANCELLED,
+        ended.lifecycle == Lifecycle.CANCELLED,  # the cancellation, or a correction of it
         ended.cancelled_at >= entry.cancelled_at,
         came_back_later,
     )

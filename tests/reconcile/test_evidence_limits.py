@@ -324,6 +324,21 @@ def test_an_earlier_date_of_a_second_cancellation_is_taken(watch: Watch) -> None
     assert (summary.changed, f"{watch.number()['cancelled_at']:%Y-%m}") == (1, "2020-03")
 
 
+def test_an_entry_from_before_a_corrected_stamp_is_of_an_earlier_life(watch: Watch) -> None:
+    """
+    A number that came back is not cancelled by a stamp from before its cancellation was corrected.
+    """
+    first, corrected, between = (f"2020-0{month}-01 00:00:00" for month in (3, 6, 5))
+    show(watch, live(2))
+    for stamp in (first, corrected):
+        show(watch, [number_row(2)], [entry(1, cancelled=stamp)])
+    show(watch, live(2))
+    show(watch, [number_row(2)], [entry(1, cancelled=between)])
+
+    assert watch.events() == ["provisioned", "cancelled", "changed", "reinstated", "cancelled"]
+    assert watch.history()[-1]["evidence"] == "absence"
+
+
 def test_a_stamp_between_two_unstamped_cancellations_dates_no_reinstatement(
     watch: Watch, clock: Clock
 ) -> None:
