@@ -6,15 +6,29 @@ from __future__ import annotations
 
 import errno
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event, select, update
 
 from support.build import address, api_for, number_row, published, rows_of, uuid_at
-from syncsvc.reconcile.staging import changed_addresses, remember_unchanged, stage_listing
+from syncsvc.payloads.fingerprint import Known, packed
+from syncsvc.payloads.records import Address, Reject, Unchanged
+from syncsvc.reconcile.staging import (
+    changed_addresses,
+    find_absent,
+    remember_unchanged,
+    stage_listing,
+)
+from syncsvc.reconcile.staging.changed_addresses import (
+    ShownAddresses,
+    content_digest,
+    contents_by_id,
+)
+from syncsvc.reconcile.staging.remember_unchanged import RememberedRow, UnchangedRows, as_bytes
 from syncsvc.reconcile.temp_tables import staged_numbers
 from syncsvc.sandbox import Inventory
+from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import addresses, sync_runs
 
 if TYPE_CHECKING:
@@ -25,6 +39,7 @@ if TYPE_CHECKING:
     from support.build import Row, Watch
 
 ROWS = [number_row(place, number_address=address(place % 3)) for place in range(1, 8)]
+UUIDS = [f"{part}{uuid_at(place)[2:]}" for part in ("0a", "0b") for place in (1, 2)]
 
 
 @pytest.fixture
@@ -270,3 +285,252 @@ def test_an_unreadable_row_of_a_known_number_is_not_an_absence(watch: Watch, roo
     found = (summary.unchanged, summary.rejected, summary.cancelled, summary.withheld)
     assert (room, *found) == (room, 6, 1, 0, 0)
     assert watch.number(3)["lifecycle"] == "live"
+
+
+def test_beside_a_change_no_uuid_is_compared_if_none_is_missing(
+    watch: Watch, statements: list[str]
+) -> None:
+    """
+    Counting the numbers that are staged and those that are remembered shows that all are there.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+    statements.clear()
+
+    summary = watch.see_paged(*replaced(6, status="Suspended"), page_size=2)
+
+    assert (summary.state, summary.changed, summary.unchanged) == ("succeeded", 1, 6)
+    assert [each for each in statements if "absent_numbers" in each] == []
+
+
+def in_part(part: str, place: int, **fields: Any) -> Row:
+    """
+    A live number whose uuid begins with these characters.
+    """
+    return number_row(place, uuid=f"{part}{uuid_at(place)[2:]}", **fields)
+
+
+def test_a_number_that_comes_back_hides_no_absence(watch: Watch) -> None:
+    """
+    If as many numbers of a part are listed as were live, one may still be missing.
+    """
+    back, gone, other = in_part("0a", 1), in_part("0a", 2), in_part("0b", 3)
+    watch.see(back, gone, other)
+    watch.see(gone, other)
+
+    summary = watch.see(back, other)
+
+    assert (summary.reinstated, summary.cancelled, summary.unchanged) == (1, 1, 1)
+
+
+def test_a_part_that_has_lost_its_only_number_is_found(watch: Watch) -> None:
+    """
+    Beside a change in another part, its number is cancelled.
+    """
+    watch.see(in_part("0a", 1), in_part("0b", 2), in_part("0b", 3))
+
+    summary = watch.see(in_part("0b", 2, status="Suspended"), in_part("0b", 3))
+
+    assert (summary.changed, summary.cancelled, summary.unchanged) == (1, 1, 1)
+
+
+def test_the_uuids_of_few_parts_are_in_memory_at_once(
+    watch: Watch, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Parts of two numbers, in each of which one is missing, are compared two by two.
+    """
+    monkeypatch.setattr(find_absent, "COMPARED_AT_ONCE", 4)
+    rows = [in_part(part, place) for part in ("0a", "0b", "0c", "0d", "0e") for place in (1, 2)]
+    watch.see(*rows)
+    statements.clear()
+
+    summary = watch.see(*rows[::2])
+
+    assert (summary.unchanged, summary.cancelled) == (5, 5)
+    compared = [each for each in statements if each.startswith("SELECT numbers.uuid")]
+    assert sum("substr" in each for each in compared) == 3
+
+
+@pytest.mark.parametrize(("differences", "staged"), [(2, 2), (3, 7)])
+def test_beyond_so_many_differences_all_rows_are_staged(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, differences: int, staged: int
+) -> None:
+    """
+    Of 7 rows on 4 pages, 2 may differ before the others are staged with them.
+    """
+    monkeypatch.setattr(stage_listing, "DIFFERENT_AT_MOST", 2)
+    monkeypatch.setattr(stage_listing, "ROWS_AT_ONCE", 1)
+    watch.see_paged(*ROWS, page_size=2)
+    found: list[str] = []
+
+    def note(connection: Connection, _run_id: int) -> None:
+        found.extend(connection.execute(select(staged_numbers.c.uuid)).scalars())
+
+    changed = [{**row, "status": "Suspended"} for row in ROWS[:differences]]
+    with api_for(watch.sandbox, page_size=2) as api:
+        summary = watch.see(*changed, *ROWS[differences:], api=api, on_found=note)
+
+    assert (summary.changed, summary.unchanged) == (differences, 7 - differences)
+    assert (len(found), len({*found})) == (staged, staged)
+
+
+def test_other_bytes_of_the_same_row_are_known_next_time(watch: Watch) -> None:
+    """
+    Although nothing changes, also beside an entry for a number that is listed.
+    """
+    entry = number_row(3, status="Cancelled", cancelled="2026-06-02 03:04:05")
+    watch.sandbox.inventory = Inventory(ROWS, cancelled=[entry])
+    watch.run()
+    before = rows_of(watch.engine, listing_fingerprints)
+    turned = dict(reversed(ROWS[1].items()))
+    watch.sandbox.inventory = Inventory([ROWS[0], turned, *ROWS[2:]], cancelled=[entry])
+
+    summary = watch.run()
+
+    assert (summary.unchanged, summary.changed) == (7, 0)
+    assert len(before) == len(rows_of(watch.engine, listing_fingerprints))
+    assert before != rows_of(watch.engine, listing_fingerprints)
+
+
+def test_an_address_with_unknown_fields_is_as_known(watch: Watch, statements: list[str]) -> None:
+    """
+    Whatever order the database keeps them in, nothing is staged.
+    """
+    row = number_row(1, number_address=address(1, zeta={"b": 1.50, "a": None}, alpha=["x"]))
+    watch.see(row)
+    statements.clear()
+
+    assert watch.see(row).unchanged == 1
+    assert [each for each in statements if "TEMPORARY" in each] == []
+
+
+@pytest.mark.parametrize(("most", "known"), [(3, {0, 1, 2}), (2, None)])
+def test_as_many_addresses_are_remembered_as_fit(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch, most: int, known: set[int] | None
+) -> None:
+    """
+    Of three addresses all are remembered, or none.
+    """
+    watch.see(*ROWS)
+    monkeypatch.setattr(changed_addresses, "KNOWN_AT_MOST", most)
+
+    with watch.engine.connect() as connection:
+        found = contents_by_id(connection, "default")
+
+    assert (found and {*found}) == known
+
+
+def office(number: int, name: str = "as known") -> tuple[Address, ...]:
+    """
+    The only address of a row.
+    """
+    return (Address(number, name, *[None] * 10),)
+
+
+def contents(*numbers: int) -> dict[int, bytes]:
+    """
+    What the tables have of these addresses.
+    """
+    return {number: content_digest(office(number)[0]) for number in numbers}
+
+
+def test_an_address_of_many_numbers_is_staged_once() -> None:
+    """
+    However often it is shown, unless it differs from what was shown last.
+    """
+    shown = ShownAddresses({})
+
+    assert shown.to_stage(office(1)) == [*office(1)]
+    assert [shown.to_stage(office(1)) for _ in range(2)] == [[], []]
+    assert shown.to_stage(office(1, "other")) == [*office(1, "other")]
+    assert shown.to_stage(office(1)) == [*office(1)]
+
+
+def test_only_addresses_that_differ_from_the_tables_are_staged() -> None:
+    """
+    The others are remembered, until one is shown with another content: then both are staged.
+    """
+    shown = ShownAddresses(contents(1, 2))
+
+    assert [shown.to_stage(office(number)) for number in (1, 2, 1)] == [[], [], []]
+    assert shown.as_known() == [*office(1), *office(2)]
+    assert (shown.is_as_known(1), shown.is_as_known(3)) == (True, False)
+    assert shown.to_stage(office(1, "other")) == [*office(1), *office(1, "other")]
+    assert (shown.is_as_known(1), shown.as_known()) == (False, [*office(2)])
+    assert shown.to_stage(office(1)) == [*office(1)]
+
+
+@pytest.mark.parametrize(("known", "again"), [((), 1), ((9,), 0)])
+def test_few_staged_addresses_are_remembered_while_nothing_is_known(
+    monkeypatch: pytest.MonkeyPatch, known: tuple[int, ...], again: int
+) -> None:
+    """
+    A first load stages one again that it has forgotten; beside known ones none is forgotten.
+    """
+    monkeypatch.setattr(changed_addresses, "STAGED_AT_MOST", 2)
+    shown = ShownAddresses(contents(*known))
+
+    for number in (1, 2, 1, 2, 3):
+        shown.to_stage(office(number))
+
+    assert [len(shown.to_stage(office(number))) for number in (3, 1)] == [0, again]
+
+
+@pytest.fixture
+def remembered() -> Iterator[UnchangedRows]:
+    """
+    Two pages: the third number, a reject and the first number, then the first number again.
+    """
+    known = Known([("0a", packed([5, 7])), ("0b", packed([3, 9]))])
+    rows = UnchangedRows(known)
+    reject = Reject(UUIDS[1], "reason", "{}")
+    assert rows.take([Unchanged(UUIDS[2], 2, ()), reject, Unchanged(UUIDS[0], 0, ())], 1)
+    assert rows.take([Unchanged(UUIDS[0], 0, ())], 4)
+    yield rows
+    rows.close()
+
+
+def test_remembered_rows_are_counted_by_number(remembered: UnchangedRows) -> None:
+    """
+    A number that comes twice counts once, in its part and in all.
+    """
+    assert len(remembered) == 2
+    assert [remembered.of_part(part) for part in ("0a", "0b", "ff")] == [1, 1, 0]
+    assert [remembered.fingerprints(part) for part in ("0a", "0b", "ff")] == [[5], [3], []]
+    assert remembered.uuids({"0a"}) == {as_bytes(UUIDS[0])}
+    assert remembered.uuids({"0a", "0b"}) == {as_bytes(UUIDS[0]), as_bytes(UUIDS[2])}
+
+
+def test_remembered_rows_have_their_place_in_the_walk(remembered: UnchangedRows) -> None:
+    """
+    Each is yielded as often as it came, with its position among all rows.
+    """
+    third, first, again = (
+        RememberedRow(position, UUIDS[number], fingerprint)
+        for position, number, fingerprint in ((1, 2, 3), (3, 0, 5), (4, 0, 5))
+    )
+
+    assert [[*remembered.rows()] for _ in range(2)] == [[third, first, again]] * 2
+    assert remembered.forget([]) == []
+    assert remembered.forget([UUIDS[0], UUIDS[1]]) == [first, again]
+    assert remembered.forget([UUIDS[0]]) == []
+    assert [*remembered.rows()] == [third]
+    assert (len(remembered), remembered.of_part("0a"), remembered.fingerprints("0a")) == (1, 0, [])
+
+
+def test_after_a_failed_write_nothing_is_remembered(
+    remembered: UnchangedRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A part of the page may have been written, so that no later page has its place.
+    """
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(SpooledTemporaryFile, "write", fail)
+        assert not remembered.take([Unchanged(UUIDS[3], 3, ())], 5)
+
+    assert not remembered.take([Unchanged(UUIDS[3], 3, ())], 5)
+    assert (len(remembered), [row.position for row in remembered.rows()]) == (2, [1, 3, 4])
