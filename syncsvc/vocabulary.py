@@ -80,5 +80,14 @@ class RunState(StrEnum):
     CRASHED = "crashed"  # its process died, as the next run found
 
 
+class Lane(StrEnum):
+    """
+    In which lane of a fleet an account's next run is.
+    """
+
+    FAST = "fast"  # with most accounts
+    SLOW = "slow"  # among those whose runs take long or wait for the provider
+
+
 PUBLISHED = (RunState.SUCCEEDED, RunState.WITHHELD)  # the run changed the tables
 BROKEN = (RunState.FAILED, RunState.CRASHED)  # it ended without

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import and_, select
 
 from syncsvc.errors import UnknownAccount, UnknownAddress
+from syncsvc.schema import tables
 from syncsvc.schema.tables import addresses, number_history, numbers, sync_runs
 from syncsvc.schema.views import sync_status
 from syncsvc.vocabulary import BROKEN, PUBLISHED, Lifecycle
@@ -85,7 +86,8 @@ def accounts(connection: Connection) -> list[str]:
     """
     Return every account that ever ran, by name.
     """
-    query = select(sync_runs.c.account).distinct().order_by(sync_runs.c.account)
+    status = tables.account_status.c
+    query = select(status.account).where(status.last_run_id.is_not(None)).order_by(status.account)
     return list(connection.execute(query).scalars())
 
 
@@ -160,13 +162,25 @@ def latest_changes(connection: Connection, limit: int) -> list[Row]:
     """
     Return the history rows that were written last, of all accounts, newest first.
     """
-    query = (
+    found = [
+        row
+        for account in accounts(connection)
+        for row in fetch_rows(connection, _latest_changes_of(account, limit))
+    ]
+    return sorted(found, key=lambda row: int(row["id"]), reverse=True)[:limit]
+
+
+def _latest_changes_of(account: str, limit: int) -> Select[Any]:
+    """
+    Select an account's last history rows: the key of all begins with the account.
+    """
+    return (
         select(numbers.c.number_e164, number_history)
         .join_from(number_history, numbers, same_number)
-        .order_by(number_history.c.id.desc())
+        .where(history.account == account)
+        .order_by(history.id.desc())
         .limit(limit)
     )
-    return fetch_rows(connection, query)
 
 
 def _last_run(connection: Connection, account: str, states: Sequence[RunState]) -> Row | None:

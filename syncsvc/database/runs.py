@@ -1,5 +1,5 @@
 """
-A run's own row in `sync_runs`: begun, finished, failed or crashed.
+A run's own row in `sync_runs`, and its account's: begun, finished, failed or crashed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,26 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from syncsvc import __version__, clock
-from syncsvc.schema.tables import sync_rejects, sync_runs
-from syncsvc.vocabulary import PUBLISHED, RunState, Trigger
+from syncsvc.schema.tables import account_status, numbers, sync_rejects, sync_runs
+from syncsvc.vocabulary import PUBLISHED, Lifecycle, RunState, Trigger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Table
 
 log = structlog.get_logger(__name__)
+
+INSERT: dict[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
+
+CRASH = "Its process ended, or lost the database, before it could record its result."
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -52,8 +61,11 @@ def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
         "service_version": __version__,
         "detail": place(),
     }
-    run_id = connection.execute(insert(sync_runs).values(row).returning(sync_runs.c.id))
-    return Run(id=run_id.scalar_one(), account=account, started_at=started_at)
+    begun = connection.execute(insert(sync_runs).values(row).returning(sync_runs.c.id))
+    run_id = begun.scalar_one()
+    status = {"last_run_id": run_id, "last_state": RunState.RUNNING, "last_started_at": started_at}
+    _write_status(connection, account, status)
+    return Run(id=run_id, account=account, started_at=started_at)
 
 
 def next_start(connection: Connection, account: str) -> datetime:
@@ -84,33 +96,73 @@ def mark_crashed(connection: Connection, account: str) -> int:
         "state": RunState.CRASHED,
         "finished_at": case((sync_runs.c.started_at > now, sync_runs.c.started_at), else_=now),
         "recorded_at": now,
-        "error": "Its process ended, or lost the database, before it could record its result.",
+        "error": CRASH,
     }
-    return connection.execute(update(sync_runs).where(*left).values(crashed)).rowcount
+    marked = update(sync_runs).where(*left).values(crashed).returning(sync_runs.c.finished_at)
+    ends = connection.execute(marked).scalars().all()
+    if ends:
+        status = {
+            "last_state": RunState.CRASHED,
+            "last_finished_at": max(ends),
+            "last_error": CRASH,
+        }
+        _write_failures(connection, account, len(ends), status)
+    return len(ends)
 
 
 def finish(
-    connection: Connection, run: Run, counts: dict[str, int | None], detail: dict[str, Any]
+    connection: Connection,
+    run: Run,
+    counts: dict[str, int | None],
+    detail: dict[str, Any],
+    seconds: float | None = None,
 ) -> None:
     """
     Record that a run published, in the same transaction.
     """
     state = RunState.WITHHELD if counts.get("withheld") else RunState.SUCCEEDED
-    _end(connection, run, {**counts, "state": state, "detail": {**place(), **detail}})
+    times = _times(run)
+    _end(connection, run, {**counts, **times, "state": state, "detail": {**place(), **detail}})
+    status = {
+        "failures": 0,
+        "attention": None,
+        "last_state": state,
+        "last_finished_at": times["finished_at"],
+        "last_success_at": times["recorded_at"],
+        "last_error": None,
+        "last_seconds": seconds,
+        **_count_numbers(connection, run.account),
+        **{name: counts.get(name) or 0 for name in ("withheld", "rejected")},
+    }
+    _write_status(connection, run.account, status)
 
 
-def fail(connection: Connection, run: Run, counts: dict[str, int | None], error: str) -> None:
+def fail(
+    connection: Connection,
+    run: Run,
+    counts: dict[str, int | None],
+    error: str,
+    seconds: float | None = None,
+) -> None:
     """
     Record that a run failed, unless its commit has succeeded after all.
     """
-    _end(connection, run, {**counts, "state": RunState.FAILED, "error": error})
+    times = _times(run)
+    if _end(connection, run, {**counts, **times, "state": RunState.FAILED, "error": error}):
+        status = {
+            "last_state": RunState.FAILED,
+            "last_finished_at": times["finished_at"],
+            "last_error": error,
+            "last_seconds": seconds,
+        }
+        _write_failures(connection, run.account, 1, status)
 
 
 def published(connection: Connection, run: Run) -> dict[str, Any] | None:
     """
     Return the run's row if the run has published, else None.
     """
-    query = select(sync_runs).where(sync_runs.c.id == run.id, sync_runs.c.state.in_(PUBLISHED))
+    query = select(sync_runs).where(*_is(run), sync_runs.c.state.in_(PUBLISHED))
     row = connection.execute(query).mappings().first()
     return dict(row) if row else None
 
@@ -122,14 +174,60 @@ def forget_rejects(connection: Connection, run: Run, older_than: timedelta) -> N
     old = select(sync_runs.c.id).where(
         sync_runs.c.account == run.account, sync_runs.c.started_at < run.started_at - older_than
     )
-    connection.execute(delete(sync_rejects).where(sync_rejects.c.run_id.in_(old)))
+    mine = sync_rejects.c.account == run.account
+    connection.execute(delete(sync_rejects).where(mine, sync_rejects.c.run_id.in_(old)))
 
 
-def _end(connection: Connection, run: Run, values: dict[str, Any]) -> None:
-    in_progress = (sync_runs.c.id == run.id, sync_runs.c.state == RunState.RUNNING)
+def _end(connection: Connection, run: Run, values: dict[str, Any]) -> bool:
+    """
+    Write the end of a run; return whether it was in progress.
+    """
+    in_progress = (*_is(run), sync_runs.c.state == RunState.RUNNING)
+    return bool(connection.execute(update(sync_runs).where(*in_progress).values(values)).rowcount)
+
+
+def _is(run: Run) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return sync_runs.c.account == run.account, sync_runs.c.id == run.id
+
+
+def _times(run: Run) -> dict[str, datetime]:
     now = clock.now()
-    times = {"finished_at": max(now, run.started_at), "recorded_at": now}
-    connection.execute(update(sync_runs).where(*in_progress).values(**values, **times))
+    return {"finished_at": max(now, run.started_at), "recorded_at": now}
+
+
+def _write_status(connection: Connection, account: str, values: Mapping[str, Any]) -> None:
+    """
+    Change these columns of an account's row, which is created if it is missing.
+    """
+    row = INSERT[connection.dialect.name](account_status).values(account=account, **values)
+    connection.execute(row.on_conflict_do_update(index_elements=["account"], set_=values))
+
+
+def _write_failures(
+    connection: Connection, account: str, more: int, values: Mapping[str, Any]
+) -> None:
+    """
+    Count further runs that published nothing, and change these columns.
+    """
+    row = INSERT[connection.dialect.name](account_status)
+    counted = {"failures": account_status.c.failures + more}
+    connection.execute(
+        row.values(account=account, failures=more, **values).on_conflict_do_update(
+            index_elements=["account"], set_={**counted, **values}
+        )
+    )
+
+
+def _count_numbers(connection: Connection, account: str) -> dict[str, int]:
+    """
+    Count an account's live and cancelled numbers, whoever wrote them.
+    """
+    lifecycle = numbers.c.lifecycle
+    query = select(
+        func.count().filter(lifecycle == Lifecycle.LIVE).label("live_numbers"),
+        func.count().filter(lifecycle == Lifecycle.CANCELLED).label("cancelled_numbers"),
+    ).where(numbers.c.account == account)
+    return dict(connection.execute(query).mappings().one())
 
 
 def place() -> dict[str, Any]:

@@ -19,18 +19,22 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKeyConstraint,
     Integer,
     MetaData,
     Numeric,
+    PrimaryKeyConstraint,
     Text,
     TypeDecorator,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
 
 if TYPE_CHECKING:
     from enum import StrEnum
 
     from sqlalchemy import Dialect
+    from sqlalchemy.sql.compiler import DDLCompiler
 
 EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL if none."
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
@@ -111,6 +115,40 @@ def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
     """
     words = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({words})", name=f"{column}_known")
+
+
+class RowKey(PrimaryKeyConstraint):
+    """
+    The key of a table whose rows are numbered: the account and the number.
+
+    On SQLite it is the number alone, because only a lone INTEGER key numbers itself there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("account", "id")
+
+
+@compiles(RowKey, "sqlite")
+def _key_on_sqlite(key: RowKey, compiler: DDLCompiler, **_: object) -> str:
+    return f"CONSTRAINT {compiler.preparer.format_constraint(key)} PRIMARY KEY (id)"
+
+
+def run_keys() -> tuple[ForeignKeyConstraint, ForeignKeyConstraint]:
+    """
+    The foreign key to a run, by the key that runs have on each kind of database.
+    """
+    keys = {"postgresql": ("account", "run_id"), "sqlite": ("run_id",)}
+    targets = {"account": "sync_runs.account", "run_id": "sync_runs.id"}
+    one, other = (
+        ForeignKeyConstraint(
+            columns,
+            [targets[column] for column in columns],
+            ondelete="CASCADE",
+            info={"only": dialect},
+        ).ddl_if(dialect=dialect)
+        for dialect, columns in keys.items()
+    )
+    return one, other
 
 
 def account_column() -> Column[str]:

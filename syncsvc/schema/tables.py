@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Double,
     ForeignKeyConstraint,
     Identity,
     Index,
@@ -26,6 +27,7 @@ from syncsvc.schema.columns import (
     PERSONAL,
     Id,
     Json,
+    RowKey,
     UtcDateTime,
     account_column,
     address_content,
@@ -34,12 +36,23 @@ from syncsvc.schema.columns import (
     number_state,
     one_of,
     run_column,
+    run_keys,
     valid_columns,
 )
-from syncsvc.vocabulary import Event, Evidence, Lifecycle, RunState, Source, Trigger, WithheldReason
+from syncsvc.vocabulary import (
+    Event,
+    Evidence,
+    Lane,
+    Lifecycle,
+    RunState,
+    Source,
+    Trigger,
+    WithheldReason,
+)
 
 __all__ = [
     "TRACKED_COLUMNS",
+    "account_status",
     "address_history",
     "addresses",
     "metadata",
@@ -106,7 +119,7 @@ sync_runs = Table(
         comment="End by the clock of its machine, which differs from finished_at if an earlier "
         "run's clock was ahead; NULL in runs of older versions. UTC.",
     ),
-    PrimaryKeyConstraint("id"),
+    RowKey(),
     one_of("trigger", Trigger),
     one_of("state", RunState),
     Index(None, "account", "started_at", unique=True),
@@ -200,7 +213,7 @@ number_history = Table(
     *valid_columns(),
     *number_state(),
     changes_column(),
-    PrimaryKeyConstraint("id"),
+    RowKey(),
     ForeignKeyConstraint(["account", "uuid"], ["numbers.account", "numbers.uuid"]),
     one_of("event", Event),
     one_of("occurred_at_source", Source),
@@ -234,7 +247,7 @@ address_history = Table(
     *valid_columns(),
     *address_content(),
     changes_column(),
-    PrimaryKeyConstraint("id"),
+    RowKey(),
     ForeignKeyConstraint(["account", "address_id"], ["addresses.account", "addresses.id"]),
     CheckConstraint("event IN ('added', 'changed')", name="event_known"),
     CheckConstraint("valid_to >= valid_from", name="valid_in_order"),
@@ -265,8 +278,8 @@ sync_rejects = Table(
         "reason", Text, nullable=False, info=PERSONAL, comment="What could not be read, and why."
     ),
     Column("payload", Text, nullable=False, info=PERSONAL, comment="The row as sent (JSON text)."),
-    PrimaryKeyConstraint("id"),
-    ForeignKeyConstraint(["run_id"], ["sync_runs.id"], ondelete="CASCADE"),
+    RowKey(),
+    *run_keys(),
     Index(None, "run_id"),
     comment="Rows of the listing that could not be read, kept as sent.",
 )
@@ -291,10 +304,70 @@ withheld_cancellations = Table(
         comment="Why it was withheld: guard, search_failed, search_limit or contradicted.",
     ),
     PrimaryKeyConstraint("account", "uuid"),
-    ForeignKeyConstraint(["run_id"], ["sync_runs.id"], ondelete="CASCADE"),
+    *run_keys(),
     one_of("evidence", Evidence),
     one_of("reason", WithheldReason),
     Index(None, "run_id"),
     comment="The cancellations that an account's last run withheld. Each run that publishes "
     "replaces the account's rows.",
+)
+
+
+def _counted(name: str, comment: str, kind: type[Integer] = BigInteger) -> Column[int]:
+    return Column(name, kind, nullable=False, server_default=text("0"), comment=comment)
+
+
+account_status = Table(
+    "account_status",
+    metadata,
+    account_column(),
+    Column("host", Text, comment="Origin of the provider's address; NULL before its first run."),
+    Column(
+        "next_run_at",
+        UtcDateTime,
+        comment="When it is due next, by the database's clock; NULL until a run has said so. UTC.",
+    ),
+    Column(
+        "lane",
+        Text,
+        nullable=False,
+        server_default=Lane.FAST.value,
+        comment="fast, or slow if the last run that ended took long.",
+    ),
+    _counted("failures", "Ended runs in a row that published nothing.", Integer),
+    Column("attention", Text, comment="Why somebody has to act; NULL if nobody has to."),
+    Column("last_run_id", BigInteger, comment="The last run; NULL before its first one."),
+    Column(
+        "last_state",
+        Text,
+        comment="State of the last run: running, succeeded, withheld, failed or crashed.",
+    ),
+    Column("last_started_at", UtcDateTime, comment="Start of the last run. UTC."),
+    Column(
+        "last_finished_at",
+        UtcDateTime,
+        comment="End of the last run that ended; NULL if there is none. UTC.",
+    ),
+    Column(
+        "last_success_at",
+        UtcDateTime,
+        comment="End of the last run that published, cancellations withheld or not, by the clock "
+        "of its machine; NULL if there is none. UTC.",
+    ),
+    Column(
+        "last_error",
+        Text,
+        comment="Why the last run that ended published nothing; NULL if it published.",
+    ),
+    Column("last_seconds", Double, comment="How long the last run that ended took, in seconds."),
+    _counted("live_numbers", "Numbers that are live."),
+    _counted("cancelled_numbers", "Numbers that are cancelled."),
+    _counted("withheld", "Cancellations that the last run that published did not accept."),
+    _counted("rejected", "Rows that the last run that published could not read."),
+    PrimaryKeyConstraint("account"),
+    one_of("lane", Lane),
+    one_of("last_state", RunState),
+    Index(None, "next_run_at"),
+    comment="How each account that ever ran stands. Its run writes it, in its own transaction.",
+    postgresql_with={"fillfactor": 70},  # so that most updates stay on their page
 )

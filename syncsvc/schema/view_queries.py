@@ -175,38 +175,35 @@ def sync_status(sql: SqlFragments) -> str:
     Select the state of each account, even if all of its runs failed.
 
     The last success is dated by the clock of its machine, not by `finished_at`, which stays
-    ahead for as long as one wrong clock was ahead. A success in the future can't be dated.
+    ahead for as long as one wrong clock was ahead. A success in the future can't be dated: then
+    the last one that is not in the future counts, if there is one.
     """
-    seconds = sql.seconds_since("coalesce(p.recorded_at, p.finished_at)")
-    age = sql.seconds_since("coalesce(recorded_at, finished_at)")
+    seconds = sql.seconds_since("s.last_success_at")
+    age = sql.seconds_since("last_success_at")
+    age_of_run = sql.seconds_since("coalesce(p.recorded_at, p.finished_at)")
     return f"""SELECT
-  a.account,
-  r.id AS last_run_id,
-  r.state AS last_run_state,
-  r.started_at AS last_run_started_at,
-  coalesce(p.recorded_at, p.finished_at) AS last_success_at,
+  s.account,
+  s.last_run_id,
+  s.last_state AS last_run_state,
+  s.last_started_at AS last_run_started_at,
+  s.last_success_at,
   CASE WHEN {seconds} < 0 THEN 0 ELSE {seconds} END AS seconds_since_success,
-  coalesce(n.live, 0) AS live_numbers,
-  coalesce(n.cancelled, 0) AS cancelled_numbers,
+  s.live_numbers,
+  s.cancelled_numbers,
   r.withheld,
   r.rejected
 FROM (
   SELECT
-    account,
-    max(started_at) AS last,
-    max(
-      CASE WHEN state IN ({PUBLISHED_STATES}) AND {age} > -{CLOCK_TOLERANCE} THEN started_at END
-    ) AS last_published
-  FROM sync_runs
-  GROUP BY account
-) a
-JOIN sync_runs r ON r.account = a.account AND r.started_at = a.last
-LEFT JOIN sync_runs p ON p.account = a.account AND p.started_at = a.last_published
-LEFT JOIN (
-  SELECT
-    account,
-    count(CASE WHEN lifecycle = 'live' THEN 1 END) AS live,
-    count(CASE WHEN lifecycle = 'cancelled' THEN 1 END) AS cancelled
-  FROM numbers
-  GROUP BY account
-) n ON n.account = a.account"""  # noqa: S608 - no values
+    a.account, last_run_id, last_state, last_started_at, live_numbers, cancelled_numbers,
+    CASE WHEN {age} > -{CLOCK_TOLERANCE} THEN last_success_at ELSE (
+      SELECT coalesce(p.recorded_at, p.finished_at)
+      FROM sync_runs p
+      WHERE p.account = a.account AND p.state IN ({PUBLISHED_STATES})
+        AND {age_of_run} > -{CLOCK_TOLERANCE} AND a.last_success_at IS NOT NULL
+      ORDER BY p.started_at DESC
+      LIMIT 1
+    ) END AS last_success_at
+  FROM account_status a
+  WHERE last_run_id IS NOT NULL
+) s
+LEFT JOIN sync_runs r ON r.account = s.account AND r.id = s.last_run_id"""  # noqa: S608 - no values

@@ -48,7 +48,7 @@ def _close_record(run: RunContext, record: Run, error: str) -> Mapping[str, Any]
         transactions.abandon(run.connection)  # it keeps the lock until the failure is on record
         with run.job.engine.begin() as fresh:
             counts = {**run.progress.reading(), "withheld": 0}
-            runs.fail(fresh, record, counts, error)
+            runs.fail(fresh, record, counts, error, run.progress.seconds_taken())
             return runs.published(fresh, record)
     except DBAPIError as again:
         context = run.log_context()

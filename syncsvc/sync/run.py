@@ -168,7 +168,8 @@ def _publish(
         record = run.progress.record or runs.begin(connection, job.account, job.trigger)
         found = _publish_difference(connection, record, stage, verdict)
         detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
-        runs.finish(connection, record, {**run.progress.reading(), **found}, detail)
+        counts = {**run.progress.reading(), **found}
+        runs.finish(connection, record, counts, detail, run.progress.seconds_taken())
         runs.forget_rejects(connection, record, older_than=job.keep_rejects)
         job.on_found(connection, record.id)
         if job.dry_run:

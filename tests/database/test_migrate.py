@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,23 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Engine, insert, inspect, select, text
+from sqlalchemy import URL, Engine, delete, func, insert, inspect, select, text
 
 import syncsvc
-from support import described_schema
+from support import described_schema, standing
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import SchemaNotCurrent
 from syncsvc.schema import views
-from syncsvc.schema.tables import addresses, metadata
+from syncsvc.schema.tables import (
+    account_status,
+    addresses,
+    metadata,
+    number_history,
+    numbers,
+    sync_rejects,
+    sync_runs,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -156,6 +164,106 @@ def test_a_downgrade_to_base_leaves_nothing(empty: Engine) -> None:
     assert inspector.get_view_names() == []
     with empty.connect() as connection:
         assert migrate.current(connection) is None
+
+
+STARTS = [datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in range(6)]
+RUNS_BEFORE = {
+    "alone": ("succeeded", "withheld"),
+    "failing": ("withheld", "failed", "crashed", "running"),
+    "never": ("failed", "failed"),
+}
+STATUS = select(*(column for column in views.sync_status.c if "seconds" not in column.name))
+
+
+def live_before_the_status(connection: Connection) -> None:
+    """
+    Write runs, numbers, history and rejects of several accounts.
+    """
+    for account, states in RUNS_BEFORE.items():
+        for start, state in zip(STARTS, states, strict=False):
+            connection.execute(insert(sync_runs).values(a_run(account, start, state)))
+        stamps = dict.fromkeys(["first_seen_at", "changed_at"], STARTS[0])
+        for number, lifecycle in enumerate(["live", "cancelled", "live"][: len(states) + 1]):
+            of_number = {"account": account, "uuid": f"{number}", "lifecycle": lifecycle}
+            runs = {"first_run_id": 1, "changed_run_id": 1}
+            row = {**of_number, "number_e164": f"+{number}", **stamps, **runs}
+            connection.execute(insert(numbers).values(row))
+            event = {"event": "added", "evidence": "listing", "occurred_at_source": "observed"}
+            times = dict.fromkeys(["occurred_at", "valid_from"], STARTS[0])
+            row = {**of_number, **event, **times, "run_id": 1}
+            connection.execute(insert(number_history).values(row))
+        run_ids = select(sync_runs.c.id).where(sync_runs.c.account == account).limit(1)
+        place = dict.fromkeys(["page", "position"], 1)
+        row = {"account": account, "run_id": run_ids.scalar_subquery(), **place}
+        connection.execute(insert(sync_rejects).values(**row, reason="It is none.", payload="7"))
+
+
+def a_run(account: str, start: datetime, state: str) -> dict[str, object]:
+    """
+    A run of a minute, as a version before would have recorded it.
+    """
+    end = None if state == "running" else start + timedelta(minutes=1)
+    counts = dict.fromkeys(["withheld", "rejected"], 7 if state == "withheld" else 0)
+    run = {"account": account, "trigger": "manual", "state": state, "service_version": "1"}
+    times = {"started_at": start, "finished_at": end, "recorded_at": end}
+    error = "It was told to." if state in {"failed", "crashed"} else None
+    return {**run, **times, **counts, "error": error}
+
+
+def all_rows(engine: Engine) -> list[list[dict[str, Any]]]:
+    """
+    The rows of the tables with a numbered key, and those of the status.
+    """
+    tables = (sync_runs, numbers, number_history, sync_rejects)
+    queries = [select(table).order_by(*table.primary_key) for table in tables]
+    with engine.connect() as connection:
+        return [
+            [dict(row) for row in connection.execute(query).mappings()]
+            for query in [*queries, STATUS.order_by("account")]
+        ]
+
+
+def test_the_status_of_earlier_accounts_is_that_of_their_runs(empty: Engine) -> None:
+    """
+    The migration keeps all rows, the view says the same, and each account's row agrees with both.
+    """
+    migrate.upgrade(empty, "0006")
+    with empty.begin() as connection:
+        live_before_the_status(connection)
+    keys, before = built(empty), all_rows(empty)
+
+    migrate.upgrade(empty, "0007")
+
+    assert before == all_rows(empty)
+    assert standing.kept(empty) == standing.counted(empty)
+    with empty.connect() as connection:
+        seconds = connection.execute(select(account_status.c.last_seconds)).scalars().all()
+    assert seconds == [60, 60, 60]
+    migrate.downgrade(empty, "0006")
+    assert before == all_rows(empty)
+    assert keys == built(empty)
+
+
+def test_numbered_rows_go_on_from_the_highest_number(empty: Engine) -> None:
+    """
+    The key begins with the account on PostgreSQL; runs still number themselves and take rows along.
+    """
+    migrate.upgrade(empty, "0006")
+    with empty.begin() as connection:
+        live_before_the_status(connection)
+        highest = connection.execute(select(func.max(sync_runs.c.id))).scalar_one()
+
+    migrate.upgrade(empty, "0007")
+
+    with empty.begin() as connection:
+        added = insert(sync_runs).values(a_run("alone", STARTS[-1], "failed"))
+        assert connection.execute(added.returning(sync_runs.c.id)).scalar_one() == highest + 1
+        connection.execute(delete(sync_runs).where(sync_runs.c.account == "alone"))
+        left = connection.execute(select(sync_rejects.c.account).distinct()).scalars()
+        assert sorted(left) == ["failing", "never"]
+    expected = ["account", "id"] if empty.dialect.name == "postgresql" else ["id"]
+    for table in ("sync_runs", "number_history", "address_history", "sync_rejects"):
+        assert inspect(empty).get_pk_constraint(table)["constrained_columns"] == expected
 
 
 def test_a_downgrade_can_be_taken_back(empty: Engine) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, or_, select
 
+from support import standing
 from support.build import NEW_YEAR, Row, address, number_row, profile, rows_of, uuid_at
 from support.histories import after, pasts, write
 from syncsvc.clock import now
@@ -202,6 +203,7 @@ def add_runs(engine: Engine, *runs: tuple[str, int], account: str = "default") -
             ended = None if state == "running" else at + timedelta(minutes=1)
             values |= {"finished_at": ended, "service_version": "1"}
             connection.execute(insert(sync_runs).values(values))
+        standing.fill(connection)
 
 
 def test_the_runs_that_tell_how_an_account_stands_are_kept(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from sqlalchemy import Engine, Table, insert, inspect, select, text
 
+from support import standing
 from support.build import NEIGHBOUR, NEW_YEAR, Row, address, number_row, profile, rows_of, uuid_at
 from support.histories import Told, pasts, write
 from syncsvc.clock import now
@@ -125,6 +126,7 @@ def test_an_account_that_only_ever_failed_is_shown(engine: Engine) -> None:
         }.items():
             for row in runs_of(account, *states):
                 connection.execute(insert(sync_runs).values(row))
+        standing.fill(connection)
 
     broken, fine = sorted(told(engine, views.sync_status), key=lambda row: str(row["account"]))
 

@@ -19,6 +19,7 @@ from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import FixedToken
 from syncsvc.sandbox import Inventory
+from syncsvc.schema.columns import RowKey
 from syncsvc.schema.tables import address_history, addresses, number_history, numbers, sync_runs
 from syncsvc.sync.run import run_once
 
@@ -156,7 +157,7 @@ def address(number: object = 1, **fields: Any) -> Row:
 
 def rows_of(engine: Engine, table: Table, **wanted: Any) -> list[Row]:
     """
-    The rows of a table that have these values, in the order of its key; none of the neighbour's.
+    The rows of a table that have these values, as numbered or by key; none of the neighbour's.
     """
     with engine.connect() as connection:
         return _rows(connection, table, **wanted)
@@ -177,7 +178,8 @@ def _rows(connection: Connection, table: Table, **wanted: Any) -> list[Row]:
     conditions = [table.c[name] == value for name, value in wanted.items()]
     if "account" in table.c:
         conditions.append(table.c.account != NEIGHBOUR)
-    query = select(table).where(*conditions).order_by(*table.primary_key.columns)
+    key = [table.c.id] if isinstance(table.primary_key, RowKey) else table.primary_key.columns
+    query = select(table).where(*conditions).order_by(*key)
     return [dict(row) for row in connection.execute(query).mappings()]
 
 

@@ -40,6 +40,9 @@ once, at the end, so that the result is the double nearest to the exact sum and 
 amounts of your own in the same way: `sum(CAST(round(monthly_charge * 10000) AS INTEGER)) /
 10000.0`.
 
+Keys are those of PostgreSQL. On SQLite, a table with a column `id` that numbers its rows has that
+column alone as its key, and is referenced by it alone.
+
 **P** marks what may hold a street address, or what was sent of one; `syncsvc migrate
 --reporting-role NAME --without-addresses` keeps it from that role.
 """
@@ -89,12 +92,20 @@ def diagram() -> str:
     """
     lines = ["```mermaid", "erDiagram"]
     for table in tables.metadata.tables.values():
-        lines += sorted(f"    {relation(key)}" for key in table.foreign_key_constraints)
+        keys_there = (key for key in table.foreign_key_constraints if is_for_postgresql(key))
+        lines += sorted(f"    {relation(key)}" for key in keys_there)
         if "run_id" in table.c and not table.c.run_id.foreign_keys:
             lines.append(f'    sync_runs |o..o{{ {table.name} : "run_id, without a foreign key"')
     for table in tables.metadata.tables.values():
         lines += [f"    {table.name} {{", *(f"        {field}" for field in keys(table)), "    }"]
     return "\n".join([*lines, "```\n"])
+
+
+def is_for_postgresql(key: ForeignKeyConstraint) -> bool:
+    """
+    Whether PostgreSQL has a foreign key.
+    """
+    return bool(key.info.get("only", "postgresql") == "postgresql")
 
 
 def relation(key: ForeignKeyConstraint) -> str:

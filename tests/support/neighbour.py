@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert
 
+from support import standing
 from support.build import NEIGHBOUR, NEW_YEAR, uuid_at
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import (
     TRACKED_COLUMNS,
+    account_status,
     address_history,
     addresses,
     number_history,
@@ -57,6 +59,7 @@ TABLES = (
     sync_rejects,
     withheld_cancellations,
     listing_fingerprints,
+    account_status,
 )
 
 
@@ -67,6 +70,7 @@ def move_in(engine: Engine) -> None:
     with engine.begin() as connection:
         for table, rows in _rows(FIRST_ID[engine.dialect.name]).items():
             connection.execute(insert(table), rows)
+        standing.fill(connection)
 
 
 def belongings(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:

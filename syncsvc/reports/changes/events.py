@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 
 from syncsvc.reports.definition.expressions import account_filter, in_window, newest_first, readable
 from syncsvc.reports.definition.report import (
@@ -124,6 +124,7 @@ def _reinstated(arguments: Arguments) -> Select[Any]:
         .limit(1)
         .scalar_subquery()
     )
+    is_previous = and_(before.c.account == change.account, before.c.id == previous_id)
     return (
         select(
             change.valid_from,
@@ -134,7 +135,7 @@ def _reinstated(arguments: Arguments) -> Select[Any]:
             before.c.evidence.label("cancelled_on"),
             change.occurred_at.label("reinstated_at"),
         )
-        .select_from(number_changes.outerjoin(before, before.c.id == previous_id))
+        .select_from(number_changes.outerjoin(before, is_previous))
         .where(*_recent(Event.REINSTATED, arguments))
         .order_by(*newest_first(change))
     )

@@ -49,7 +49,10 @@ def _withheld(arguments: Arguments) -> Select[Any]:
             numbers,
             and_(numbers.c.account == waiting.account, numbers.c.uuid == waiting.uuid),
         )
-        .join(sync_runs, sync_runs.c.id == waiting.run_id)
+        .join(
+            sync_runs,
+            and_(sync_runs.c.account == waiting.account, sync_runs.c.id == waiting.run_id),
+        )
         .where(account_filter(numbers, arguments))
         .order_by(
             waiting.reason,

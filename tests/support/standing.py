@@ -1,0 +1,89 @@
+"""
+What `account_status` has to say, counted once more from all runs and all numbers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import insert, select
+
+from syncsvc.schema.tables import account_status, numbers, sync_runs
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+Row = dict[str, Any]
+
+PUBLISHED = {"succeeded", "withheld"}
+COUNTED = (
+    *("account", "last_run_id", "last_state", "last_started_at", "last_finished_at"),
+    *("last_success_at", "last_error", "failures", "withheld", "rejected"),
+    *("live_numbers", "cancelled_numbers"),
+)
+
+
+def kept(engine: Engine) -> list[Row]:
+    """
+    The rows of `account_status`, but for what no table tells.
+    """
+    query = select(*(account_status.c[name] for name in COUNTED)).order_by(account_status.c.account)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def counted(engine: Engine) -> list[Row]:
+    """
+    The same from the other tables.
+    """
+    with engine.connect() as connection:
+        return _counted(connection)
+
+
+def fill(connection: Connection) -> None:
+    """
+    Give each account that a test put together its row in `account_status`.
+    """
+    connection.execute(account_status.delete())
+    for row in _counted(connection):
+        connection.execute(insert(account_status).values(row))
+
+
+def _counted(connection: Connection) -> list[Row]:
+    every = connection.execute(select(sync_runs).order_by(sync_runs.c.started_at)).mappings().all()
+    lifecycles = Counter(
+        (account, lifecycle)
+        for account, lifecycle in connection.execute(select(numbers.c.account, numbers.c.lifecycle))
+    )
+    return [
+        {
+            **_standing([dict(run) for run in every if run["account"] == account]),
+            "live_numbers": lifecycles[account, "live"],
+            "cancelled_numbers": lifecycles[account, "cancelled"],
+        }
+        for account in sorted({run["account"] for run in every})
+    ]
+
+
+def _standing(runs: list[Row]) -> Row:
+    """
+    What an account's runs say, in the order in which they started.
+    """
+    ended = [run for run in runs if run["state"] != "running"]
+    published = [run for run in ended if run["state"] in PUBLISHED]
+    last_ended: Row = ended[-1] if ended else {}
+    last_published: Row = published[-1] if published else {}
+    after = ended[ended.index(last_published) + 1 :] if published else ended
+    return {
+        "account": runs[-1]["account"],
+        "last_run_id": runs[-1]["id"],
+        "last_state": runs[-1]["state"],
+        "last_started_at": runs[-1]["started_at"],
+        "last_finished_at": last_ended.get("finished_at"),
+        "last_success_at": last_published.get("recorded_at") or last_published.get("finished_at"),
+        "last_error": last_ended.get("error"),
+        "failures": len(after),
+        "withheld": last_published.get("withheld") or 0,
+        "rejected": last_published.get("rejected") or 0,
+    }
