@@ -52,7 +52,7 @@ def settings_of(context: typer.Context, *, quiet: bool = False, **flags: object)
         quiet: Log warnings and errors only, unless the settings name another level.
     """
     from syncsvc.logs import set_up_logging
-    from syncsvc.settings.settings import load_settings
+    from syncsvc.settings.loading import load_settings
 
     given, environ = flags_and_environment(context, **flags)
     settings = load_settings(flags=given, environ=environ)

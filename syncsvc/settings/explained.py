@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from syncsvc.settings.settings import Settings, load_settings
+from syncsvc.settings.loading import load_settings
+from syncsvc.settings.settings import Settings
 from syncsvc.settings.sources import SECRETS, gather, variable
 
 if TYPE_CHECKING:
@@ -41,6 +42,16 @@ MEANINGS = {
     "http_port": "port of the same; 0 turns them off",
     "log_level": "the least severe level that is logged",
     "log_format": "console, json, or auto: console on a terminal and JSON elsewhere",
+    "fleet_slots": "accounts that a fleet worker syncs at once",
+    "fleet_slow_slots": "how many of those slots are for slow accounts",
+    "accounts_key": "Fernet keys that seal the accounts' credentials, one per line: the first "
+    "seals, all open",
+    "accounts_dir": "directory of the accounts' credential files, which win over sealed ones; "
+    "by default accounts in $CREDENTIALS_DIRECTORY, then in /run/secrets/syncsvc",
+    "keep_runs": "retention of sync_runs in a fleet, which prunes them itself; 30d by default",
+    "metrics_accounts": "how many accounts that need attention have metrics of their own",
+    "rate_scope": "whether the accounts of one provider host share one request rate: host, or "
+    "account if the provider limits each of them",
 }
 
 

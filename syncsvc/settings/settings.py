@@ -1,14 +1,12 @@
 """
-All settings as one frozen object, read from flags, environment, credential files and TOML.
+All settings as one frozen object, which judges each of them.
 
-`load_settings` reads them once and reports all problems together, each under
-the name of its variable. Secrets are wrapped as soon as they are validated: no
-message, `repr` or dump contains one.
+Secrets are wrapped as soon as they are validated: no message, `repr` or dump
+contains one. `loading` reads the settings from their sources.
 """
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -20,7 +18,6 @@ from pydantic import (
     Field,
     SecretStr,
     Strict,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -31,12 +28,9 @@ from pydantic_core import PydanticCustomError
 from syncsvc.errors import ConfigurationError
 from syncsvc.settings import database_url as db_url
 from syncsvc.settings import values
-from syncsvc.settings.sources import SECRETS, Found, gather, shown, variable
+from syncsvc.settings.sources import SECRETS, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pydantic_core import ErrorDetails
     from sqlalchemy import URL
 
 _Whole = Annotated[int, Strict(), Before(values.whole)]
@@ -46,9 +40,6 @@ _Credential = Annotated[
     Before(values.credential),
     Field(description="visible ASCII characters without white space"),
 ]
-REASONS = dict.fromkeys(
-    ("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "is out of range"
-)
 _INTERVAL = "an interval from 1s to 365d such as 90s, 15m, 6h or 1d"
 _API_URL = (
     "an https address without user, query or fragment, or an http one to loopback "
@@ -148,6 +139,31 @@ class Settings(BaseModel):
     log_format: Annotated[
         Literal["auto", "console", "json"], Field(description="auto, console or json")
     ] = "auto"
+    fleet_slots: Annotated[
+        _Whole, Field(ge=2, le=64, description="a whole number from 2 to 64")
+    ] = 8
+    fleet_slow_slots: Annotated[
+        _Whole, Field(ge=1, le=63, description="a whole number from 1 to 63")
+    ] = 2
+    accounts_key: Annotated[
+        SecretStr | None,
+        Before(values.sealing_keys),
+        Field(description="Fernet keys, 32 random bytes in base64, one per line"),
+    ] = None
+    accounts_dir: Annotated[
+        str | None,
+        Before(values.directory),
+        Field(description="the path of a directory, of printable characters"),
+    ] = None
+    keep_runs: Annotated[
+        timedelta | None, Before(values.interval), Field(description=_INTERVAL)
+    ] = None
+    metrics_accounts: Annotated[
+        _Whole, Field(ge=0, le=10_000, description="a whole number from 0 to 10000")
+    ] = 100
+    rate_scope: Annotated[Literal["host", "account"], Field(description='"host" or "account"')] = (
+        "host"
+    )
 
     @field_validator("api_url", mode="after")
     @classmethod
@@ -168,6 +184,16 @@ class Settings(BaseModel):
         if given and missing:
             problem = f"is not set but {given[0]} is; set both or neither"
             raise PydanticCustomError("sign_in", "{problem}", _context(missing[0], problem))
+        return self
+
+    @model_validator(mode="after")
+    def _a_fast_slot_is_left(self) -> Self:
+        if self.fleet_slow_slots >= self.fleet_slots:
+            problem = (
+                f"{self.fleet_slow_slots} is not below SYNCSVC_FLEET_SLOTS, which is "
+                f"{self.fleet_slots}; leave a slot for accounts that are not slow"
+            )
+            raise PydanticCustomError("slots", "{problem}", _context("fleet_slow_slots", problem))
         return self
 
     @property
@@ -221,65 +247,6 @@ class Settings(BaseModel):
         texts = {name: _text(getattr(self, name)) for name in type(self).model_fields}
         database = db_url.parsed(self.database_url.get_secret_value())
         return texts | {"database_url": db_url.without_secrets(database)}
-
-
-def load_settings(
-    *, flags: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
-) -> Settings:
-    """
-    Read every setting, from this environment or the process's own.
-
-    Raises:
-        ConfigurationError: There are problems; it has a line for each.
-    """
-    gathered = gather(
-        Settings.model_fields,
-        flags=flags or {},
-        environ=os.environ if environ is None else environ,
-    )
-    settings, refused = _validate(gathered.found, complete=not gathered.problems)
-    problems = gathered.problems + refused
-    if problems or settings is None:
-        raise ConfigurationError("\n".join(problems))
-    return settings
-
-
-def _validate(found: Mapping[str, Found], *, complete: bool) -> tuple[Settings | None, list[str]]:
-    """
-    Return the settings, or a line for each that is refused.
-
-    Args:
-        complete: Every source could be read; otherwise a setting that seems to be missing
-            may not be.
-    """
-    try:
-        return Settings.model_validate({name: item.value for name, item in found.items()}), []
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False)
-    return None, [_line(detail, found) for detail in details if complete or detail["loc"]]
-
-
-def _line(detail: ErrorDetails, found: Mapping[str, Found]) -> str:
-    """
-    Format a problem: variable, source, value, what is wrong with it, what is accepted.
-    """
-    context = detail.get("ctx", {})
-    name = str(context.get("setting") or detail["loc"][0])
-    item = found.get(name, Found(value=None))
-    start = f"{variable(name)}{item.where}:"
-    if not detail["loc"]:
-        return f"{start} {detail['msg']}"
-    reason = context.get("error", REASONS.get(detail["type"], "is not accepted"))
-    accepted = Settings.model_fields[name].description
-    return f"{start} {_subject(name, item.value)} {reason}; give {accepted}"
-
-
-def _subject(name: str, value: object) -> str:
-    """
-    Return the value if it can be shown; an address may have a password in the wrong place.
-    """
-    hidden = name in SECRETS or (name == "api_url" and any(sign in str(value) for sign in "@?#"))
-    return "the value (not shown)" if hidden else shown(value)
 
 
 def _context(name: str, problem: str) -> dict[str, str]:

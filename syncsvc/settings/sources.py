@@ -24,7 +24,8 @@ PREFIX = "SYNCSVC_"
 CONFIG_VARIABLE = "SYNCSVC_CONFIG"
 CONFIG_FILE = Path("/etc/syncsvc/syncsvc.toml")  # read if it exists and CONFIG_VARIABLE is not set
 SECRETS_DIRECTORY = Path("/run/secrets/syncsvc")  # searched after $CREDENTIALS_DIRECTORY
-SECRETS = ("api_token", "api_client_id", "api_client_secret", "database_url")
+CREDENTIALS = ("api_token", "api_client_id", "api_client_secret")  # for the provider
+SECRETS = (*CREDENTIALS, "database_url", "accounts_key")
 
 LARGEST_FILE = 2**20  # bytes
 LONGEST_SHOWN = 60
@@ -160,27 +161,30 @@ def _from_credential_files(environ: Mapping[str, str], problems: list[str]) -> d
     found: dict[str, Found] = {}
     for name in SECRETS:
         try:
-            credential = _credential(name, list(_credential_directories(environ)))
-        except _UnreadableError as error:
+            credential = credential_file(name, list(credential_directories(environ)))
+        except UnreadableError as error:
             problems.append(f"{variable(name)}{error}")
         else:
             found.update({name: credential} if credential else {})
     return found
 
 
-class _UnreadableError(Exception):
+class UnreadableError(Exception):
     """
     A credential file exists and can't be read.
     """
 
 
-def _credential_directories(environ: Mapping[str, str]) -> Iterator[Path]:
+def credential_directories(environ: Mapping[str, str]) -> Iterator[Path]:
+    """
+    Yield the directories that may have credential files, the first one first.
+    """
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         yield Path(directory)
     yield SECRETS_DIRECTORY
 
 
-def _credential(name: str, directories: list[Path]) -> Found | None:
+def credential_file(name: str, directories: list[Path]) -> Found | None:
     """
     Read the first file of that name, without the newlines at its end.
     """
@@ -191,9 +195,9 @@ def _credential(name: str, directories: list[Path]) -> Found | None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise _UnreadableError(f"{where}: the file {_why(error)}") from None
+            raise UnreadableError(f"{where}: the file {_why(error)}") from None
         except UnicodeDecodeError:
-            raise _UnreadableError(f"{where}: the file is not UTF-8 text") from None
+            raise UnreadableError(f"{where}: the file is not UTF-8 text") from None
         return Found(value=text.rstrip("\r\n"), where=where)
     return None
 

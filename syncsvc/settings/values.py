@@ -26,6 +26,7 @@ UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 LONGEST_INTERVAL = timedelta(days=365)
 LONGEST_ACCOUNT = 100
 LONGEST_HOST = 253
+FERNET_KEY = re.compile(r"[A-Za-z0-9_+/-]{42}[AEIMQUYcgkosw048]=")  # 32 bytes in base64
 
 
 def whole(value: object) -> object:
@@ -219,6 +220,30 @@ def credential(value: object) -> object:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(text, str) and not re.fullmatch(r"[!-~]+", text):
         raise ValueError("is empty or has white space or characters that are not visible ASCII")
+    return value
+
+
+def sealing_keys(value: object) -> object:
+    """
+    Validate Fernet keys, one a line; a line without one is named by its number alone.
+    """
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        return value
+    if not text.strip():
+        raise ValueError("is empty")
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not re.fullmatch(FERNET_KEY, line.strip()):
+            raise ValueError(f"has no Fernet key on line {number}")
+    return value
+
+
+def directory(value: object) -> object:
+    """
+    Validate the path of a directory, which may not exist yet.
+    """
+    if isinstance(value, str) and not (value and value.isprintable()):
+        raise ValueError("is empty or has unprintable characters")
     return value
 
 

@@ -191,7 +191,7 @@ def sync(url: str, database: str, runs: str = "1") -> dict[str, Any]:
     """
     from syncsvc import bootstrap  # noqa: PLC0415 - the limit's tasks have no use for it
     from syncsvc.logs import set_up_logging  # noqa: PLC0415
-    from syncsvc.settings.settings import load_settings  # noqa: PLC0415
+    from syncsvc.settings.loading import load_settings  # noqa: PLC0415
     from syncsvc.sync.run import run_once  # noqa: PLC0415
 
     given = {"api_url": url, "api_token": "benchmark", "database_url": database}

@@ -15,7 +15,7 @@ import yaml
 
 from support.build import needs
 from syncsvc import __version__
-from syncsvc.settings.settings import load_settings
+from syncsvc.settings.loading import load_settings
 from syncsvc.settings.sources import SECRETS_DIRECTORY
 
 if TYPE_CHECKING:

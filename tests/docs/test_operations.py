@@ -20,7 +20,8 @@ from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import numbers
-from syncsvc.settings.settings import Settings, load_settings
+from syncsvc.settings.loading import load_settings
+from syncsvc.settings.settings import Settings
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job
 

@@ -22,7 +22,7 @@ from syncsvc import bootstrap
 from syncsvc.provider.http.response import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
-from syncsvc.settings.settings import load_settings
+from syncsvc.settings.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from syncsvc.errors import ConfigurationError
 from syncsvc.settings import sources
-from syncsvc.settings.settings import Settings, load_settings
+from syncsvc.settings.loading import load_settings
+from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,15 @@ DEFAULTS = {
     "http_port": "9464",
     "log_level": "info",
     "log_format": "auto",
+    "fleet_slots": "8",
+    "fleet_slow_slots": "2",
+    "accounts_key": "",
+    "accounts_dir": "",
+    "keep_runs": "",
+    "metrics_accounts": "100",
+    "rate_scope": "host",
 }
+KEY = "0123456789abcdef0123456789abcdefABCDEFGHIJ0="
 
 
 @pytest.fixture(autouse=True)
@@ -350,7 +359,8 @@ def test_a_secret_comes_from_a_credential_file(name: str, places: Path) -> None:
     """
     Each of the secrets is read from its file, without the newlines at its end.
     """
-    (places / "secrets" / name).write_text("postgresql://h/db\r\n\n")
+    secret = KEY if name == "accounts_key" else "postgresql://h/db"
+    (places / "secrets" / name).write_text(f"{secret}\r\n\n")
     (places / "secrets" / "page_size").write_text("3")
     (places / "secrets" / "..data").mkdir()
     both = {
@@ -361,7 +371,7 @@ def test_a_secret_comes_from_a_credential_file(name: str, places: Path) -> None:
 
     settings = load_settings(environ=environ)
 
-    assert getattr(settings, name).get_secret_value() == "postgresql://h/db"
+    assert getattr(settings, name).get_secret_value() == secret
     assert settings.page_size == 200
 
 
@@ -453,6 +463,12 @@ def test_a_credentials_directory_that_is_none_is_skipped(places: Path) -> None:
         ("http_port", "65535", 65535),
         ("log_level", "WARNING", "warning"),
         ("log_format", "json", "json"),
+        ("fleet_slots", "64", 64),
+        ("fleet_slow_slots", "7", 7),
+        ("accounts_dir", "/etc/syncsvc/accounts", "/etc/syncsvc/accounts"),
+        ("keep_runs", "30d", timedelta(days=30)),
+        ("metrics_accounts", "0", 0),
+        ("rate_scope", "account", "account"),
         *(("api_allow_http", text, True) for text in ("true", "1", "YES", "On")),
         *(("api_allow_http", text, False) for text in ("False", "0", "no", "OFF")),
     ],
@@ -536,6 +552,13 @@ def test_a_good_value_is_taken(name: str, text: str, expected: object) -> None:
         ("http_port", "65536"),
         ("log_level", "loud"),
         ("log_format", "JSON"),
+        ("fleet_slots", "1"),
+        ("fleet_slots", "65"),
+        ("fleet_slow_slots", "0"),
+        ("accounts_dir", "a\nb"),
+        ("keep_runs", "7y"),
+        ("metrics_accounts", "-1"),
+        ("rate_scope", "HOST"),
         ("api_allow_http", "maybe"),
     ],
 )
@@ -762,6 +785,56 @@ def test_secrets_of_another_type_are_refused_unseen(name: str, places: Path) -> 
 
     assert "the value (not shown) is not accepted" in line
     assert SECRET not in line
+
+
+# Fleet
+
+
+@pytest.mark.parametrize("written", [KEY, f"{KEY}\n{KEY[::-1][2:]}A=\n", f"  {KEY}  \r\n\n{KEY}"])
+def test_several_keys_are_lines(written: str) -> None:
+    """
+    The accounts' keys are one a line, with white space around them or not, and are never shown.
+    """
+    settings = load(accounts_key=written)
+
+    assert settings.accounts_key is not None
+    assert settings.accounts_key.get_secret_value() == written
+    assert KEY not in repr(settings) + str(settings.redacted()) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (SECRET, "has no Fernet key on line 1"),
+        (f"{KEY}\n{SECRET}", "has no Fernet key on line 2"),
+        (f"{KEY}\n\n{KEY[:-2]}1=", "has no Fernet key on line 3"),
+        (f"{KEY} {KEY}", "has no Fernet key on line 1"),
+        (KEY[:-1], "has no Fernet key on line 1"),
+        (" \n", "is empty"),
+    ],
+)
+def test_a_key_that_is_none_is_named_by_its_line(written: str, reason: str) -> None:
+    """
+    Each key is 32 bytes in base64; another line is named by its number and not shown.
+    """
+    line = problem(accounts_key=written)
+
+    assert line.startswith(f"SYNCSVC_ACCOUNTS_KEY: the value (not shown) {reason}; give Fernet")
+    assert not {SECRET, KEY, KEY[:-2]} & {*line.split()}
+
+
+@pytest.mark.parametrize(
+    ("given", "slots"),
+    [({"fleet_slow_slots": "8"}, 8), ({"fleet_slots": "2"}, 2), ({"fleet_slow_slots": "9"}, 8)],
+)
+def test_slow_accounts_never_have_all_slots(given: dict[str, str], slots: int) -> None:
+    """
+    The slots of slow accounts are fewer than all slots, also if only one of the two is set.
+    """
+    line = problem(**given)
+
+    assert line.startswith("SYNCSVC_FLEET_SLOW_SLOTS: ")
+    assert f"is not below SYNCSVC_FLEET_SLOTS, which is {slots}; leave a slot" in line
 
 
 # Sign-in

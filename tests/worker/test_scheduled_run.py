@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from structlog.testing import capture_logs
 
 from syncsvc.metrics import Metrics
-from syncsvc.settings.settings import load_settings
+from syncsvc.settings.loading import load_settings
 from syncsvc.worker.scheduled_run import ScheduledRuns
 
 if TYPE_CHECKING:

@@ -1,0 +1,3 @@
+"""
+The accounts of a fleet: their rows, settings and secrets.
+"""
