@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL if none."
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
 PERSONAL = {"personal": True}  # a column that may contain a street address, or a payload with one
+SEALED = {"sealed": True}  # a column with sealed secrets, which no reporting role may read
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -147,6 +148,18 @@ def run_keys() -> tuple[ForeignKeyConstraint, ForeignKeyConstraint]:
             info={"only": dialect},
         ).ddl_if(dialect=dialect)
         for dialect, columns in keys.items()
+    )
+    return one, other
+
+
+def json_object(column: str) -> tuple[CheckConstraint, CheckConstraint]:
+    """
+    Constrain a JSON column to objects, in the words of each kind of database.
+    """
+    functions = {"postgresql": "jsonb_typeof", "sqlite": "json_type"}
+    one, other = (
+        CheckConstraint(f"{function}({column}) = 'object'", name=f"{column}_object").ddl_if(dialect)
+        for dialect, function in functions.items()
     )
     return one, other
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 from syncsvc.schema.columns import (
     EXTRA_COMMENT,
     PERSONAL,
+    SEALED,
     Id,
     Json,
     RowKey,
@@ -32,6 +34,7 @@ from syncsvc.schema.columns import (
     account_column,
     address_content,
     changes_column,
+    json_object,
     metadata,
     number_state,
     one_of,
@@ -53,6 +56,7 @@ from syncsvc.vocabulary import (
 __all__ = [
     "TRACKED_COLUMNS",
     "account_status",
+    "accounts",
     "address_history",
     "addresses",
     "metadata",
@@ -370,4 +374,35 @@ account_status = Table(
     Index(None, "next_run_at"),
     comment="How each account that ever ran stands. Its run writes it, in its own transaction.",
     postgresql_with={"fillfactor": 70},  # so that most updates stay on their page
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, nullable=False, comment="Name under which its rows are kept."),
+    Column(
+        "enabled", Boolean, nullable=False, comment="Whether the fleet syncs it; false: paused."
+    ),
+    Column(
+        "settings",
+        Json,
+        nullable=False,
+        comment="Settings that differ for this account, by name without SYNCSVC_ (JSON object).",
+    ),
+    Column(
+        "credentials",
+        Text,
+        info=SEALED,
+        comment="Its credentials, sealed by a key of SYNCSVC_ACCOUNTS_KEY; NULL if they are files.",
+    ),
+    Column(
+        "labels", Json, nullable=False, comment="Labels for people, texts by name (JSON object)."
+    ),
+    Column("added_at", UtcDateTime, nullable=False, comment="When it was added. UTC."),
+    Column("changed_at", UtcDateTime, nullable=False, comment="When the row last changed. UTC."),
+    PrimaryKeyConstraint("account"),
+    CheckConstraint("length(account) BETWEEN 1 AND 100", name="account_length"),
+    *json_object("settings"),
+    *json_object("labels"),
+    comment="One row for each account of a fleet. Without a fleet there are none.",
 )

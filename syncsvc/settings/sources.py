@@ -107,7 +107,7 @@ def _from_environment(
     written = {key: from_utf8(text) for key, text in environ.items() if key.startswith(PREFIX)}
     for key in sorted(written.keys() - settings.keys() - {CONFIG_VARIABLE}):
         nearest = _nearest(key.upper().removeprefix(PREFIX), _unprefixed(known))
-        problems.append(f"{_name(key)}: unknown setting; did you mean {PREFIX}{nearest}?")
+        problems.append(f"{printable(key)}: unknown setting; did you mean {PREFIX}{nearest}?")
     given = written.keys() & settings.keys()
     problems += [_empty(key) for key in sorted(given) if not written[key]]
     return {settings[key]: Found(value=written[key]) for key in given if written[key]}
@@ -135,7 +135,7 @@ def _nearest(name: str, known: list[str]) -> str:
     return difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
 
 
-def _name(text: object) -> str:
+def printable(text: object) -> str:
     """
     Return a name or path, quoted only if it would break its line.
     """
@@ -189,7 +189,7 @@ def credential_file(name: str, directories: list[Path]) -> Found | None:
     Read the first file of that name, without the newlines at its end.
     """
     for directory in directories:
-        where = f" (file {_name(directory / name)})"
+        where = f" (file {printable(directory / name)})"
         try:
             text = _read(directory / name)
         except (FileNotFoundError, NotADirectoryError):
@@ -213,22 +213,24 @@ def _from_toml(
         document = tomllib.loads(_read(path))
     except OSError as error:
         if named or not isinstance(error, FileNotFoundError | NotADirectoryError):
-            problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_why(error)}")
+            problems.append(f"{CONFIG_VARIABLE}: the file {printable(path)} {_why(error)}")
         return {}
     except (ValueError, RecursionError) as error:
-        problems.append(f"{CONFIG_VARIABLE}: the file {_name(path)} {_what_is_wrong(error)}")
+        problems.append(f"{CONFIG_VARIABLE}: the file {printable(path)} {what_is_wrong(error)}")
         return {}
     for key in sorted(document.keys() - set(known)):
         nearest = _nearest(key.lower(), known)
-        problems.append(f"{_name(key)} in {_name(path)}: unknown setting; did you mean {nearest}?")
+        problems.append(
+            f"{printable(key)} in {printable(path)}: unknown setting; did you mean {nearest}?"
+        )
     return {
-        name: Found(value=document[name], where=f" ({name} in {_name(path)})")
+        name: Found(value=document[name], where=f" ({name} in {printable(path)})")
         for name in known
         if name in document
     }
 
 
-def _what_is_wrong(error: Exception) -> str:
+def what_is_wrong(error: Exception) -> str:
     """
     Return the parser's position only: its message may quote the file with its secrets.
     """

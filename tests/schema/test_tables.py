@@ -58,6 +58,12 @@ PUBLIC = {
     "account_status": "account host next_run_at lane failures attention last_run_id last_state "
     "last_started_at last_finished_at last_success_at last_error last_seconds live_numbers "
     "cancelled_numbers withheld rejected",
+    "accounts": "account enabled settings credentials labels added_at changed_at",
+}
+CHECKS = {
+    "accounts": {
+        *("ck_accounts_account_length", "ck_accounts_settings_object", "ck_accounts_labels_object"),
+    }
 }
 WORDS = {
     ("sync_runs", "trigger"): {"manual", "startup", "schedule"},
@@ -130,6 +136,14 @@ VALID: dict[str, dict[str, Any]] = {
         "reason": "guard",
     },
     "account_status": {"account": "default"},
+    "accounts": {
+        "account": "default",
+        "enabled": True,
+        "settings": {},
+        "labels": {},
+        "added_at": START,
+        "changed_at": START,
+    },
 }
 
 
@@ -248,7 +262,7 @@ def test_every_constraint_and_index_is_named_by_the_convention(engine: Engine) -
         history = table.name.endswith("_history")
         order = {f"ck_{table.name}_valid_in_order"} if history else set()
         opened = {f"uq_{table.name}_open"} if history else set()
-        assert enumerations | order == checks
+        assert enumerations | order | CHECKS.get(table.name, set()) == checks
         assert expected_names(table, engine.dialect.name) | opened == indexes | keys
         assert max(map(len, map(str, checks | indexes | keys))) <= 63
 
@@ -491,3 +505,24 @@ def test_money_is_found_by_its_amount(scratch: Engine, amount: Decimal) -> None:
         found = connection.execute(select(amounts.c.id).where(amounts.c.amount == amount))
 
         assert [*found.scalars()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "check"),
+    [
+        ({"account": ""}, "account_length"),
+        ({"account": "x" * 101}, "account_length"),
+        ({"settings": []}, "settings_object"),
+        ({"settings": "page_size"}, "settings_object"),
+        ({"labels": 7}, "labels_object"),
+    ],
+)
+def test_the_row_of_an_account_has_a_name_and_objects(
+    connection: Connection, changed: dict[str, object], check: str
+) -> None:
+    """
+    Settings and labels of an account are JSON objects, and its name has 1 to 100 characters.
+    """
+    add(connection, "accounts", account="x" * 100)
+
+    assert f"ck_accounts_{check}" in refused(connection, "accounts", **changed)

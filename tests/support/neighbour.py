@@ -19,6 +19,7 @@ from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import (
     TRACKED_COLUMNS,
     account_status,
+    accounts,
     address_history,
     addresses,
     number_history,
@@ -60,6 +61,7 @@ TABLES = (
     withheld_cancellations,
     listing_fingerprints,
     account_status,
+    accounts,
 )
 
 
@@ -120,6 +122,7 @@ def _rows(first_id: int) -> dict[Table, list[Row]]:
         sync_rejects: _numbered([_reject(place, ids[1]) for place in (1, 2)], first_id),
         withheld_cancellations: [_withheld(place, ids[1]) for place in (1, 2, 3)],
         listing_fingerprints: [_fingerprints(part) for part in ("", "00")],
+        accounts: [_account()],
     }
 
 
@@ -255,3 +258,10 @@ def _withheld(place: int, run_id: int) -> Row:
 def _fingerprints(part: str) -> Row:
     kept = {"fingerprints": b"neighbou" * 2 if part else b"", "live_rows": "1 1 1"}
     return {"account": NEIGHBOUR, "part": part, **kept}
+
+
+def _account() -> Row:
+    texts = {"credentials": f"{NEIGHBOUR}'s", "labels": {NEIGHBOUR: NEIGHBOUR}}
+    times = {"added_at": BEGAN, "changed_at": BEGAN}
+    settings = {"currency": "XXX"}
+    return {"account": NEIGHBOUR, "enabled": False, "settings": settings, **texts, **times}

@@ -8,7 +8,7 @@ schema, and can be withheld from the role.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
 
@@ -19,7 +19,7 @@ from syncsvc.schema import tables, views
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Column, Connection, Engine, Table
 
 RELATIONS = (*tables.metadata.tables.values(), *views.view_metadata.tables.values())
 REVISION = "alembic_version"  # `syncsvc report` reads it to check the schema
@@ -63,7 +63,7 @@ def require(engine: Engine, role: str) -> None:
 
 def grant(connection: Connection, role: str, *, addresses: bool) -> None:
     """
-    Grant a role SELECT, and revoke everything else that it was granted here.
+    Grant a role SELECT on all but sealed secrets, and revoke everything else granted here.
 
     With addresses it may also read tables that the same user creates later; without them, a
     later table needs another grant.
@@ -96,7 +96,8 @@ def _grants(connection: Connection, role: str, *, addresses: bool) -> Iterator[s
         yield f"REVOKE ALL ON {space}.{relation} FROM {who}"
     yield f"GRANT SELECT ON {space}.{REVISION} TO {who}"
     for table in relations:
-        columns = "" if addresses else f" ({', '.join(_impersonal(table))})"
+        readable = [column.name for column in _readable(table, addresses=addresses)]
+        columns = f" ({', '.join(readable)})" if len(readable) < len(table.c) else ""
         yield f"GRANT SELECT{columns} ON {space}.{table.name} TO {who}"
     yield f"GRANT EXECUTE ON FUNCTION {space}.inventory_as_of(timestamptz) TO {who}"
     later = f"GRANT SELECT ON TABLES TO {who}" if addresses else f"REVOKE ALL ON TABLES FROM {who}"
@@ -112,8 +113,12 @@ def _relations(connection: Connection) -> Iterator[Table]:
         yield monthly_view.inventory_by_month_kept
 
 
-def _impersonal(table: Table) -> list[str]:
-    return [column.name for column in table.c if not column.info.get("personal")]
+def _readable(table: Table, *, addresses: bool) -> list[Column[Any]]:
+    """
+    Return the columns that the role may read: never those with sealed secrets.
+    """
+    hidden = {"sealed"} if addresses else {"sealed", "personal"}
+    return [column for column in table.c if not hidden & column.info.keys()]
 
 
 def reads_addresses(connection: Connection) -> bool:
@@ -145,9 +150,8 @@ def _excess(connection: Connection, role: str, *, addresses: bool) -> Iterator[s
             yield f"it is, or may act as, the owner of {table.name}"
         elif holds(WRITES, relation=table.name):
             yield f"it can write to {table.name}"
-        for column in table.c if not addresses else ():
-            personal = column.info.get("personal", False)
-            if personal and holds(READS, relation=table.name, column=column.name):
+        for column in {*table.c}.difference(_readable(table, addresses=addresses)):
+            if holds(READS, relation=table.name, column=column.name):
                 yield f"it can read {table.name}.{column.name}"
 
 
