@@ -54,7 +54,8 @@ if TYPE_CHECKING:
 
     from syncsvc.database.runs import Run
 
-MANY = 1000  # new numbers that make the statistics of a table outdated
+MANY = 1000  # new numbers that may make the statistics of a table outdated
+GROWN = 0.1  # of the rows by the statistics: more new ones than that make them outdated
 planned = planned_numbers.c
 
 
@@ -116,15 +117,26 @@ def _publish_numbers(connection: Connection, run: Run) -> None:
 
 def _refresh_statistics(connection: Connection) -> None:
     """
-    Refresh PostgreSQL's statistics of `numbers` if many rows were added.
+    Refresh PostgreSQL's statistics of `numbers` if it grew by more than a tenth.
 
     With those of a nearly empty table, or of other accounts alone, it may look up each history
-    row's number in an index that finds all numbers of the account.
+    row's number in an index that finds all numbers of the account. The lock that this takes lasts
+    until the commit, so a run that finds it taken by another account's goes on without.
     """
     if connection.dialect.name != "postgresql":
         return
-    if count(connection, planned_numbers, not_(planned.known)) >= MANY:
-        connection.exec_driver_sql("ANALYZE numbers (account, uuid)")
+    added = count(connection, planned_numbers, not_(planned_numbers.c.known))
+    if added >= MANY and added > GROWN * _rows_by_statistics(connection):
+        connection.exec_driver_sql("ANALYZE (SKIP_LOCKED) numbers (account, uuid)")
+
+
+def _rows_by_statistics(connection: Connection) -> float:
+    """
+    Return how many numbers PostgreSQL reckons with; less than 0 if it never counted them.
+    """
+    return connection.exec_driver_sql(
+        "SELECT reltuples FROM pg_class WHERE oid = to_regclass('numbers')"
+    ).scalar_one()
 
 
 def _upsert(
