@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from syncsvc import bootstrap
 from syncsvc.database import sqlite_file, transactions
+from syncsvc.database.engine import untested_server
 from syncsvc.database.maintenance import migrate, rehearse_run
 from syncsvc.errors import ConfigurationError, RunInProgress, SyncError
 from syncsvc.provider.http.http_environment import proxy_for
@@ -104,7 +105,9 @@ def _database(settings: Settings) -> str:
     with bootstrap.engine_from(settings).connect() as connection:
         connection.execute(text("SELECT 1"))
         version = ".".join(map(str, connection.dialect.server_version_info or ()))
-        return f"{connection.dialect.name} {version} answers, in UTF-8"
+        untested = untested_server(connection)
+        note = f"; {untested} is not tested with syncsvc" if untested else ""
+        return f"{connection.dialect.name} {version} answers, in UTF-8{note}"
 
 
 def _files(settings: Settings) -> str:

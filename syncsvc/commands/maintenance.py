@@ -7,10 +7,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 import typer
 
 from syncsvc import bootstrap
 from syncsvc.database import locks, sqlite_file, transactions
+from syncsvc.database.engine import untested_server
 from syncsvc.database.maintenance import migrate, monthly_view, retention
 from syncsvc.database.maintenance import reporting_role as roles
 from syncsvc.output import output_file
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
     from syncsvc.settings.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def migrate_database(
@@ -53,6 +57,8 @@ def migrate_database(
         with engine.begin() as connection:
             migrate.require_known(connection)
             found = migrate.current(connection)
+            if untested := untested_server(connection):
+                log.warning("migrate.untested_server", server=untested)
             if keep_months:
                 monthly_view.create(connection)
             if reporting_role is not None:

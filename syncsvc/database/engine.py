@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, NullPool, create_engine, event
+from sqlalchemy import URL, NullPool, create_engine, event, func, select
 
 from syncsvc.database import sqlite_file
 from syncsvc.errors import ConfigurationError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
+YUGABYTE = "-YB-"  # in its version(), such as "PostgreSQL 15.2-YB-2025.1.0.0-b0 on …"
 BUSY_TIMEOUT = 30_000  # ms that SQLite waits for another writer
 BUSY_PAUSE = 0.01  # seconds between two attempts to turn WAL on
 CONNECTING = {  # to PostgreSQL, unless its URL says otherwise
@@ -77,17 +78,43 @@ def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:
     whose machine has vanished ends within a minute, and its locks with it.
 
     Raises:
-        ConfigurationError: The database's encoding is not UTF8, or no schema is in use.
+        ConfigurationError: The server is CockroachDB, the database's encoding is not UTF8, or no
+            schema is in use.
     """
+    _require_session_locks(connection.info.parameter_status("crdb_version") or "")
     _require_utf8(connection)
     connection.autocommit = True
     cursor = connection.cursor()
     cursor.execute(SESSION_SETTINGS)
     cursor.execute(NEWER_TIMEOUTS)
-    cursor.execute("SELECT current_schema(), current_setting('search_path')")
-    _require_schema(*cursor.fetchone() or (None, ""))
+    cursor.execute("SELECT current_schema(), current_setting('search_path'), version()")
+    schema, search_path, version = cursor.fetchone() or (None, "", "")
+    _require_session_locks(version)
+    _require_schema(schema, search_path)
     cursor.close()
     connection.autocommit = False
+
+
+def _require_session_locks(version: str) -> None:
+    if version.startswith("CockroachDB"):
+        raise ConfigurationError(
+            "The database server (SYNCSVC_DATABASE_URL) is CockroachDB. Its advisory locks lock "
+            "nothing, so two runs of an account could write at once. Use PostgreSQL."
+        )
+
+
+def untested_server(connection: Connection) -> str | None:
+    """
+    Return the name of a server that speaks PostgreSQL's protocol and is not tested, or None.
+    """
+    if connection.dialect.name != "postgresql":
+        return None
+    version, citus = connection.execute(
+        select(func.version(), func.to_regproc("citus_version").is_not(None))
+    ).one()
+    if YUGABYTE in version:
+        return "YugabyteDB"
+    return "Citus" if citus else None
 
 
 def _require_schema(schema: str | None, search_path: str) -> None:

@@ -71,6 +71,31 @@ def execute(engine: Engine, *statements: str) -> None:
             connection.execute(text(statement))
 
 
+@pytest.fixture
+def server_is(engine: Engine) -> Iterator[Callable[[str, str], None]]:
+    """
+    Lets a function of PostgreSQL, such as `version`, return what another server's returns.
+    """
+    with engine.connect() as connection:  # opened while the server is what it is
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        database = engine.url.database
+        made: list[str] = []
+
+        def pose(function: str, value: str) -> None:
+            made.append(function)
+            connection.exec_driver_sql(
+                f"CREATE FUNCTION public.{function}() RETURNS text RETURN '{value}'"
+            )
+            connection.exec_driver_sql(
+                f"ALTER DATABASE {database} SET search_path = public, pg_catalog"
+            )
+
+        yield pose
+        connection.exec_driver_sql(f"ALTER DATABASE {database} RESET ALL")
+        for function in made:
+            connection.exec_driver_sql(f"DROP FUNCTION public.{function}()")
+
+
 def failures(result: Result) -> dict[str, str]:
     """
     The failed lines, by subject.
@@ -219,3 +244,53 @@ def test_a_directory_without_rights_is_found(
     assert "Give both to the user who runs syncsvc" in failures(own)["files"]
     assert others.code == 0
     assert "this user only reads the database" in others.out
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize("command", ["check", "sync", "migrate", "runs"])
+def test_cockroachdb_is_refused_by_name(
+    cli: Callable[..., Result],
+    doctor: Callable[..., Result],
+    server_is: Callable[[str, str], None],
+    command: str,
+) -> None:
+    """
+    Its advisory locks lock nothing, so every command that connects to it says so and does nothing.
+    """
+    assert doctor().code == 0
+    server_is("version", "CockroachDB CCL v25.3.1 (x86_64-pc-linux-gnu, built 2025/09/01)")
+    result = cli(command)
+    said = " ".join((result.out + result.err).split())
+
+    assert result.code == (1 if command == "check" else 2)
+    assert "is CockroachDB. Its advisory locks lock nothing" in said
+    assert "Use PostgreSQL." in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+@pytest.mark.parametrize(
+    ("function", "value", "name"),
+    [
+        ("version", "PostgreSQL 15.2-YB-2025.1.0.0-b0 on x86_64-pc-linux-gnu", "YugabyteDB"),
+        ("citus_version", "Citus 13.0.3 on x86_64-pc-linux-gnu", "Citus"),
+    ],
+)
+def test_servers_that_are_not_tested_are_told_as_that(
+    cli: Callable[..., Result],
+    doctor: Callable[..., Result],
+    server_is: Callable[[str, str], None],
+    function: str,
+    value: str,
+    name: str,
+) -> None:
+    """
+    Servers that speak PostgreSQL's protocol are used, with a word that nobody has tested it.
+    """
+    server_is(function, value)
+    checked, migrated = doctor(), cli("migrate")
+
+    assert (checked.code, migrated.code) == (0, 0)
+    assert f"{name} is not tested with syncsvc" in " ".join(checked.out.split())
+    assert "migrate.untested_server" in migrated.err
+    assert name in migrated.err

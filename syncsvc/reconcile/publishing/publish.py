@@ -134,9 +134,8 @@ def _rows_by_statistics(connection: Connection) -> float:
     """
     Return how many numbers PostgreSQL reckons with; less than 0 if it never counted them.
     """
-    return connection.exec_driver_sql(
-        "SELECT reltuples FROM pg_class WHERE oid = to_regclass('numbers')"
-    ).scalar_one()
+    query = "SELECT reltuples FROM pg_class WHERE oid = to_regclass('numbers')"
+    return float(connection.exec_driver_sql(query).scalar_one())
 
 
 def _upsert(
