@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, NullPool, create_engine, event, func, select
 
@@ -50,11 +50,15 @@ SELECT set_config(name, '0', false) FROM pg_settings
 WHERE name IN ('transaction_timeout', 'idle_session_timeout') AND setting <> '0'"""
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(url: URL, *, kept_sessions: int = 0) -> Engine:
     """
     Create an engine that opens a connection for each use and closes it afterwards.
 
     Nothing is opened yet. Its error messages never contain values.
+
+    Args:
+        kept_sessions: As many sessions of PostgreSQL stay open between uses. Each is tried before
+            it is used again, and replaced if the server has ended it.
     """
     if url.get_backend_name() == "sqlite":
         engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
@@ -63,11 +67,18 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     given = {key: value for key, value in CONNECTING.items() if key not in url.query}
-    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=given)
+    pool = _pool(kept_sessions)
+    engine = create_engine(url, hide_parameters=True, connect_args=given, **pool)
     event.listen(
         engine, "connect", _prepare_postgresql, insert=True
     )  # before SQLAlchemy asks anything
     return engine
+
+
+def _pool(kept_sessions: int) -> dict[str, Any]:
+    if not kept_sessions:
+        return {"poolclass": NullPool}
+    return {"pool_size": kept_sessions, "max_overflow": -1, "pool_pre_ping": True}
 
 
 def _prepare_postgresql(connection: DBAPIConnection, _record: object) -> None:

@@ -114,7 +114,7 @@ def _advisory_lock(connection: Connection, account: str) -> Iterator[None]:
 
 def _release(connection: Connection, key: int) -> None:
     """
-    Release the lock; if the session was lost, the server has released it.
+    Release the lock; if that fails, end the session, and the lock with it.
     """
     try:
         abandon(connection)
@@ -122,6 +122,7 @@ def _release(connection: Connection, key: int) -> None:
         connection.commit()
     except SQLAlchemyError as exc:
         log.warning("lock.session_lost", error=type(exc).__name__)
+        connection.invalidate()  # it may be one that would be used again
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -42,6 +43,12 @@ NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "a
 ADDRESS_FIELDS = Address.__struct_fields__
 
 JsonText = Text().with_variant(JSONB(), "postgresql")  # JSON that is written as text
+
+# Which temporary tables a session has; a run that is rolled back takes those with it that it made.
+TABLES_OF_SESSION = """
+SELECT 'pg_temp.' || quote_ident(relname) FROM pg_class
+WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"""
+HAS_TABLES = "temporary tables"  # a note with the session
 
 temporary = MetaData()
 
@@ -212,6 +219,18 @@ def create_tables(connection: Connection, *tables: Table) -> None:
     """
     for table in tables:
         connection.execute(CreateTable(table, if_not_exists=True))
+    connection.info[HAS_TABLES] = True
+
+
+def empty_tables(connection: Connection) -> None:
+    """
+    Empty what the last run left in a session that is kept, so that no other account's run sees it.
+    """
+    if not connection.info.get(HAS_TABLES):
+        return
+    left = connection.execute(text(TABLES_OF_SESSION)).scalars().all()
+    if left:
+        connection.exec_driver_sql(f"TRUNCATE {', '.join(left)}")
 
 
 def prepare_joins(connection: Connection, table: Table, by_uuid: Index) -> None:

@@ -17,12 +17,11 @@ from syncsvc.database import locks, runs, transactions
 from syncsvc.database.maintenance import migrate, monthly_view
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
-from syncsvc.reconcile import cancellation_evidence, plan
+from syncsvc.reconcile import cancellation_evidence, plan, temp_tables
 from syncsvc.reconcile.find_volatile_field import find_volatile_field
 from syncsvc.reconcile.publishing import publish, run_counts
 from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
-from syncsvc.reconcile.temp_tables import analyze, planned_numbers
 from syncsvc.reconcile.withhold_cancellations import Scope
 from syncsvc.sync.failure import failure_text, record_failure
 from syncsvc.sync.read_listings import read_listings
@@ -70,7 +69,9 @@ def run_once(job: Job) -> Summary:
         with locks.run_lock(connection, job.account):
             _begin(run)
             summary = _run_or_record_failure(run)
-        has_months = summary.state in PUBLISHED and _has_monthly_view(connection)
+        has_months = (
+            job.refresh_months and summary.state in PUBLISHED and _has_monthly_view(connection)
+        )
     if has_months:
         _refresh_monthly_view(run)
     return summary
@@ -80,6 +81,8 @@ def _begin(run: RunContext) -> None:
     """
     Record the run, and mark those that crashed before it.
     """
+    with run.connection.begin():
+        temp_tables.empty_tables(run.connection)
     if run.job.dry_run:
         return
     with run.connection.begin():
@@ -198,7 +201,7 @@ def _publish_staged(connection: Connection, record: Run, stage: Stage) -> dict[s
     if not stage.different and not run_counts.has_changes(found):
         return found
     if stage.remembers:  # few rows are planned, and all that follows may look each of them up
-        analyze(connection, planned_numbers.c.uuid)
+        temp_tables.analyze(connection, temp_tables.planned_numbers.c.uuid)
     seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
     publish.publish_plan(connection, record)
     fingerprint_store.save(connection, record, seen, stage.remembered_fingerprints)

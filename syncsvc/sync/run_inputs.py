@@ -31,6 +31,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             if the account has none.
         guard: The limit of cancellations on weak evidence.
         keep_rejects: Older rejects are removed.
+        refresh_months: Refresh the materialised view of the months afterwards, if there is one.
         on_page: Called with the pages, rows and `num_results` of the walk so far.
         on_found: Called with the run's id when all is written, before the transaction ends.
     """
@@ -44,5 +45,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cancelled_listing: str = "auto"
     guard: Guard = Guard()
     keep_rejects: timedelta = timedelta(days=90)
+    refresh_months: bool = True
     on_page: Callable[[int, int, int | None], None] = lambda *_: None
     on_found: Callable[[Connection, int], None] = lambda *_: None
