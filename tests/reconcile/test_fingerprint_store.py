@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import UTC
+from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -215,6 +217,17 @@ def test_the_memory_may_be_emptied(watch: Watch, engine: Engine) -> None:
 
     assert before == published(engine)
     assert remembered_before == known_rows(engine) != []
+
+
+def test_without_the_memory_an_absence_is_found(watch: Watch, engine: Engine) -> None:
+    """
+    Although nothing says how many live numbers there were.
+    """
+    watch.see(*ROWS)
+    with engine.begin() as connection:
+        connection.execute(listing_fingerprints.delete())
+
+    assert watch.see(*ROWS[:2]).cancelled == 1
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite's triggers need the table
@@ -464,3 +477,93 @@ def test_fingerprints_of_the_previous_version_are_not_used(watch: Watch, engine:
         connection.execute(listing_fingerprints.update().values(live_rows=None))
 
     assert [Number] * 3 == [type(row) for row in read_known(engine, *ROWS).rows]
+
+
+def stored(engine: Engine) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """
+    The fingerprints that a run would go by, and the live numbers of each part.
+    """
+    with engine.connect() as connection:
+        known = fingerprint_store.load(connection, "default")
+    marks = known.fingerprints.tolist()
+    return {part: marks[slice(*known.slots(part))] for part in known.parts}, dict(known.live)
+
+
+def expected(*rows: Row) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """
+    The same, computed from the live rows.
+    """
+    marks: dict[str, list[int]] = {}
+    for row in rows:
+        mark = fingerprint(json.dumps(row).encode(), salt(UTC, NOTHING_IGNORED))
+        marks.setdefault(part_of(row["uuid"]), []).append(mark)
+    found = {part: sorted(some) for part, some in marks.items()}
+    return found, {part: len(some) for part, some in found.items()}
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_every_run_remembers_the_live_rows(
+    watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+) -> None:
+    """
+    Whatever a run adds, changes, cancels or can't read, the next one goes by the rows as they are.
+    """
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if not fits:  # then unchanged rows are staged, too
+        monkeypatch.setattr(SpooledTemporaryFile, "write", fail)
+    one, two, three, four = OF_MANY_PARTS
+    beside = number_row(9, uuid=f"01{uuid_at(9)[2:]}")
+    changed = {**one, "status": "Active"}
+    states = []
+    for listed, live in (
+        ([one, two, three, four, beside], [one, two, three, four, beside]),
+        ([changed, two, four, beside], [changed, two, four, beside]),
+        (
+            [changed, {**two, "status": "Cancelled"}, three, four, beside],
+            [changed, three, four, beside],
+        ),
+        ([one, three, {**four, "monthly_charge": "?"}, beside], [one, three, four, beside]),
+    ):
+        states.append(watch.see(*listed).state)
+        assert stored(engine) == expected(*live)
+
+    assert states == ["succeeded"] * 4
+
+
+def test_a_part_with_an_absence_is_remembered_again_by_the_next_run(
+    watch: Watch, engine: Engine
+) -> None:
+    """
+    The rows beside the absent one were not staged, and are read once more.
+    """
+    beside = number_row(9, uuid=f"01{uuid_at(9)[2:]}")
+    watch.see(*OF_MANY_PARTS, beside)
+    summary = watch.see(*OF_MANY_PARTS)
+    fingerprints, live = expected(*OF_MANY_PARTS)
+    del fingerprints["01"]
+
+    assert (summary.cancelled, stored(engine)) == (1, (fingerprints, live))
+
+    watch.see(*OF_MANY_PARTS)
+    assert stored(engine) == expected(*OF_MANY_PARTS)
+
+
+def test_only_the_part_of_an_edited_number_is_forgotten(watch: Watch, engine: Engine) -> None:
+    """
+    The others are still gone by, and how many live numbers each part has is known.
+    """
+    watch.see(*OF_MANY_PARTS)
+    fingerprints, live = stored(engine)
+    with engine.begin() as connection:
+        edited = numbers.c.uuid == OF_MANY_PARTS[1]["uuid"]
+        connection.execute(update(numbers).where(edited).values(status="by hand"))
+    del fingerprints["02"]
+
+    assert stored(engine) == (fingerprints, live) == (fingerprints, dict.fromkeys(live, 1))
+    assert len(live) == 4
+
+    watch.see(*OF_MANY_PARTS)
+    assert stored(engine) == expected(*OF_MANY_PARTS)

@@ -5,6 +5,8 @@ A listing that is the one before is remembered outside the database, and staged 
 from __future__ import annotations
 
 import errno
+import json
+from datetime import UTC
 from tempfile import SpooledTemporaryFile
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import event, select, update
 
 from support.build import address, api_for, number_row, published, rows_of, uuid_at
+from syncsvc.payloads.decode_page import read_page
 from syncsvc.payloads.fingerprint import Known, packed
 from syncsvc.payloads.records import Address, Reject, Unchanged
 from syncsvc.reconcile.staging import (
@@ -26,17 +29,26 @@ from syncsvc.reconcile.staging.changed_addresses import (
     contents_by_id,
 )
 from syncsvc.reconcile.staging.remember_unchanged import RememberedRow, UnchangedRows, as_bytes
-from syncsvc.reconcile.temp_tables import staged_numbers
+from syncsvc.reconcile.staging.stage_listing import Stage
+from syncsvc.reconcile.temp_tables import (
+    staged_addresses,
+    staged_cancelled,
+    staged_numbers,
+    staged_rejects,
+)
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import addresses, sync_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Column, Connection, Engine
 
     from support.build import Row, Watch
+    from syncsvc.payloads.records import Page
+
+    Look = Callable[..., list[tuple[Any, ...]]]
 
 ROWS = [number_row(place, number_address=address(place % 3)) for place in range(1, 8)]
 UUIDS = [f"{part}{uuid_at(place)[2:]}" for part in ("0a", "0b") for place in (1, 2)]
@@ -340,15 +352,15 @@ def test_the_uuids_of_few_parts_are_in_memory_at_once(
     Parts of two numbers, in each of which one is missing, are compared two by two.
     """
     monkeypatch.setattr(find_absent, "COMPARED_AT_ONCE", 4)
-    rows = [in_part(part, place) for part in ("0a", "0b", "0c", "0d", "0e") for place in (1, 2)]
+    rows = [in_part(part, place) for part in ("0a", "0b", "0c", "0d") for place in (1, 2)]
     watch.see(*rows)
     statements.clear()
 
     summary = watch.see(*rows[::2])
 
-    assert (summary.unchanged, summary.cancelled) == (5, 5)
+    assert (summary.unchanged, summary.cancelled) == (4, 4)
     compared = [each for each in statements if each.startswith("SELECT numbers.uuid")]
-    assert sum("substr" in each for each in compared) == 3
+    assert sum("substr" in each for each in compared) == 2
 
 
 @pytest.mark.parametrize(("differences", "staged"), [(2, 2), (3, 7)])
@@ -534,3 +546,201 @@ def test_after_a_failed_write_nothing_is_remembered(
 
     assert not remembered.take([Unchanged(UUIDS[3], 3, ())], 5)
     assert (len(remembered), [row.position for row in remembered.rows()]) == (2, [1, 3, 4])
+
+
+BAD: Row = {"monthly_charge": "a lot"}
+NAMELESS: Row = {"uuid": "?"}
+
+
+def page_of(*rows: Row) -> Page:
+    """
+    A page of these rows, all of them decoded.
+    """
+    body = json.dumps({"numbers": rows, "num_results": len(rows)})
+    return read_page(body.encode(), UTC, Known())
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """
+    The session that has a stage's temporary tables.
+    """
+    with engine.connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def stage(connection: Connection) -> Iterator[Stage]:
+    """
+    A run's stage, of an account that knows no rows.
+    """
+    staged = Stage(connection, "default", Known())
+    staged.begin_walk()
+    yield staged
+    staged.close()
+
+
+@pytest.fixture
+def staged_as(connection: Connection, stage: Stage) -> Look:
+    """
+    Reads columns of a staged table, in the order in which the rows came.
+    """
+
+    def read(*columns: Column[Any]) -> list[tuple[Any, ...]]:
+        stage.distinct_rows()  # which inserts what is still in memory
+        with connection.begin():
+            query = select(*columns).order_by(columns[0].table.c.seq)
+            return [tuple(row) for row in connection.execute(query)]
+
+    return read
+
+
+def test_every_row_is_staged_with_its_place(stage: Stage, staged_as: Look) -> None:
+    """
+    Also a reject: with its page and position, and as a number, if its uuid can be read.
+    """
+    first, second = page_of(number_row(1), number_row(2, **BAD), NAMELESS), page_of(number_row(3))
+    for index, page in enumerate((first, second), 1):
+        stage.add(page, index)
+
+    rows, rejects = staged_numbers.c, staged_rejects.c
+    assert staged_as(rows.walk, rows.seq, rows.rejected, rows.fingerprint, rows.uuid) == [
+        (1, 1, False, first.fingerprints[0], uuid_at(1)),
+        (1, 2, True, None, uuid_at(2)),
+        (1, 4, False, second.fingerprints[0], uuid_at(3)),
+    ]
+    assert staged_as(rows.unchanged, rows.number_e164, rows.status) == [
+        (False, "+441245000001", "Reserved"),
+        (False, None, None),
+        (False, "+441245000003", "Reserved"),
+    ]
+    assert staged_as(rejects.walk, rejects.seq, rejects.page, rejects.position) == [
+        (1, 2, 1, 2),
+        (1, 3, 1, 3),
+    ]
+    assert (stage.distinct_rows(), stage.different, stage.stamped) == (4, 3, False)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_the_last_walk_counts_if_it_proved_itself(
+    stage: Stage, staged_as: Look, *, complete: bool
+) -> None:
+    """
+    Otherwise the latest row of each number does, of whichever walk.
+    """
+    stage.add(page_of(number_row(1), number_row(2, **BAD), number_row(4), NAMELESS), 1)
+    stage.begin_walk()
+    stage.add(page_of(number_row(1), number_row(3), number_row(3), number_row(4, **BAD)), 1)
+
+    assert stage.distinct_rows() == 3
+    stage.keep_latest(complete=complete)
+    earlier = [] if complete else [(1, uuid_at(2))]
+    twice = [(2, uuid_at(3))] * (2 if complete else 1)
+    rows, rejects = staged_numbers.c, staged_rejects.c
+    assert staged_as(rows.walk, rows.uuid) == [
+        *earlier,
+        (2, uuid_at(1)),
+        *twice,
+        (2, uuid_at(4)),
+    ]
+    assert staged_as(rejects.walk, rejects.uuid) == [*earlier, (2, uuid_at(4))]
+
+
+def test_a_third_walk_may_prove_itself(stage: Stage, staged_as: Look) -> None:
+    """
+    Then neither of those before it counts.
+    """
+    for place in (1, 2, 3):
+        stage.add(page_of(number_row(place)), 1)
+        if place < 3:
+            stage.begin_walk()
+
+    assert stage.distinct_rows() == 1
+    stage.keep_latest(complete=True)
+    assert staged_as(staged_numbers.c.uuid) == [(uuid_at(3),)]
+
+
+def test_what_a_search_finds_is_of_no_walk(stage: Stage, staged_as: Look) -> None:
+    """
+    It comes after the listing, and a reject says where it was found.
+    """
+    stage.add(page_of(number_row(1)), 1)
+    found = page_of(number_row(2), number_row(3, **BAD)).rows
+    stage.add_found(row for row in found if not isinstance(row, Unchanged))
+
+    rows, rejects = staged_numbers.c, staged_rejects.c
+    assert staged_as(rows.walk, rows.seq, rows.uuid, rows.rejected)[1:] == [
+        (0, 2, uuid_at(2), False),
+        (0, 3, uuid_at(3), True),
+    ]
+    [(*place, reason)] = staged_as(rejects.walk, rejects.page, rejects.position, rejects.reason)
+    assert (place, reason.partition(" ")[0]) == ([0, 0, 2], "search:")
+
+
+def test_entries_are_staged_as_cancelled(stage: Stage, staged_as: Look) -> None:
+    """
+    The latest of each number, with addresses that come before all others; none of a live number.
+    """
+    gone: Row = {"status": "Cancelled"}
+    stamp: Row = {"cancelled": "2025-06-01 12:00:00"}
+    stage.add(page_of(number_row(1, number_address=address(1))), 1)
+    first = page_of(number_row(2, **gone), number_row(3, **BAD), number_row(4))
+    second = page_of(
+        number_row(2, number_address=address(2), **gone),
+        number_row(5, number_address=address(2, name="Later"), **stamp),
+    )
+    stage.add_cancelled(first, 1)
+    stage.add_cancelled(second, 2)
+    stage.keep_latest_cancelled()
+
+    entry, rejects, shown = staged_cancelled.c, staged_rejects.c, staged_addresses.c
+    assert staged_as(entry.seq, entry.strong, entry.uuid, entry.lifecycle) == [
+        (5, True, uuid_at(2), "cancelled"),
+        (6, False, uuid_at(5), "cancelled"),
+    ]
+    [(*place, reason)] = staged_as(
+        rejects.walk, rejects.seq, rejects.page, rejects.position, rejects.reason
+    )
+    assert (place, reason.partition(":")[0]) == ([1, 3, 1, 2], "cancelled listing")
+    assert staged_as(shown.walk, shown.id, shown.name) == [
+        (0, 2, "Office 2"),
+        (0, 2, "Later"),
+        (1, 1, "Office 1"),
+    ]
+    assert (stage.distinct_rows(), stage.different) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "stamped"),
+    [
+        ({"cancelled": "2025-06-01 12:00:00"}, True),
+        ({"cancelled": "2025-06-01 12:00:00", "status": "Cancelled"}, False),
+        ({"status": "Cancelled"}, False),
+        ({}, False),
+    ],
+)
+def test_a_stamp_beside_another_status_has_to_be_judged(
+    stage: Stage, fields: Row, *, stamped: bool
+) -> None:
+    """
+    One beside the status "Cancelled", or none, need not be.
+    """
+    stage.add(page_of(number_row(1, **fields), number_row(2)), 1)
+
+    assert stage.stamped is stamped
+
+
+def test_the_last_content_of_an_address_has_the_highest_number(
+    stage: Stage, staged_as: Look
+) -> None:
+    """
+    However many pages there are, each content is staged once, unless another came between.
+    """
+    for index, name in enumerate(("one", "one", "other", "one"), 1):
+        stage.add(page_of(number_row(index, number_address=address(7, name=name))), index)
+
+    shown = staged_addresses.c
+    found = staged_as(shown.walk, shown.seq, shown.name, shown.content)
+    contents_of = [content for *_, content in found]
+    assert [row[:3] for row in found] == [(1, 1, "one"), (1, 2, "other"), (1, 3, "one")]
+    assert contents_of[0] == contents_of[2] != contents_of[1]
