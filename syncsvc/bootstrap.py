@@ -1,23 +1,30 @@
 """
-Build the engine, the API client and the run's input from settings; nothing is opened here.
+Build the engine, the API client and the run's input from settings.
+
+Nothing is opened here, but the row of the account if the database has accounts.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from syncsvc.database import sqlite_file
+from sqlalchemy import inspect
+
+from syncsvc.accounts import account_settings, rows
+from syncsvc.database import sqlite_file, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.reconcile.withhold_cancellations import Guard
+from syncsvc.schema.tables import accounts
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from syncsvc.accounts.rows import Account
     from syncsvc.provider.meter import Meter
     from syncsvc.provider.tokens import Tokens
     from syncsvc.settings.settings import Settings
@@ -32,6 +39,36 @@ def engine_from(settings: Settings) -> Engine:
     """
     sqlite_file.require_usable(settings.database)
     return open_engine(settings.database)
+
+
+def account_of(settings: Settings) -> Account | None:
+    """
+    Return the row of the account that the settings name; None if it has none.
+
+    A database that was not created or migrated yet has no accounts.
+
+    Raises:
+        DatabaseUnavailable: The database does not answer in time.
+        ConfigurationError: It is a file that can't be a database.
+    """
+    if sqlite_file.is_missing(settings.database):
+        return None
+    with transactions.short_read(engine_from(settings)) as connection:
+        if not inspect(connection).has_table(accounts.name):
+            return None
+        return rows.find(connection, settings.account)
+
+
+def own_settings(settings: Settings) -> Settings:
+    """
+    Return the settings of the account that they name: with its row's, if it has one.
+
+    Raises:
+        DatabaseUnavailable: The database does not answer in time.
+        ConfigurationError: A setting of the row, or the account's credentials, can't be used.
+    """
+    account = account_of(settings)
+    return settings if account is None else account_settings.complete(account, settings)
 
 
 def api_from(

@@ -11,6 +11,8 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from syncsvc.accounts import credential_files, rows, sealing
 from syncsvc.errors import ConfigurationError
 from syncsvc.settings import values
@@ -19,8 +21,9 @@ from syncsvc.settings.settings import Settings
 from syncsvc.settings.sources import CREDENTIALS, SECRETS, Found, printable, variable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from pydantic import SecretStr
     from sqlalchemy import Connection
 
     from syncsvc.accounts.rows import Account
@@ -61,6 +64,19 @@ def complete(account: Account, process_settings: Settings) -> Settings:
     return _judged(account, process_settings, found)
 
 
+def with_credentials(
+    account: Account, process_settings: Settings, given: Mapping[str, SecretStr]
+) -> Settings:
+    """
+    Return the settings of an account with these credentials in place of its own.
+
+    Raises:
+        ConfigurationError: A setting or the credentials can't be used; it names the account.
+    """
+    found = {name: Found(value=secret, where=" (--credentials)") for name, secret in given.items()}
+    return _judged(account, process_settings, found)
+
+
 def without_credentials(account: Account, process_settings: Settings) -> Settings:
     """
     Return the settings of an account, for those who ask the provider nothing.
@@ -93,6 +109,25 @@ def overrides(settings: Settings) -> dict[str, Any]:
         for name in sorted(given)
         if getattr(settings, name) != getattr(default, name)
     }
+
+
+def changed(
+    account: Account, words: Mapping[str, str], process_settings: Settings
+) -> dict[str, Any]:
+    """
+    Return the settings of an account's row after a change, in the form in which they are stored.
+
+    Args:
+        words: Values as people write them, by name; an empty one removes the setting.
+
+    Raises:
+        ConfigurationError: One can't be used; it names the account.
+    """
+    settings = {**account.settings, **words}
+    for name, word in words.items():
+        if word == "" and (name in account.settings or name in OVERRIDABLE):
+            del settings[name]
+    return as_stored(msgspec.structs.replace(account, settings=settings), process_settings)
 
 
 def credentials(account: Account, process_settings: Settings) -> dict[str, Found]:

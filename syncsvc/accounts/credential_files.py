@@ -1,14 +1,18 @@
 """
 Read the credential files of accounts: `NAME/api_token`, or `NAME/api_client_id` and `_secret`.
 
-They are read at each call, so that rotated secrets need no signal.
+They are read at each call, so that rotated secrets need no signal. `from_toml` reads the one file
+that `syncsvc accounts add` takes credentials from.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from syncsvc.errors import ConfigurationError
 from syncsvc.settings.sources import (
@@ -16,7 +20,9 @@ from syncsvc.settings.sources import (
     UnreadableError,
     credential_directories,
     credential_file,
+    printable,
     variable,
+    what_is_wrong,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from syncsvc.settings.sources import Found
 
 SUBDIRECTORY = "accounts"  # of the directories of the process's own credential files
+ACCEPTED = 'Write api_token = "…" into it, or api_client_id = "…" and api_client_secret = "…".'
 LONGEST_NAME = 255  # bytes of a file's name, on usual file systems
 
 
@@ -81,3 +88,31 @@ def _of_folder(folder: Path, account: str) -> dict[str, Found]:
         if credential is not None:
             found[name] = credential
     return found
+
+
+def from_toml(text: str, file: str) -> dict[str, SecretStr]:
+    """
+    Read the credentials of an account from TOML, without judging them.
+
+    Args:
+        file: The file's name, for messages, which never quote it: it has secrets.
+
+    Raises:
+        ConfigurationError: It has no credentials, or something else.
+    """
+    try:
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"--credentials: the file {file} {what_is_wrong(error)}. {ACCEPTED}"
+        ) from None
+    if unknown := sorted(document.keys() - set(CREDENTIALS)):
+        raise ConfigurationError(
+            f"--credentials: the file {file} has {printable(unknown[0])}, which is not a "
+            f"credential. {ACCEPTED}"
+        )
+    if wrong := [name for name, value in sorted(document.items()) if not isinstance(value, str)]:
+        raise ConfigurationError(f"--credentials: {wrong[0]} in the file {file} is not text.")
+    if not document:
+        raise ConfigurationError(f"--credentials: the file {file} has no credentials. {ACCEPTED}")
+    return {name: SecretStr(value.rstrip("\r\n")) for name, value in document.items()}

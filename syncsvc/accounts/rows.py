@@ -7,18 +7,21 @@ changes at once follow each other.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from syncsvc import clock
 from syncsvc.errors import ConfigurationError, UnknownAccount
 from syncsvc.schema.tables import accounts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy import Connection, RowMapping, Select
 
 NAMES_SHOWN = 3
@@ -41,11 +44,30 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     sealed: str | None = None
 
 
+@contextmanager
+def changing(connection: Connection) -> Iterator[None]:
+    """
+    Open a transaction for changes, which on SQLite waits for other writers at its start.
+    """
+    connection.rollback()
+    connection.execution_options(publishing=True)
+    with connection.begin():
+        yield
+
+
 def every(connection: Connection) -> list[Account]:
     """
     Return all accounts, by name.
     """
     query = select(accounts).order_by(accounts.c.account)
+    return [_account(row) for row in connection.execute(query).mappings()]
+
+
+def every_for_change(connection: Connection) -> list[Account]:
+    """
+    Return all accounts, which nobody else changes until this transaction ends.
+    """
+    query = select(accounts).order_by(accounts.c.account).with_for_update()
     return [_account(row) for row in connection.execute(query).mappings()]
 
 
@@ -62,6 +84,19 @@ def find(connection: Connection, name: str) -> Account | None:
     Return the account of that name; None if there is none.
     """
     return _found(connection, select(accounts).where(accounts.c.account == name))
+
+
+def own_settings(connection: Connection, name: str) -> dict[str, Any] | None:
+    """
+    Return the settings of an account's row; None if there is none, or none that this user reads.
+    """
+    query = select(accounts.c.settings).where(accounts.c.account == name)
+    try:
+        found: dict[str, Any] | None = connection.execute(query).scalar()
+    except ProgrammingError:  # a reporting role from before the table
+        found = None
+    connection.rollback()
+    return found
 
 
 def require(connection: Connection, name: str) -> Account:
@@ -97,10 +132,17 @@ def add(connection: Connection, account: Account) -> None:
     try:
         connection.execute(insert(accounts).values(values))
     except IntegrityError:
-        raise ConfigurationError(
-            f"There is an account {account.name!r} already. Change it with `syncsvc accounts set`, "
-            "or its credentials with `syncsvc accounts add --credentials`."
-        ) from None
+        raise is_there(account.name) from None
+
+
+def is_there(name: str) -> ConfigurationError:
+    """
+    Return the error for an account that is to be added and is there.
+    """
+    return ConfigurationError(
+        f"There is an account {name!r} already. Change it with `syncsvc accounts set`, "
+        "or its credentials with `syncsvc accounts add --credentials`."
+    )
 
 
 def change(connection: Connection, account: Account) -> None:

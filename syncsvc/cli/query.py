@@ -101,6 +101,7 @@ def report(
             require_writable(file, option)
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with open_current(settings) as connection:
+        settings = query.own_settings(connection, settings)
         if html is not None:
             query.write_page(connection, settings, html, words)
         else:

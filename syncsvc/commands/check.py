@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import text
 
 from syncsvc import bootstrap
+from syncsvc.accounts import account_settings
 from syncsvc.database import sqlite_file, transactions
 from syncsvc.database.engine import untested_server
 from syncsvc.database.maintenance import migrate, rehearse_run
@@ -24,6 +25,7 @@ from syncsvc.provider.http.http_environment import proxy_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from syncsvc.accounts.rows import Account
     from syncsvc.settings.settings import Settings
 
 CLOCK_TOLERANCE = timedelta(minutes=2)
@@ -49,11 +51,18 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """
     yield _finding("settings", lambda: _settings(settings))
     yield from _examine_database(settings)
-    is_reachable = False
-    for finding in _examine_provider(settings):
+    own, is_reachable = settings, False
+    account = _account_row(settings)
+    if account is not None:
+        finding = _finding("account", lambda: _account(account, settings))
+        yield finding
+        if not finding.healthy:
+            return
+        own = account_settings.complete(account, settings)
+    for finding in _examine_provider(own):
         yield finding
         is_reachable = finding.healthy
-    yield _finding("clock", lambda: _clock(settings, ask_provider=is_reachable))
+    yield _finding("clock", lambda: _clock(own, ask_provider=is_reachable))
 
 
 def _examine_database(settings: Settings) -> Iterator[Finding]:
@@ -82,6 +91,25 @@ def _examine_provider(settings: Settings) -> Iterator[Finding]:
     yield credentials
     if connection.healthy and credentials.healthy:
         yield _finding("listing", lambda: _listing(settings))
+
+
+def _account_row(settings: Settings) -> Account | None:
+    """
+    Return the row of the account; None if it has none, or if the database's line is the problem.
+    """
+    try:
+        return bootstrap.account_of(settings)
+    except SyncError:
+        return None
+
+
+def _account(account: Account, settings: Settings) -> str:
+    found = account_settings.credentials(account, settings)
+    account_settings.complete(account, settings)
+    sources = {"sealed in it" if item.where == " (sealed)" else "files" for item in found.values()}
+    names = ", ".join(sorted(account.settings)) or "nothing"
+    paused = "" if account.enabled else "; it is paused"
+    return f"its row sets {names}; its credentials are {sources.pop()}{paused}"
 
 
 def _finding(subject: str, look: Callable[[], str]) -> Finding:

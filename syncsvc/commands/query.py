@@ -12,6 +12,9 @@ import typer
 from sqlalchemy import select
 
 from syncsvc import clock
+from syncsvc.accounts import account_settings
+from syncsvc.accounts import rows as account_rows
+from syncsvc.accounts.rows import Account
 from syncsvc.database.maintenance import monthly_view
 from syncsvc.database.maintenance.reporting_role import reads_addresses
 from syncsvc.database.number_lookup import find_numbers, timeline
@@ -49,6 +52,20 @@ REPORT_LIST = (
     Column("takes", Kind.TEXT, "Its parameters, with their defaults."),
 )
 FROM_MONTHLY_VIEW = "months come from the materialised view, which each run refreshes."
+
+
+def own_settings(connection: Connection, settings: Settings) -> Settings:
+    """
+    Return the settings of the account that they name, without credentials: with its row's, if any.
+
+    Raises:
+        ConfigurationError: A setting of the row can't be used.
+    """
+    found = account_rows.own_settings(connection, settings.account)
+    if found is None:
+        return settings
+    account = Account(name=settings.account, settings=found)
+    return account_settings.without_credentials(account, settings)
 
 
 def show_runs(connection: Connection, account: str, limit: int, *, as_json: bool) -> None:

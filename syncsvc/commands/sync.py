@@ -60,7 +60,6 @@ def sync(settings: Settings, options: Options) -> Summary:
     """
     Do one run and print its summary.
     """
-    settings.require_credentials()
     if options.dry_run and options.metrics_file:
         raise ConfigurationError(
             "--metrics-file: a dry run has no metrics. Leave out --metrics-file or --dry-run."
@@ -85,6 +84,8 @@ def sync(settings: Settings, options: Options) -> Summary:
 def _run(settings: Settings, options: Options, metrics: Metrics, collect: Collector) -> Summary:
     with ExitStack() as stack:
         try:
+            settings = bootstrap.own_settings(settings)
+            settings.require_credentials()
             engine = stack.enter_context(_prepared(settings, dry_run=options.dry_run))
             on_page = stack.enter_context(_progress_bar()) if options.show_progress else _ignore
             api = bootstrap.api_from(settings, meter=metrics)

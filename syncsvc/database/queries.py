@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import and_, select
+from sqlalchemy.exc import ProgrammingError
 
 from syncsvc.errors import UnknownAccount, UnknownAddress
 from syncsvc.schema import tables
@@ -93,7 +94,7 @@ def accounts(connection: Connection) -> list[str]:
 
 def require_account(connection: Connection, account: str) -> None:
     """
-    Refuse an account that never had a run, if others had one.
+    Refuse an account that never had a run and has no row, if others had a run.
 
     Raises:
         UnknownAccount: It names the accounts that are most similar.
@@ -102,13 +103,26 @@ def require_account(connection: Connection, account: str) -> None:
     if connection.execute(runs).first() is not None:
         return
     known = accounts(connection)
-    if known:
+    if known and not _has_row(connection, account):
         near = get_close_matches(account, known, n=NAMES_SHOWN) or known[:NAMES_SHOWN]
         more = ", …" if len(known) > len(near) else ""
         raise UnknownAccount(
             f"There is no account {account!r} in this database. "
             f"There are: {', '.join(near)}{more}. Name one with --account or SYNCSVC_ACCOUNT."
         )
+
+
+def _has_row(connection: Connection, account: str) -> bool:
+    """
+    Return whether it is an account of a fleet; False if this user can't know.
+    """
+    rows = tables.accounts.c
+    query = select(rows.account).where(rows.account == account)
+    try:
+        return connection.execute(query).first() is not None
+    except ProgrammingError:  # a reporting role from before the table
+        connection.rollback()
+        return False
 
 
 def account_status(connection: Connection, account: str) -> AccountStatus:

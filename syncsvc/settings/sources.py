@@ -15,7 +15,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -142,16 +142,29 @@ def printable(text: object) -> str:
     return str(text) if str(text).isprintable() else shown(str(text))
 
 
-def _why(error: OSError) -> str:
+def why_unread(error: OSError) -> str:
+    """
+    Complete a sentence that begins with the file's name.
+    """
     return f"can't be read ({error.strerror or type(error).__name__})"
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
     """
     Read a file of settings, which may be a pipe, but not one that never ends.
     """
     with path.open("rb") as file:
-        data = file.read(LARGEST_FILE + 1)
+        return decoded(file)
+
+
+def decoded(file: BinaryIO) -> str:
+    """
+    Read UTF-8 text from an open file.
+
+    Raises:
+        OSError: It is too large.
+    """
+    data = file.read(LARGEST_FILE + 1)
     if len(data) > LARGEST_FILE:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return data.decode("utf-8-sig")
@@ -191,11 +204,11 @@ def credential_file(name: str, directories: list[Path]) -> Found | None:
     for directory in directories:
         where = f" (file {printable(directory / name)})"
         try:
-            text = _read(directory / name)
+            text = read_text(directory / name)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
-            raise UnreadableError(f"{where}: the file {_why(error)}") from None
+            raise UnreadableError(f"{where}: the file {why_unread(error)}") from None
         except UnicodeDecodeError:
             raise UnreadableError(f"{where}: the file is not UTF-8 text") from None
         return Found(value=text.rstrip("\r\n"), where=where)
@@ -210,10 +223,10 @@ def _from_toml(
         problems.append(_empty(CONFIG_VARIABLE))
     path = Path(named) if named else CONFIG_FILE
     try:
-        document = tomllib.loads(_read(path))
+        document = tomllib.loads(read_text(path))
     except OSError as error:
         if named or not isinstance(error, FileNotFoundError | NotADirectoryError):
-            problems.append(f"{CONFIG_VARIABLE}: the file {printable(path)} {_why(error)}")
+            problems.append(f"{CONFIG_VARIABLE}: the file {printable(path)} {why_unread(error)}")
         return {}
     except (ValueError, RecursionError) as error:
         problems.append(f"{CONFIG_VARIABLE}: the file {printable(path)} {what_is_wrong(error)}")
@@ -232,7 +245,7 @@ def _from_toml(
 
 def what_is_wrong(error: Exception) -> str:
     """
-    Return the parser's position only: its message may quote the file with its secrets.
+    Return what is wrong with a TOML file, without the parser's message, which may quote secrets.
     """
     if isinstance(error, UnicodeDecodeError):
         return "is not UTF-8 text"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from syncsvc.accounts import sealing
 from syncsvc.errors import ConfigurationError
+from syncsvc.settings.loading import load_settings
 from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -60,6 +62,19 @@ def test_every_key_opens_and_the_first_seals() -> None:
     assert plain(sealing.unseal(keys(NEW), "berlin", after)) == plain(TOKEN)
     with pytest.raises(ConfigurationError):
         sealing.unseal(keys(OLD), "berlin", after)
+
+
+def test_a_key_may_have_the_usual_alphabet_of_base64() -> None:
+    """
+    `openssl rand -base64 32` prints + and / in place of - and _: such a key seals and opens, too.
+    """
+    key = base64.b64encode(bytes([251, 255, 191] * 10 + [0, 0])).decode()
+    settings = load_settings(environ={"SYNCSVC_ACCOUNTS_KEY": key})
+
+    sealed = sealing.seal(settings, "berlin", TOKEN)
+
+    assert {"+", "/"} <= {*key}
+    assert plain(sealing.unseal(settings, "berlin", sealed)) == plain(TOKEN)
 
 
 @pytest.mark.parametrize(
