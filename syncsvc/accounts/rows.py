@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from syncsvc import clock
 from syncsvc.errors import ConfigurationError, UnknownAccount
 from syncsvc.schema.tables import accounts
+from syncsvc.settings.sources import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +194,6 @@ def _unknown(connection: Connection, name: str) -> Account:
     near = get_close_matches(name, known, n=NAMES_SHOWN) or known[:NAMES_SHOWN]
     more = ", …" if len(known) > len(near) else ""
     raise UnknownAccount(
-        f"There is no account {name!r}. There are: {', '.join(near)}{more}. "
+        f"There is no account {name!r}. There are: {', '.join(map(printable, near))}{more}. "
         "`syncsvc accounts list` shows all."
     )

@@ -10,14 +10,13 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from syncsvc import __version__
-from syncsvc.cli import check, help_texts, maintenance, query, sandbox, sync, worker
-from syncsvc.cli.common import FAILED, LOCKED, MISUSED, use_utf8
+from syncsvc.cli import accounts, help_texts, maintenance, query, sandbox, sync, worker
+from syncsvc.cli.common import FAILED, LOCKED, MISUSED, Command, Group, use_utf8
 from syncsvc.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -34,69 +33,6 @@ EXIT_CODES: dict[type[SyncError], int] = {
     ReportUsageError: MISUSED,
     RunInProgress: LOCKED,
 }
-PLAIN = {
-    "Value error, ": "",
-    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
-    "Input should be a valid number, unable to parse string as a number": "not a number",
-    "Input should be greater than or equal to": "it must be at least",
-    "Input should be less than or equal to": "it must be at most",
-}
-
-
-class Command(TyperCommand):
-    """
-    A command.
-    """
-
-    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
-        """
-        Return its parameters.
-        """
-        return _without_types_of_flags(super().get_params(ctx))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
-        """
-        Read its parameters; what is wrong with one is said in our words, not in pydantic's.
-        """
-        try:
-            return super().parse_args(ctx, args)
-        except typer.BadParameter as exc:
-            for theirs, ours in PLAIN.items():
-                exc.message = exc.message.replace(theirs, ours)
-            raise
-
-
-class Group(TyperGroup):
-    """
-    All commands together.
-    """
-
-    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
-        """
-        Return its parameters.
-        """
-        return _without_types_of_flags(super().get_params(ctx))
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - of typer's own copy of click
-        """
-        Call the command; an interrupt is reported with what it left behind, if that is known.
-        """
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as exc:
-            left = f"; {exc}" if exc.args else ""
-            typer.echo(f"Stopped{left}.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
-
-
-def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
-    """
-    Show `--dry-run` and not `--dry-run <bool>`.
-    """
-    for parameter in parameters:
-        if isinstance(parameter, TyperOption) and parameter.is_flag:
-            parameter.metavar = ""
-    return parameters
 
 
 app = typer.Typer(
@@ -169,8 +105,8 @@ _command(help=help_texts.SYNC)(sync.sync)
 _command(help=help_texts.RUN)(worker.run)
 _command(help=help_texts.MIGRATE)(maintenance.migrate)
 _command(help=help_texts.PRUNE)(maintenance.prune)
-_command(help=help_texts.CHECK)(check.check)
-_command(help=help_texts.CONFIG)(check.config)
+_command(help=help_texts.CHECK)(maintenance.check)
+_command(help=help_texts.CONFIG)(maintenance.config)
 _command(help=help_texts.RUNS)(query.runs)
 _command(help=help_texts.HISTORY)(query.history)
 _command(
@@ -183,3 +119,4 @@ _command(
 )(query.report)
 _command(help=help_texts.SANDBOX)(sandbox.sandbox)
 _command(help=help_texts.DEMO)(sandbox.demo)
+app.add_typer(accounts.app, name="accounts", help=help_texts.ACCOUNTS)

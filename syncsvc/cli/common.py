@@ -1,5 +1,5 @@
 """
-Flags, exit codes, settings and signals that several commands share.
+Flags, exit codes, settings, signals and the classes of commands, which several commands share.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from syncsvc.signals import ending_signals
+from syncsvc.signals import INTERRUPTED, ending_signals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,69 @@ if TYPE_CHECKING:
     from syncsvc.settings.settings import Settings
 
 FAILED, MISUSED, WITHHELD, LOCKED = 1, 2, 3, 4
+PLAIN = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "not a whole number",
+    "Input should be a valid number, unable to parse string as a number": "not a number",
+    "Input should be greater than or equal to": "it must be at least",
+    "Input should be less than or equal to": "it must be at most",
+}
+
+
+class Command(TyperCommand):
+    """
+    A command.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Return its parameters.
+        """
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Read its parameters; what is wrong with one is said in our words, not in pydantic's.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as exc:
+            for theirs, ours in PLAIN.items():
+                exc.message = exc.message.replace(theirs, ours)
+            raise
+
+
+class Group(TyperGroup):
+    """
+    All commands together.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Return its parameters.
+        """
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - of typer's own copy of click
+        """
+        Call the command; an interrupt is reported with what it left behind, if that is known.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as exc:
+            left = f"; {exc}" if exc.args else ""
+            typer.echo(f"Stopped{left}.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """
+    Show `--dry-run` and not `--dry-run <bool>`.
+    """
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+    return parameters
 
 
 AccountFlag = Annotated[

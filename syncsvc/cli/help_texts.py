@@ -107,3 +107,80 @@ Sync a simulated provider into SQLite several times while it changes.
 This needs no settings.
 
 Example: [bold]syncsvc demo[/bold]""")
+
+ACCOUNTS = _flowing("""\
+The accounts of a fleet: add, change, list and remove them.
+
+A fleet worker syncs all of them; what differs for one is in its row. A change needs no restart.
+
+Example: [bold]syncsvc accounts list --state failing[/bold]""")
+
+ACCOUNTS_ADD = _flowing("""\
+Add an account, after asking the provider for one page with its credentials.
+
+The credentials file is TOML with api_token, or with api_client_id and api_client_secret. They are
+sealed with the first key of SYNCSVC_ACCOUNTS_KEY. Without the option they are files in
+SYNCSVC_ACCOUNTS_DIR. An account that is there gets new credentials.
+
+Example: [bold]syncsvc accounts add berlin --set schedule=1h --credentials berlin.toml[/bold]""")
+
+ACCOUNTS_IMPORT = _flowing("""\
+Make the accounts those of a TOML file, and print what changes.
+
+Each table \\[accounts.NAME] has all settings of its account, and labels. An account is enabled
+unless its table says enabled = false. Credentials are not in the file.
+
+Example: [bold]syncsvc accounts import accounts.toml --dry-run[/bold]""")
+
+ACCOUNTS_EXPORT = _flowing("""\
+Print all accounts as the TOML file that import reads, without their credentials.
+
+Example: [bold]syncsvc accounts export > accounts.toml[/bold]""")
+
+ACCOUNTS_LIST = _flowing("""\
+List the accounts and how they stand.
+
+The state is the first of these that applies: paused; never (no run has ended yet); failing (its
+last run published nothing, or somebody has to act); withheld (cancellations were withheld); late
+(overdue by more than an interval); ok.
+
+Example: [bold]syncsvc accounts list --state failing --label tier=gold[/bold]""")
+
+ACCOUNTS_SHOW = _flowing("""\
+Show one account: its settings, where its credentials come from, and how it stands.
+
+Example: [bold]syncsvc accounts show berlin[/bold]""")
+
+ACCOUNTS_SET = _flowing("""\
+Change settings and labels of an account; an empty value removes one.
+
+Example: [bold]syncsvc accounts set berlin page_size=50 currency=[/bold]""")
+
+ACCOUNTS_PAUSE = _flowing("""\
+Pause an account: the fleet starts no more runs of it.
+
+Example: [bold]syncsvc accounts pause berlin[/bold]""")
+
+ACCOUNTS_RESUME = _flowing("""\
+Resume a paused account.
+
+Example: [bold]syncsvc accounts resume berlin[/bold]""")
+
+ACCOUNTS_DUE = _flowing("""\
+Let accounts run now, on whichever worker of the fleet is free.
+
+Example: [bold]syncsvc accounts due berlin paris[/bold]""")
+
+ACCOUNTS_REMOVE = _flowing("""\
+Remove an account, as soon as no run of it is in progress.
+
+Its numbers and their history are kept, unless --delete-data is given.
+
+Example: [bold]syncsvc accounts remove berlin --delete-data --yes[/bold]""")
+
+ACCOUNTS_RESEAL = _flowing("""\
+Seal all credentials with the first key of SYNCSVC_ACCOUNTS_KEY.
+
+Afterwards the other keys are not needed. It exits with 1 if no key opens some of them.
+
+Example: [bold]syncsvc accounts reseal[/bold]""")

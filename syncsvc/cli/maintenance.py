@@ -1,5 +1,5 @@
 """
-`syncsvc migrate` and `syncsvc prune`: the schema and the retention of history.
+`syncsvc migrate`, `prune`, `check` and `config`: look after the schema, history and settings.
 """
 
 from __future__ import annotations
@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from syncsvc.cli.common import FAILED, AccountFlag, DatabaseFlag, JsonFlag, settings_of
+from syncsvc.cli.common import (
+    FAILED,
+    AccountFlag,
+    DatabaseFlag,
+    JsonFlag,
+    flags_and_environment,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,3 +125,38 @@ def _cutoff(flag: str, length: str | None) -> datetime | None:
         return retention.back_from(clock.now(), length)
     except ValueError as exc:
         raise typer.BadParameter(f"{flag}: {length!r} {exc}. Write it like 90d or 7y.") from None
+
+
+def check(
+    context: typer.Context,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Check everything that a run needs.
+    """
+    from syncsvc.commands import check as doctor
+
+    settings = settings_of(context, quiet=True, account=account, database_url=database_url)
+    healthy = True
+    for finding in doctor.examine(settings):
+        healthy = healthy and finding.healthy
+        mark = "ok    " if finding.healthy else "FAILED"
+        typer.echo(f"{mark}  {finding.subject:<12} {finding.says}")
+    raise typer.Exit(0 if healthy else FAILED)
+
+
+def config(
+    context: typer.Context,
+    as_json: JsonFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Print every setting with its value, source, default and meaning.
+    """
+    from syncsvc.commands import config as config_command
+    from syncsvc.settings.explained import explained
+
+    sources = flags_and_environment(context, account=account, database_url=database_url)
+    config_command.show(explained(*sources), as_json=as_json)

@@ -1,0 +1,3 @@
+"""
+`syncsvc accounts`: add, change, list and remove the accounts of a fleet.
+"""
