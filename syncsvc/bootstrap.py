@@ -7,6 +7,7 @@ Nothing is opened here, but the row of the account if the database has accounts.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from sqlalchemy import inspect
 
@@ -16,6 +17,7 @@ from syncsvc.database.engine import open_engine
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
+from syncsvc.provider.shared_hosts import Address
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.schema.tables import accounts
@@ -25,9 +27,13 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from syncsvc.accounts.rows import Account
+    from syncsvc.provider.http.transport import Transport
     from syncsvc.provider.meter import Meter
+    from syncsvc.provider.shared_hosts import SharedHosts
     from syncsvc.provider.tokens import Tokens
     from syncsvc.settings.settings import Settings
+
+USUAL_PORTS = {"https": 443, "http": 80}
 
 
 def engine_from(settings: Settings) -> Engine:
@@ -82,11 +88,35 @@ def api_from(
     """
     settings.require_credentials()
     transport = transport_from(settings, meter)
+    tokens = tokens_from(settings, transport)
+    return _client(
+        settings, transport, tokens, settings.api_retries if retries is None else retries
+    )
+
+
+def shared_api_from(settings: Settings, hosts: SharedHosts) -> NumberApi:
+    """
+    Create the client for one account of many, over what the accounts of its host share.
+
+    Raises:
+        ConfigurationError: There are no credentials.
+    """
+    settings.require_credentials()
+    address = Address(origin(settings.api_url), settings.api_url, settings.api_timeout)
+    transport = hosts.transport(address, settings.account, settings.concurrency)
+    secrets = (settings.api_token, settings.api_client_id, settings.api_client_secret)
+    shown = (secret.get_secret_value() if secret else "" for secret in secrets)
+    key = (settings.account, settings.api_url, *shown)
+    tokens = hosts.tokens(key, lambda: tokens_from(settings, transport))
+    return _client(settings, transport, tokens, settings.api_retries)
+
+
+def _client(settings: Settings, transport: Transport, tokens: Tokens, retries: int) -> NumberApi:
     return NumberApi(
         transport,
-        tokens_from(settings, transport),
+        tokens,
         page_size=settings.page_size,
-        retries=settings.api_retries if retries is None else retries,
+        retries=retries,
         zone=settings.timezone,
         ignored=IgnoredFields(settings.ignored_fields),
     )
@@ -107,6 +137,16 @@ def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
     )
 
 
+def origin(address: str) -> str:
+    """
+    Return the scheme, host and port of an address, which tell the provider's hosts apart.
+    """
+    parts = urlsplit(address)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    is_usual = parts.port in {None, USUAL_PORTS.get(parts.scheme)}
+    return f"{parts.scheme}://{host}" + ("" if is_usual else f":{parts.port}")
+
+
 def transport_from(settings: Settings, meter: Meter | None = None) -> HttpTransport:
     """
     Create the transport to the provider.
@@ -119,7 +159,7 @@ def transport_from(settings: Settings, meter: Meter | None = None) -> HttpTransp
     )
 
 
-def tokens_from(settings: Settings, transport: HttpTransport) -> Tokens:
+def tokens_from(settings: Settings, transport: Transport) -> Tokens:
     """
     Create the source of access tokens: a fixed one, or client credentials.
     """

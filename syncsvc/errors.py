@@ -48,6 +48,14 @@ class ProviderUnavailable(TransientError):
         self.retry_after = retry_after
 
 
+class HostDown(ProviderUnavailable):
+    """
+    The provider's host gave no usable answer to others' requests, so no further one is made.
+    """
+
+    default = "The provider's host is down. It is tried again by itself."
+
+
 class DeadlineExceeded(TransientError):
     """
     A run took longer than SYNCSVC_RUN_DEADLINE allows.

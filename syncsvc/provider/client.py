@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import stamina
 
-from syncsvc.errors import NoSuchListing, ProviderRefused, ProviderUnavailable
+from syncsvc.errors import HostDown, NoSuchListing, ProviderRefused, ProviderUnavailable
 from syncsvc.payloads.decode_page import NOTHING_IGNORED, read_page
 from syncsvc.provider.http.response import RATE_LIMITED
 from syncsvc.provider.meter import endpoint
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from syncsvc.payloads.records import Page
     from syncsvc.payloads.unknown_fields import IgnoredFields
     from syncsvc.provider.http.response import Response
-    from syncsvc.provider.http.transport import HttpTransport
+    from syncsvc.provider.http.transport import Transport
     from syncsvc.provider.tokens import Tokens
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
@@ -40,7 +40,8 @@ class NumberApi:
     One provider account, read only. Safe to use from several threads.
 
     Args:
-        transport: Sends the requests; its concurrency is the throttle's limit, too.
+        transport: Sends the requests; its concurrency is the throttle's limit, too. It may be one
+            account's part of a transport that others share.
         tokens: The source of bearer tokens.
         page_size: Numbers per page to ask for.
         retries: Further attempts for one request.
@@ -50,7 +51,7 @@ class NumberApi:
 
     def __init__(
         self,
-        transport: HttpTransport,
+        transport: Transport,
         tokens: Tokens,
         *,
         page_size: int,
@@ -64,7 +65,7 @@ class NumberApi:
         self._retries = retries
         self._zone = zone
         self._ignored = ignored
-        self._throttle = Throttle(transport.concurrency)
+        self._throttle = transport.throttle or Throttle(transport.concurrency)
         self._closed = False
         self.clock_ahead: timedelta | None = None  # of the provider's, by the last response
 
@@ -137,8 +138,6 @@ class NumberApi:
     def _fetch_once(
         self, path: str, params: Mapping[str, str | int], known: Known | None
     ) -> Page | None:
-        if self._closed:
-            raise ProviderRefused("The run has ended; nothing more is requested.")
         response = self._get(path, params)
         if response.is_ok:
             return read_page(response.body, self._zone, known, self._ignored)
@@ -167,6 +166,8 @@ class NumberApi:
     def _send(self, path: str, params: Mapping[str, str | int], token: str) -> Response:
         headers = {"Accept": ACCEPT, "Authorization": f"Bearer {token}"}
         with self._throttle.slot() as record:
+            if self._closed:
+                raise ProviderRefused("The run has ended; nothing more is requested.")
             response = self._transport.send("GET", path, params=params, headers=headers)
             record(response)
         self.clock_ahead = response.clock_ahead
@@ -180,7 +181,7 @@ class NumberApi:
         all attempts would be made at once. After a first 429 without a time, the throttle alone
         decides how long to wait.
         """
-        if self._closed or not isinstance(exc, ProviderUnavailable):
+        if self._closed or isinstance(exc, HostDown) or not isinstance(exc, ProviderUnavailable):
             return False
         reasons.append(exc.reason)
         if exc.retry_after:

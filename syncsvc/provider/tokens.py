@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from syncsvc.provider.http.response import Response
-    from syncsvc.provider.http.transport import HttpTransport
+    from syncsvc.provider.http.transport import Transport
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,7 @@ class ClientCredentials:
 
     def __init__(
         self,
-        transport: HttpTransport,
+        transport: Transport,
         client_id: str,
         client_secret: str,
         clock: Callable[[], float] = time.monotonic,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httpcore
 import httpx
@@ -24,8 +24,10 @@ from syncsvc.provider.meter import NoMeter, endpoint
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
+    from syncsvc.provider.http.host_breaker import HostBreaker
     from syncsvc.provider.meter import Meter
 
 DEFAULT_HEADERS = {"Accept-Encoding": "gzip", "User-Agent": f"syncsvc/{__version__}"}
@@ -36,7 +38,58 @@ TRANSLATED = (
     httpcore.ProtocolError,
     httpcore.ProxyError,
 )
+UNREADABLE = "unreadable"  # in place of the status of a response whose body is too large
+SERVER_ERROR = 500
 ERRNO = re.compile(r"\[Errno -?\d+\] ")
+
+
+class Throttling(Protocol):
+    """
+    What decides when a request may begin.
+    """
+
+    def slot(self) -> AbstractContextManager[Callable[[Response], None]]:
+        """
+        Wait until a request may begin; call the result with its response, if there is one.
+        """
+
+    def close(self) -> None:
+        """
+        Let all waiting threads continue.
+        """
+
+
+class Transport(Protocol):
+    """
+    A way to one provider, an account's own or its part of one that others share.
+
+    Attributes:
+        concurrency: Number of requests at once.
+        meter: Counts every request.
+        throttle: None if the user of the transport makes its own.
+    """
+
+    concurrency: int
+    meter: Meter
+    throttle: Throttling | None
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        params: Mapping[str, str | int] | None = None,
+        data: Mapping[str, str] | None = None,
+    ) -> Response:
+        """
+        Send one request and read the whole response, whatever its status.
+        """
+
+    def close(self) -> None:
+        """
+        Close every connection that nobody else uses.
+        """
 
 
 class HttpTransport:
@@ -48,16 +101,25 @@ class HttpTransport:
         timeout: Seconds for one request, to the last byte of the response.
         concurrency: Number of requests, and so of connections, at once.
         meter: Counts every request.
+        breaker: Refuses requests while the host is down.
 
     Raises:
         ConfigurationError: A proxy or certificate variable of the environment can't be used.
     """
 
     def __init__(
-        self, base_url: str, *, timeout: float, concurrency: int, meter: Meter | None = None
+        self,
+        base_url: str,
+        *,
+        timeout: float,
+        concurrency: int,
+        meter: Meter | None = None,
+        breaker: HostBreaker | None = None,
     ) -> None:
         self.concurrency = concurrency
-        self.meter = meter or NoMeter()
+        self.meter: Meter = meter or NoMeter()
+        self.throttle: Throttling | None = None
+        self._breaker = breaker
         self._base_url = base_url
         self._timeout = timeout
         self._proxy = http_environment.proxy_for(base_url)
@@ -86,9 +148,12 @@ class HttpTransport:
 
         Raises:
             ProviderUnavailable: The connection failed, or the response took too long.
+            HostDown: The breaker refused the request.
             ProviderRefused: The body is too large.
         """
-        began_at, status = time.monotonic(), "unreadable"
+        if self._breaker is not None:
+            self._breaker.admit()
+        began_at, status = time.monotonic(), UNREADABLE
         request = httpx.Request(
             method,
             self._base_url + path,
@@ -108,6 +173,8 @@ class HttpTransport:
             return response
         finally:
             self.meter.requested(endpoint(path, params), status, time.monotonic() - began_at)
+            if self._breaker is not None:
+                self._breaker.record(answered=_is_answer(status))
 
     def _exchange(self, request: httpx.Request, path: str) -> Response:
         try:
@@ -144,6 +211,13 @@ class HttpTransport:
         if isinstance(exc, httpx.DecodingError):
             return f"The response body can't be read ({path}): {words}. Retry later."
         return f"The connection to {target} ({settings}, {path}) failed: {words}. Retry later."
+
+
+def _is_answer(status: str) -> bool:
+    """
+    Return whether a request's status is that of a host that is up: unreadable is a large body.
+    """
+    return status == UNREADABLE or (status.isdecimal() and int(status) < SERVER_ERROR)
 
 
 class _DeadlineTransport(httpx.BaseTransport):
