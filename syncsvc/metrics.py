@@ -7,7 +7,7 @@ worker that has just started, or is on standby, has them too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,28 +28,36 @@ if TYPE_CHECKING:
 
 RUN_SECONDS = (0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 REQUEST_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+M = TypeVar("M", Counter, Histogram)
 ENDED = (*PUBLISHED, RunState.FAILED)
 
 
-class Metrics:
+class RunMetrics:
     """
-    The metrics of one process, for one account.
+    The counters of one process: its runs, and its requests to the provider.
+
+    Args:
+        account: The label of the runs; None if the process runs many accounts.
     """
 
-    def __init__(self, account: str) -> None:
+    def __init__(self, account: str | None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the number of series
         self.registry = CollectorRegistry()
-        self._account = account
+        self._own = {} if account is None else {"account": account}
         self._runs = self._counter("runs", "Runs that ended, by state.", "state")
         self._rows = self._counter("history_rows", "Rows written to number_history.", "event")
         self._rejected = self._counter("rejected_rows", "Rows that could not be read.")
         self._took = Histogram(
             "syncsvc_run_duration_seconds",
             "Duration of runs.",
-            ["account"],
+            [*self._own],
             buckets=RUN_SECONDS,
             registry=self.registry,
         )
+        self._set_up_provider()
+        self._begin_at_zero()
+
+    def _set_up_provider(self) -> None:
         self._requests = Counter(
             "syncsvc_provider_requests",
             "Requests to the provider, by HTTP status or by the reason for having no response.",
@@ -69,29 +77,6 @@ class Metrics:
             ["endpoint", "reason"],
             registry=self.registry,
         )
-        self._set_up_gauges()
-        self._begin_at_zero()
-
-    def _set_up_gauges(self) -> None:
-        self._last_success = self._gauge(
-            "last_success_timestamp_seconds", "End of the last run that published (Unix time)."
-        )
-        self._numbers = self._gauge("numbers", "Numbers in the inventory.", "lifecycle")
-        self._withheld = self._gauge(
-            "cancellations_withheld", "Cancellations that the last run withheld."
-        )
-        self._standby = self._gauge(
-            "standby", "1 if another worker is the leader, 0 if this one is."
-        )
-        self._ready = self._gauge(
-            "ready", "1 if the last run or probe found no problem, as /readyz reports, else 0."
-        )
-        self._next_run = self._gauge(
-            "next_run_timestamp_seconds", "Time of the next scheduled run (Unix time)."
-        )
-        self._interval = self._gauge(
-            "schedule_interval_seconds", "The longest time between two scheduled runs."
-        )
         build = Gauge(
             "syncsvc_build_info", "Version of syncsvc.", ["version"], registry=self.registry
         )
@@ -102,11 +87,11 @@ class Metrics:
         Start all counters at 0, so that their first event is an increase.
         """
         for state in ENDED:
-            self._runs.labels(self._account, state)
+            self._runs.labels(**self._own, state=state)
         for event in Event:
-            self._rows.labels(self._account, event)
-        self._rejected.labels(self._account)
-        self._took.labels(self._account)
+            self._rows.labels(**self._own, event=event)
+        self._of_account(self._rejected)
+        self._of_account(self._took)
 
     def requested(self, endpoint: str, status: str, seconds: float) -> None:
         """
@@ -128,11 +113,69 @@ class Metrics:
         Args:
             counts: History rows by event, and `rejected`; missing ones are 0.
         """
-        self._runs.labels(self._account, state).inc()
-        self._took.labels(self._account).observe(seconds)
+        self._runs.labels(**self._own, state=state).inc()
+        self._of_account(self._took).observe(seconds)
         for event in Event:
-            self._rows.labels(self._account, event).inc(counts.get(event, 0))
-        self._rejected.labels(self._account).inc(counts.get("rejected", 0))
+            self._rows.labels(**self._own, event=event).inc(counts.get(event, 0))
+        self._of_account(self._rejected).inc(counts.get("rejected", 0))
+
+    def add_process(self) -> None:
+        """
+        Add memory, processor time and open files; node_exporter would refuse a file with them.
+        """
+        ProcessCollector(registry=self.registry)
+
+    def text(self) -> str:
+        """
+        Return all metrics in Prometheus' text format.
+        """
+        return generate_latest(self.registry).decode()
+
+    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
+        return Gauge(f"syncsvc_{name}", description, [*self._own, *labels], registry=self.registry)
+
+    def _counter(self, name: str, description: str, *labels: str) -> Counter:
+        return Counter(
+            f"syncsvc_{name}", description, [*self._own, *labels], registry=self.registry
+        )
+
+    def _of_account(self, metric: M) -> M:
+        """
+        Return a metric with no label but the account's, if the process has one.
+        """
+        return metric.labels(**self._own) if self._own else metric
+
+
+class Metrics(RunMetrics):
+    """
+    The metrics of one process, for one account.
+    """
+
+    def __init__(self, account: str) -> None:
+        super().__init__(account)
+        self._account = account
+        self._set_up_gauges()
+
+    def _set_up_gauges(self) -> None:
+        self._last_success = self._gauge(
+            "last_success_timestamp_seconds", "End of the last run that published (Unix time)."
+        )
+        self._numbers = self._gauge("numbers", "Numbers in the inventory.", "lifecycle")
+        self._withheld = self._gauge(
+            "cancellations_withheld", "Cancellations that the last run withheld."
+        )
+        self._standby = self._gauge(
+            "standby", "1 if another worker is the leader, 0 if this one is."
+        )
+        self._ready = self._gauge(
+            "ready", "1 if the last run or probe found no problem, as /readyz reports, else 0."
+        )
+        self._next_run = self._gauge(
+            "next_run_timestamp_seconds", "Time of the next scheduled run (Unix time)."
+        )
+        self._interval = self._gauge(
+            "schedule_interval_seconds", "The longest time between two scheduled runs."
+        )
 
     def inventory(
         self, *, numbers: Mapping[str, int], withheld: int, last_success: datetime | None
@@ -164,26 +207,8 @@ class Metrics:
         """
         self._ready.labels(self._account).set(ready)
 
-    def add_process(self) -> None:
-        """
-        Add memory, processor time and open files; node_exporter would refuse a file with them.
-        """
-        ProcessCollector(registry=self.registry)
-
     def standing_by(self, *, standby: bool) -> None:
         """
         Set whether another worker is the leader.
         """
         self._standby.labels(self._account).set(standby)
-
-    def text(self) -> str:
-        """
-        Return all metrics in Prometheus' text format.
-        """
-        return generate_latest(self.registry).decode()
-
-    def _gauge(self, name: str, description: str, *labels: str) -> Gauge:
-        return Gauge(f"syncsvc_{name}", description, ["account", *labels], registry=self.registry)
-
-    def _counter(self, name: str, description: str, *labels: str) -> Counter:
-        return Counter(f"syncsvc_{name}", description, ["account", *labels], registry=self.registry)
