@@ -172,13 +172,13 @@ def _trouble(run: Row | None) -> str | None:
     return f"Run {run['id']} {run['state']}: {run['error']}"
 
 
-def latest_changes(connection: Connection, limit: int) -> list[Row]:
+def latest_changes(connection: Connection, limit: int, *names: str) -> list[Row]:
     """
-    Return the history rows that were written last, of all accounts, newest first.
+    Return the history rows that were written last, of these accounts or of all, newest first.
     """
     found = [
         row
-        for account in accounts(connection)
+        for account in names or accounts(connection)
         for row in fetch_rows(connection, _latest_changes_of(account, limit))
     ]
     return sorted(found, key=lambda row: int(row["id"]), reverse=True)[:limit]

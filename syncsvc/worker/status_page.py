@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from jinja2 import Environment
     from sqlalchemy import Engine
 
     from syncsvc.database.queries import AccountStatus
@@ -72,19 +73,7 @@ class StatusPage:
     ) -> None:
         self._engine = engine
         self._worker_state = worker_state
-        environment = templating.environment(
-            {
-                "when": _when,
-                "count": _count,
-                "age": age,
-                "took": _took,
-                "what": _what,
-                "quoted": shlex.quote,
-                "story": story,
-                "badge": _badge,
-            }
-        )
-        self._template = environment.get_template("status_page.html.j2")
+        self._template = page_environment().get_template("status_page.html.j2")
 
     def __call__(self) -> str:
         """
@@ -107,6 +96,24 @@ class StatusPage:
             now=now,
             worker=worker,
         )
+
+
+def page_environment() -> Environment:
+    """
+    Return the templates of the status pages, with the filters that they use.
+    """
+    return templating.environment(
+        {
+            "when": _when,
+            "count": _count,
+            "age": age,
+            "took": _took,
+            "what": _what,
+            "quoted": shlex.quote,
+            "story": story,
+            "badge": _badge,
+        }
+    )
 
 
 def _own_first(accounts: list[str], own: str) -> list[str]:

@@ -8,9 +8,10 @@ import ipaddress
 import os
 import socket
 import threading
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,21 +20,25 @@ from prometheus_client.exposition import choose_encoder
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
-from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError, MethodNotAllowed
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+)
 from werkzeug.routing import Map, Rule
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Request, Response
 
 from syncsvc.errors import ConfigurationError
 from syncsvc.output.templating import content_security_policy
 from syncsvc.settings.values import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from prometheus_client import CollectorRegistry
-
-    from syncsvc.worker.scheduled_run import Readiness
 
 log = structlog.get_logger(__name__)
 
@@ -50,10 +55,8 @@ LIMITS: dict[str, Any] = {
     "asyncore_use_poll": True,
     "ident": "syncsvc",
 }
-ROUTES = Map(
-    [Rule(f"/{path}", methods=["GET"], endpoint=path) for path in ("livez", "readyz", "metrics")]
-    + [Rule("/", methods=["GET"], endpoint="status")]
-)
+ENDPOINTS = ("livez", "readyz", "metrics")
+HtmlPage = Callable[[Mapping[str, str]], str | None]  # of the path's and the query's values
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": content_security_policy(
@@ -62,6 +65,18 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class Readiness(Protocol):
+    """
+    The response of `/readyz`.
+    """
+
+    @property
+    def ready(self) -> bool:
+        """
+        Return whether the worker is ready.
+        """
 
 
 class Pages:
@@ -73,6 +88,7 @@ class Pages:
         readiness: Returns whether the worker and its database are ready.
         registry: The metrics.
         status: Renders the status page as HTML.
+        further: Further pages by the rule of their path; one that returns None does not exist.
         hosts: The names in `Host` that are answered; all if there is none.
     """
 
@@ -83,11 +99,16 @@ class Pages:
         readiness: Callable[[], Readiness],
         registry: CollectorRegistry,
         status: Callable[[], str],
+        further: Mapping[str, HtmlPage] | None = None,
         hosts: Sequence[str] = (),
     ) -> None:
         self._is_progressing = is_progressing
         self._readiness = readiness
-        self._status = status
+        self._html: dict[str, HtmlPage] = {"/": lambda _: status(), **(further or {})}
+        rules = {**{f"/{path}": path for path in ENDPOINTS}, **{path: path for path in self._html}}
+        self._routes = Map(
+            [Rule(rule, methods=["GET"], endpoint=endpoint) for rule, endpoint in rules.items()]
+        )
         self._registry = registry
         self._hosts = hosts
 
@@ -107,7 +128,7 @@ class Pages:
         if not self._is_known(environ.get("HTTP_HOST", "")):
             return _as_response(BadRequest())
         try:
-            endpoint, _values = ROUTES.bind_to_environ(environ).match()
+            endpoint, values = self._routes.bind_to_environ(environ).match()
         except HTTPException as exc:
             return _as_response(exc)
         match endpoint:
@@ -120,7 +141,8 @@ class Pages:
                 readiness = self._readiness()
                 return _json(readiness, 200 if readiness.ready else 503)
             case _:
-                return Response(self._status(), mimetype="text/html")
+                asked = Request(environ).args.to_dict()
+                return _page(self._html[endpoint]({**asked, **values}))
 
     def _is_known(self, host: str) -> bool:
         """
@@ -145,6 +167,10 @@ def own_names(host: str) -> tuple[str, ...]:
     if not is_loopback(f"//[{host}]" if ":" in host else f"//{host}"):
         return ()
     return (host.lower(), "localhost", "127.0.0.1", "::1")
+
+
+def _page(html: str | None) -> Response:
+    return _as_response(NotFound()) if html is None else Response(html, mimetype="text/html")
 
 
 def _as_response(exc: HTTPException) -> Response:
