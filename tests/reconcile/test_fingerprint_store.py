@@ -26,7 +26,8 @@ from syncsvc.payloads.fingerprint import (
 )
 from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.payloads.unknown_fields import IgnoredFields
-from syncsvc.reconcile.staging import fingerprint_store
+from syncsvc.reconcile.staging import fingerprint_store, stage_listing
+from syncsvc.sandbox import Inventory
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers
 
@@ -501,9 +502,9 @@ def expected(*rows: Row) -> tuple[dict[str, list[int]], dict[str, int]]:
     return found, {part: len(some) for part, some in found.items()}
 
 
-@pytest.mark.parametrize("fits", [True, False])
+@pytest.mark.parametrize("room", ["enough", "no file", "for no difference"])
 def test_every_run_remembers_the_live_rows(
-    watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, fits: bool
+    watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch, room: str
 ) -> None:
     """
     Whatever a run adds, changes, cancels or can't read, the next one goes by the rows as they are.
@@ -512,10 +513,14 @@ def test_every_run_remembers_the_live_rows(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    if not fits:  # then unchanged rows are staged, too
+    if room == "no file":  # unchanged rows are staged, as soon as they are read
         monkeypatch.setattr(SpooledTemporaryFile, "write", fail)
+    if room == "for no difference":  # they are staged as soon as another one is
+        monkeypatch.setattr(stage_listing, "DIFFERENT_AT_MOST", 0)
+        monkeypatch.setattr(stage_listing, "ROWS_AT_ONCE", 1)
     one, two, three, four = OF_MANY_PARTS
     beside = number_row(9, uuid=f"01{uuid_at(9)[2:]}")
+    entry = {**beside, "status": "Cancelled", "cancelled": "2001-01-01 00:00:00"}  # of another life
     changed = {**one, "status": "Active"}
     states = []
     for listed, live in (
@@ -527,7 +532,8 @@ def test_every_run_remembers_the_live_rows(
         ),
         ([one, three, {**four, "monthly_charge": "?"}, beside], [one, three, four, beside]),
     ):
-        states.append(watch.see(*listed).state)
+        watch.sandbox.inventory = Inventory(listed, cancelled=[entry])
+        states.append(watch.run().state)
         assert stored(engine) == expected(*live)
 
     assert states == ["succeeded"] * 4

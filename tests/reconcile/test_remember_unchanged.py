@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     Look = Callable[..., list[tuple[Any, ...]]]
 
 ROWS = [number_row(place, number_address=address(place % 3)) for place in range(1, 8)]
-UUIDS = [f"{part}{uuid_at(place)[2:]}" for part in ("0a", "0b") for place in (1, 2)]
+UUIDS = [f"{part}{uuid_at(place)[2:]}" for part in ("1a", "1b") for place in (1, 2)]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_nothing_is_staged_for_a_listing_without_changes(
     watch: Watch, statements: list[str]
 ) -> None:
     """
-    No temporary table is created, and the counts are those of a run that staged all rows.
+    No temporary table and no sum of each part is needed for the counts of a run that stages all.
     """
     watch.see_paged(*ROWS, page_size=2)
     statements.clear()
@@ -112,7 +112,8 @@ def test_nothing_is_staged_for_a_listing_without_changes(
     summary = watch.see_paged(*ROWS, page_size=2)
 
     assert (summary.state, summary.listed, summary.unchanged) == ("succeeded", 7, 7)
-    assert [each for each in statements if "TEMPORARY" in each or "staged" in each] == []
+    unwanted = ("TEMPORARY", "staged", "GROUP BY")
+    assert [each for each in statements if any(word in each for word in unwanted)] == []
 
 
 def test_a_difference_at_the_end_finds_all_rows_before_it(watch: Watch, room: str) -> None:
@@ -493,7 +494,7 @@ def remembered() -> Iterator[UnchangedRows]:
     """
     Two pages: the third number, a reject and the first number, then the first number again.
     """
-    known = Known([("0a", packed([5, 7])), ("0b", packed([3, 9]))])
+    known = Known([("1a", packed([5, 7])), ("1b", packed([3, 9]))])
     rows = UnchangedRows(known)
     reject = Reject(UUIDS[1], "reason", "{}")
     assert rows.take([Unchanged(UUIDS[2], 2, ()), reject, Unchanged(UUIDS[0], 0, ())], 1)
@@ -507,10 +508,10 @@ def test_remembered_rows_are_counted_by_number(remembered: UnchangedRows) -> Non
     A number that comes twice counts once, in its part and in all.
     """
     assert len(remembered) == 2
-    assert [remembered.of_part(part) for part in ("0a", "0b", "ff")] == [1, 1, 0]
-    assert [remembered.fingerprints(part) for part in ("0a", "0b", "ff")] == [[5], [3], []]
-    assert remembered.uuids({"0a"}) == {as_bytes(UUIDS[0])}
-    assert remembered.uuids({"0a", "0b"}) == {as_bytes(UUIDS[0]), as_bytes(UUIDS[2])}
+    assert [remembered.of_part(part) for part in ("1a", "1b", "ff")] == [1, 1, 0]
+    assert [remembered.fingerprints(part) for part in ("1a", "1b", "ff")] == [[5], [3], []]
+    assert remembered.uuids({"1a"}) == {as_bytes(UUIDS[0])}
+    assert remembered.uuids({"1a", "1b"}) == {as_bytes(UUIDS[0]), as_bytes(UUIDS[2])}
 
 
 def test_remembered_rows_have_their_place_in_the_walk(remembered: UnchangedRows) -> None:
@@ -527,7 +528,7 @@ def test_remembered_rows_have_their_place_in_the_walk(remembered: UnchangedRows)
     assert remembered.forget([UUIDS[0], UUIDS[1]]) == [first, again]
     assert remembered.forget([UUIDS[0]]) == []
     assert [*remembered.rows()] == [third]
-    assert (len(remembered), remembered.of_part("0a"), remembered.fingerprints("0a")) == (1, 0, [])
+    assert (len(remembered), remembered.of_part("1a"), remembered.fingerprints("1a")) == (1, 0, [])
 
 
 def test_after_a_failed_write_nothing_is_remembered(
