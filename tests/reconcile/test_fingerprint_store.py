@@ -27,9 +27,10 @@ from syncsvc.payloads.fingerprint import (
 from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.reconcile.staging import fingerprint_store, stage_listing
+from syncsvc.reconcile.staging.summarise_live_rows import NO_ROWS, summarise, total_of
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.fingerprint_table import listing_fingerprints
-from syncsvc.schema.tables import number_history, numbers
+from syncsvc.schema.tables import number_history, numbers, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -502,59 +503,112 @@ def expected(*rows: Row) -> tuple[dict[str, list[int]], dict[str, int]]:
     return found, {part: len(some) for part, some in found.items()}
 
 
-@pytest.mark.parametrize("room", ["enough", "no file", "for no difference"])
-def test_every_run_remembers_the_live_rows(
-    watch: Watch, engine: Engine, monkeypatch: pytest.MonkeyPatch, room: str
-) -> None:
+@pytest.fixture(params=["enough", "no file", "for no difference"])
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """
-    Whatever a run adds, changes, cancels or can't read, the next one goes by the rows as they are.
+    The room for unchanged rows outside the database.
     """
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    if room == "no file":  # unchanged rows are staged, as soon as they are read
+    if request.param == "no file":  # they are staged as soon as they are read
         monkeypatch.setattr(SpooledTemporaryFile, "write", fail)
-    if room == "for no difference":  # they are staged as soon as another one is
+    if request.param == "for no difference":  # they are staged as soon as another row is
         monkeypatch.setattr(stage_listing, "DIFFERENT_AT_MOST", 0)
         monkeypatch.setattr(stage_listing, "ROWS_AT_ONCE", 1)
+    return str(request.param)
+
+
+BESIDE = number_row(9, uuid=f"01{uuid_at(9)[2:]}")  # in the part of the first of many
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_every_run_remembers_the_live_rows(
+    watch: Watch, engine: Engine, room: str, *, entered: bool
+) -> None:
+    """
+    Whatever a run adds, changes, cancels or can't read, the next one goes by the rows as they are.
+    """
     one, two, three, four = OF_MANY_PARTS
-    beside = number_row(9, uuid=f"01{uuid_at(9)[2:]}")
-    entry = {**beside, "status": "Cancelled", "cancelled": "2001-01-01 00:00:00"}  # of another life
-    changed = {**one, "status": "Active"}
+    gone: Row = {"status": "Cancelled"}
+    entry = {**BESIDE, **gone, "cancelled": "2001-01-01 00:00:00"}  # of another life
+    changed, again = {**one, "status": "Active"}, {**one, "status": "Active again"}
+    unreadable = number_row(8, uuid=f"01{uuid_at(8)[2:]}", monthly_charge="?")
     states = []
     for listed, live in (
-        ([one, two, three, four, beside], [one, two, three, four, beside]),
-        ([changed, two, four, beside], [changed, two, four, beside]),
-        (
-            [changed, {**two, "status": "Cancelled"}, three, four, beside],
-            [changed, three, four, beside],
-        ),
-        ([one, three, {**four, "monthly_charge": "?"}, beside], [one, three, four, beside]),
+        ([one, two, three, four, BESIDE], [one, two, three, four, BESIDE]),
+        ([changed, two, four, BESIDE], [changed, two, four, BESIDE]),
+        ([changed, {**two, **gone}, three, four, BESIDE], [changed, three, four, BESIDE]),
+        ([one, three, {**four, "monthly_charge": "?"}, BESIDE], [one, three, four, BESIDE]),
+        ([changed, three, four, {**BESIDE, **gone}], [changed, three, four]),
+        ([again, three, four, {**BESIDE, **gone}, unreadable], [again, three, four]),
     ):
-        watch.sandbox.inventory = Inventory(listed, cancelled=[entry])
+        watch.sandbox.inventory = Inventory(listed, cancelled=[entry] if entered else [])
         states.append(watch.run().state)
-        assert stored(engine) == expected(*live)
+        assert (room, stored(engine)) == (room, expected(*live))
 
-    assert states == ["succeeded"] * 4
+    assert states == ["succeeded"] * 6
 
 
-def test_a_part_with_an_absence_is_remembered_again_by_the_next_run(
+def test_a_part_with_an_absence_is_remembered_by_the_next_run(
+    watch: Watch, engine: Engine, room: str
+) -> None:
+    """
+    Unless its other rows were staged, they are read once more.
+    """
+    watch.see(*OF_MANY_PARTS, account="other")
+    watch.see(*OF_MANY_PARTS, BESIDE)
+    summary = watch.see(*OF_MANY_PARTS)
+    fingerprints, live = expected(*OF_MANY_PARTS)
+    after_one_more = stored(engine) if room == "no file" else None
+    if room != "no file":
+        del fingerprints["01"]
+        assert stored(engine) == (fingerprints, live)
+        watch.see(*OF_MANY_PARTS)
+        after_one_more = stored(engine)
+
+    assert (summary.cancelled, after_one_more) == (1, expected(*OF_MANY_PARTS))
+
+
+def test_a_row_with_a_stamp_is_not_remembered(watch: Watch, engine: Engine) -> None:
+    """
+    Whether its stamp is still ahead, the next run has to judge again.
+    """
+    watch.see(*OF_MANY_PARTS, BESIDE)
+    stamp = {"cancelled": "2031-01-01 00:00:00"}
+    ahead = number_row(1, uuid=OF_MANY_PARTS[0]["uuid"], details=stamp)
+    listed = [*OF_MANY_PARTS[1:], {**BESIDE, "status": "Active"}]
+
+    summary = watch.see(ahead, *listed)
+
+    fingerprints, live = stored(engine)
+    assert (summary.changed, fingerprints) == (2, expected(*listed)[0])
+    assert live == {"01": 2, "02": 1, "03": 1, "04": 1}
+
+
+def test_live_rows_are_summarised_with_the_runs_that_wrote_them(
     watch: Watch, engine: Engine
 ) -> None:
     """
-    The rows beside the absent one were not staged, and are read once more.
+    By part, or all together; of no rows, the summary is zero.
     """
-    beside = number_row(9, uuid=f"01{uuid_at(9)[2:]}")
-    watch.see(*OF_MANY_PARTS, beside)
-    summary = watch.see(*OF_MANY_PARTS)
-    fingerprints, live = expected(*OF_MANY_PARTS)
-    del fingerprints["01"]
+    watch.see(*OF_MANY_PARTS, BESIDE)
+    watch.see({**OF_MANY_PARTS[0], "status": "Active"}, *OF_MANY_PARTS[1:], BESIDE)
+    first, second = (run["id"] for run in rows_of(engine, sync_runs))
+    with engine.connect() as connection:
+        by_part = summarise(connection, "default")
+        together = summarise(connection, "default", by_part=False)
+        none = summarise(connection, "nobody", by_part=False)
 
-    assert (summary.cancelled, stored(engine)) == (1, (fingerprints, live))
-
-    watch.see(*OF_MANY_PARTS)
-    assert stored(engine) == expected(*OF_MANY_PARTS)
+    assert {part: rows[:2] for part, rows in by_part.items()} == {
+        "01": (2, first + second),
+        **dict.fromkeys(("02", "03", "04"), (1, first)),
+    }
+    assert together == {"": total_of(by_part)}
+    assert total_of(by_part).versions == sum(rows.versions for rows in by_part.values()) > 0
+    assert none == {"": NO_ROWS}
+    assert total_of({}) == NO_ROWS
 
 
 def test_only_the_part_of_an_edited_number_is_forgotten(watch: Watch, engine: Engine) -> None:
