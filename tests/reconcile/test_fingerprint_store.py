@@ -331,6 +331,7 @@ def test_an_edit_is_put_right_without_triggers(watch: Watch, engine: Engine, edi
     watch.see(*ROWS)
     right = watch.number(2)
     with no_trigger(engine):
+        watch.see(*ROWS)
         with engine.begin() as connection:
             connection.execute(update(numbers).where(numbers.c.uuid == uuid_at(2)).values(edit))
 
@@ -585,6 +586,21 @@ def test_a_row_with_a_stamp_is_not_remembered(watch: Watch, engine: Engine) -> N
     fingerprints, live = stored(engine)
     assert (summary.changed, fingerprints) == (2, expected(*listed)[0])
     assert live == {"01": 2, "02": 1, "03": 1, "04": 1}
+
+
+def test_without_triggers_nothing_outdated_is_remembered(watch: Watch, engine: Engine) -> None:
+    """
+    Also if the live numbers that are stored add up, because another part is not remembered.
+    """
+    one, two, *_ = OF_MANY_PARTS
+    ahead = {**two, "details": {**two["details"], "cancelled": "2031-01-01 00:00:00"}}
+    with no_trigger(engine):
+        watch.see(one, BESIDE, ahead)
+        watch.see(one, ahead)
+
+        summary = watch.see(one, BESIDE, ahead)
+
+    assert (summary.state, summary.reinstated) == ("succeeded", 1)
 
 
 def test_live_rows_are_summarised_with_the_runs_that_wrote_them(
