@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.build import STAMP, Row, address, api_for, number_row, published, rows_of, uuid_at
 from support.listings import Blind, entry, live, searches, show
@@ -51,6 +52,21 @@ def test_a_search_result_with_a_row_twice_proves_nothing(watch: Watch, page_size
     ]
 
 
+@pytest.mark.parametrize(("uuid", "cancelled"), [(uuid_at(51), 1), ("?", 0)])
+def test_a_search_result_of_other_numbers_confirms_an_absence(
+    watch: Watch, uuid: str, cancelled: int
+) -> None:
+    """
+    Unless the uuid of one of them can't be read.
+    """
+    watch.see(*live(3))
+    watch.sandbox.inventory = Blind(live(2, first=2))
+    watch.sandbox.inventory.found = (number_row(50), number_row(51, uuid=uuid))
+    summary = watch.run()
+
+    assert (summary.cancelled, summary.withheld) == (cancelled, 1 - cancelled)
+
+
 def test_the_guard_goes_by_the_accounts_own_live_numbers(watch: Watch) -> None:
     """
     Neither 200 live numbers of another account nor 200 cancelled ones make 12 of 20 few.
@@ -65,16 +81,20 @@ def test_the_guard_goes_by_the_accounts_own_live_numbers(watch: Watch) -> None:
 
 def test_failed_searches_do_not_bring_a_bad_listing_under_the_guard(watch: Watch) -> None:
     """
-    Of 15 absences among 20 numbers all are withheld, although 6 of the searches fail.
+    Of 15 absences among 20 numbers all are withheld, although 6 searches fail, which are logged.
     """
     show(watch, live(20))
     watch.sandbox.inject(Fault(kind="status", endpoint="search", status=403, times=6))
-    summary = show(watch, live(5))
+    with capture_logs() as logs:
+        summary = show(watch, live(5))
 
     assert len(searches(watch.sandbox)) == 15
     assert (summary.state, summary.cancelled, summary.withheld) == ("withheld", 0, 15)
     found = rows_of(watch.engine, withheld_cancellations)
     assert {row["reason"] for row in found} == {"guard"}
+    failed = [line for line in logs if line["event"] == "sync.search_failed"]
+    assert len({line["uuid"] for line in failed} & {uuid_at(n) for n in range(6, 21)}) == 6
+    assert all("403" in line["error"] for line in failed)
 
 
 def test_entries_do_not_trip_the_guard_for_absences(watch: Watch) -> None:
