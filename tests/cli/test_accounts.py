@@ -449,29 +449,47 @@ def test_a_name_that_can_not_be_typed_is_refused(
     assert not {"\x1b", "\u202e"} & {*result.err}
 
 
+def at_once(*calls: list[str]) -> list[tuple[str, str, int]]:
+    """
+    The output, errors and exit code of several `syncsvc accounts` that run at the same time.
+    """
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import sys\nsys.argv = {words!r}\n{MAIN}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for words in (["syncsvc", "accounts", *call] for call in calls)
+    ]
+    return [(*process.communicate(timeout=60), process.returncode) for process in processes]
+
+
 @pytest.mark.usefixtures("call")
 def test_two_processes_add_an_account_once(engine: Engine, secret_file: str) -> None:
     """
     Of two that add the same account at once, one adds it; the other is told or seals after it.
     """
-    words = ["syncsvc", "accounts", "add", "berlin", "--credentials", secret_file, "--no-check"]
-    command = f"import sys\nsys.argv = {words!r}\n{MAIN}"
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    words = ["add", "berlin", "--credentials", secret_file, "--no-check"]
 
-    results = [(*process.communicate(timeout=60), process.returncode) for process in both]
+    results = at_once(words, words)
 
     assert [*stored(engine)] == ["berlin"]
     assert sum(out == "Account 'berlin' was added.\n" for out, _, _ in results) == 1
     for out, err, code in results:
         assert code == 0 or "There is an account 'berlin' already" in err, out
+
+
+def test_two_processes_that_change_an_account_lose_nothing(engine: Engine, berlin: str) -> None:
+    """
+    Two changes of different settings at once are both there afterwards.
+    """
+    settings = {"page_size": 50, "concurrency": 2, "api_retries": 3}
+
+    results = at_once(*(["set", berlin, f"{name}={value}"] for name, value in settings.items()))
+
+    assert [code for _, _, code in results] == [0, 0, 0]
+    assert stored(engine)[berlin]["settings"] == settings
 
 
 # Secrets
