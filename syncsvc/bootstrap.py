@@ -21,6 +21,7 @@ from syncsvc.provider.shared_hosts import Address
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.schema.tables import accounts
+from syncsvc.sync.next_run import Schedule
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ def job_from(settings: Settings, engine: Engine, api: NumberApi) -> Job:
         cancelled_listing=settings.cancelled_listing,
         guard=Guard(percent=settings.cancel_guard_percent, count=settings.cancel_guard_count),
         keep_rejects=settings.keep_rejects,
+        host=origin(settings.api_url),
+        schedule=Schedule.of(settings.schedule, settings.interval),
     )
 
 

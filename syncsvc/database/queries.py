@@ -30,6 +30,7 @@ Row = dict[str, Any]
 
 ROWS_AT_ONCE = 1000
 NAMES_SHOWN = 3
+NO_SUCCESS = dict.fromkeys(["last_success_at", "last_dated_success_at"])
 LONG_AGO = datetime.fromtimestamp(0, tz=UTC)
 
 history = number_history.c
@@ -38,49 +39,26 @@ same_number = and_(numbers.c.account == history.account, numbers.c.uuid == histo
 
 class AccountStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The state of one account, as `sync_status` has it, and the runs that explain it.
+    The state of one account.
 
     Attributes:
-        last_ended: The last run that is not in progress, a row of `sync_runs`.
-        last_published: The last run that published, with or without withheld cancellations.
+        has_published: A run has published, with or without withheld cancellations.
         last_success: The time at which the tables last agreed with the provider.
         numbers: Counts by lifecycle.
+        withheld: How many cancellations the last run that published withheld.
+        first_withheld: Ten of their numbers, in E.164.
+        rejected: How many rows the last run that published could not read.
+        trouble: Why the last run that ended published nothing; None if it published.
     """
 
     account: str
-    last_ended: Row | None
-    last_published: Row | None
+    has_published: bool
     last_success: datetime | None
     numbers: dict[str, int]
-
-    @property
-    def withheld(self) -> int:
-        """
-        The number of cancellations that the last published run withheld.
-        """
-        return (self.last_published or {}).get("withheld") or 0
-
-    @property
-    def rejected(self) -> int:
-        """
-        The number of rows that the last published run could not read.
-        """
-        return (self.last_published or {}).get("rejected") or 0
-
-    @property
-    def first_withheld(self) -> list[str]:
-        """
-        Ten of their numbers, in E.164.
-        """
-        detail = (self.last_published or {}).get("detail") or {}
-        return list(detail.get("first_withheld", []))
-
-    @property
-    def trouble(self) -> str | None:
-        """
-        The reason why the last run that ended published nothing; None if it published.
-        """
-        return _trouble(self.last_ended)
+    withheld: int
+    first_withheld: list[str]
+    rejected: int
+    trouble: str | None
 
 
 def accounts(connection: Connection) -> list[str]:
@@ -129,33 +107,33 @@ def account_status(connection: Connection, account: str) -> AccountStatus:
     """
     Read the current state of an account.
     """
-    query = select(sync_status).where(sync_status.c.account == account)
-    status = dict(connection.execute(query).mappings().first() or {})
+    status = _status(connection, account)
+    last_published = _last_run(connection, account, PUBLISHED) if status["withheld"] else None
     return AccountStatus(
         account=account,
-        last_ended=_last_run(connection, account, (*PUBLISHED, *BROKEN)),
-        last_published=_last_run(connection, account, PUBLISHED),
-        last_success=status.get("last_success_at"),
-        numbers={
-            Lifecycle.LIVE: status.get("live_numbers", 0),
-            Lifecycle.CANCELLED: status.get("cancelled_numbers", 0),
-        },
+        has_published=status["last_success_at"] is not None,
+        last_success=status["last_dated_success_at"],
+        numbers=_by_lifecycle(status),
+        withheld=status["withheld"],
+        first_withheld=list(((last_published or {}).get("detail") or {}).get("first_withheld", [])),
+        rejected=status["rejected"],
+        trouble=last_trouble(connection, account),
     )
 
 
 def set_gauges(connection: Connection, account: str, metrics: Metrics) -> None:
     """
-    Set the gauges from the tables.
+    Set the gauges from the account's status.
 
     If all successes are dated in the future, by a clock that was ahead, none is known: a gauge
     in the future would keep the alert silent until then.
     """
-    status = account_status(connection, account)
-    unknown = LONG_AGO if status.last_published else None
+    status = _status(connection, account)
+    unknown = LONG_AGO if status["last_success_at"] is not None else None
     metrics.inventory(
-        numbers=status.numbers,
-        withheld=status.withheld,
-        last_success=status.last_success or unknown,
+        numbers=_by_lifecycle(status),
+        withheld=status["withheld"],
+        last_success=status["last_dated_success_at"] or unknown,
     )
 
 
@@ -163,7 +141,34 @@ def last_trouble(connection: Connection, account: str) -> str | None:
     """
     Return why the account's last run that ended published nothing; None if it published.
     """
+    status = tables.account_status.c
+    query = select(status.failures).where(status.account == account)
+    if not connection.execute(query).scalar():
+        return None
     return _trouble(_last_run(connection, account, (*PUBLISHED, *BROKEN)))
+
+
+def _status(connection: Connection, account: str) -> Row:
+    """
+    Read an account's row, with its last success that is not dated in the future.
+    """
+    status = tables.account_status
+    names = ("last_success_at", "live_numbers", "cancelled_numbers", "withheld", "rejected")
+    dated = sync_status.c.last_success_at.label("last_dated_success_at")
+    query = (
+        select(*(status.c[name] for name in names), dated)
+        .join_from(status, sync_status, sync_status.c.account == status.c.account)
+        .where(status.c.account == account)
+    )
+    row = connection.execute(query).mappings().first()
+    return dict(row) if row else {**dict.fromkeys([*names[1:]], 0), **NO_SUCCESS}
+
+
+def _by_lifecycle(status: Row) -> dict[str, int]:
+    return {
+        Lifecycle.LIVE: status["live_numbers"],
+        Lifecycle.CANCELLED: status["cancelled_numbers"],
+    }
 
 
 def _trouble(run: Row | None) -> str | None:

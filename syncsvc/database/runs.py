@@ -31,6 +31,7 @@ INSERT: dict[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
     "sqlite": sqlite.insert,
 }
 
+NUMBERS = {"live_numbers", "cancelled_numbers"}
 CRASH = "Its process ended, or lost the database, before it could record its result."
 
 
@@ -48,9 +49,12 @@ class Run(msgspec.Struct, frozen=True):
     started_at: datetime
 
 
-def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
+def begin(connection: Connection, account: str, trigger: Trigger, host: str | None = None) -> Run:
     """
     Record that a run has begun.
+
+    Args:
+        host: The origin of the provider's address, if it is known.
     """
     started_at = next_start(connection, account)
     row = {
@@ -64,7 +68,7 @@ def begin(connection: Connection, account: str, trigger: Trigger) -> Run:
     begun = connection.execute(insert(sync_runs).values(row).returning(sync_runs.c.id))
     run_id = begun.scalar_one()
     status = {"last_run_id": run_id, "last_state": RunState.RUNNING, "last_started_at": started_at}
-    _write_status(connection, account, status)
+    _write_status(connection, account, {**status, **({"host": host} if host else {})})
     return Run(id=run_id, account=account, started_at=started_at)
 
 
@@ -113,49 +117,67 @@ def mark_crashed(connection: Connection, account: str) -> int:
 def finish(
     connection: Connection,
     run: Run,
-    counts: dict[str, int | None],
-    detail: dict[str, Any],
-    seconds: float | None = None,
+    counts: Mapping[str, int | None],
+    detail: Mapping[str, Any],
+    status: Mapping[str, Any] | None = None,
 ) -> None:
     """
     Record that a run published, in the same transaction.
+
+    Args:
+        status: Further columns of the account's status; its numbers are counted unless they are
+            among these.
     """
     state = RunState.WITHHELD if counts.get("withheld") else RunState.SUCCEEDED
     times = _times(run)
     _end(connection, run, {**counts, **times, "state": state, "detail": {**place(), **detail}})
-    status = {
+    found: dict[str, Any] = {
         "failures": 0,
         "attention": None,
         "last_state": state,
         "last_finished_at": times["finished_at"],
         "last_success_at": times["recorded_at"],
         "last_error": None,
-        "last_seconds": seconds,
-        **_count_numbers(connection, run.account),
         **{name: counts.get(name) or 0 for name in ("withheld", "rejected")},
+        **(status or {}),
     }
-    _write_status(connection, run.account, status)
+    if not NUMBERS.issubset(found):
+        found |= _count_numbers(connection, run.account)
+    _write_status(connection, run.account, found)
 
 
 def fail(
     connection: Connection,
     run: Run,
-    counts: dict[str, int | None],
+    counts: Mapping[str, int | None],
     error: str,
-    seconds: float | None = None,
+    status: Mapping[str, Any] | None = None,
 ) -> None:
     """
     Record that a run failed, unless its commit has succeeded after all.
+
+    Args:
+        status: Further columns of the account's status.
     """
     times = _times(run)
     if _end(connection, run, {**counts, **times, "state": RunState.FAILED, "error": error}):
-        status = {
+        found = {
             "last_state": RunState.FAILED,
             "last_finished_at": times["finished_at"],
             "last_error": error,
-            "last_seconds": seconds,
+            **(status or {}),
         }
-        _write_failures(connection, run.account, 1, status)
+        _write_failures(connection, run.account, 1, found)
+
+
+def standing(connection: Connection, account: str) -> dict[str, Any]:
+    """
+    Read the columns of an account's status that decide when it runs next; none if it has no row.
+    """
+    names = ("lane", "failures", "attention", "next_run_at")
+    query = select(*(account_status.c[name] for name in names))
+    row = connection.execute(query.where(account_status.c.account == account)).mappings().first()
+    return dict(row or {})
 
 
 def published(connection: Connection, run: Run) -> dict[str, Any] | None:
@@ -210,11 +232,10 @@ def _write_failures(
     Count further runs that published nothing, and change these columns.
     """
     row = INSERT[connection.dialect.name](account_status)
-    counted = {"failures": account_status.c.failures + more}
+    first = {"account": account, "failures": more, **values}
+    further = {"failures": account_status.c.failures + more, **values}
     connection.execute(
-        row.values(account=account, failures=more, **values).on_conflict_do_update(
-            index_elements=["account"], set_={**counted, **values}
-        )
+        row.values(first).on_conflict_do_update(index_elements=["account"], set_=further)
     )
 
 

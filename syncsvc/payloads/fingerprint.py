@@ -36,15 +36,20 @@ class Known:
     Args:
         parts: The packed fingerprints of each part.
         live: How many live numbers the tables have of each part, known or not.
+        cancelled: How many cancelled numbers the tables have.
 
     Attributes:
         fingerprints: Of all parts, one part after the other.
     """
 
     def __init__(
-        self, parts: Iterable[tuple[str, bytes]] = (), live: Mapping[str, int] | None = None
+        self,
+        parts: Iterable[tuple[str, bytes]] = (),
+        live: Mapping[str, int] | None = None,
+        cancelled: int = 0,
     ) -> None:
         self.live = live or {}
+        self.cancelled = cancelled
         self.fingerprints = array("q")
         self._slots: dict[str, tuple[int, int]] = {}
         for part, packed in parts:

@@ -4,6 +4,7 @@ Record why a run failed, and find out if it has published all the same.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,11 +12,14 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from syncsvc.database import runs, transactions
-from syncsvc.errors import SyncError
+from syncsvc.errors import DeadlineExceeded, ProviderRefused, ProviderUnavailable, SyncError
+from syncsvc.sync.next_run import Ending, Standing
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from sqlalchemy import Connection
 
     from syncsvc.database.runs import Run
     from syncsvc.sync.run_context import RunContext
@@ -36,19 +40,20 @@ def record_failure(run: RunContext, exc: BaseException) -> Summary:
     expected = isinstance(exc, SyncError | DBAPIError) or not isinstance(exc, Exception)
     log.error("sync.failed", **msgspec.structs.asdict(failed), exc_info=None if expected else exc)
     record = run.progress.record
-    row = _close_record(run, record, failure_text(exc)) if record else None
+    row = _close_record(run, record, exc) if record else None
     return _summary_of_record(run, row) if row else failed
 
 
-def _close_record(run: RunContext, record: Run, error: str) -> Mapping[str, Any] | None:
+def _close_record(run: RunContext, record: Run, exc: BaseException) -> Mapping[str, Any] | None:
     """
     Mark the run as failed; return its row if it has published.
     """
+    error = failure_text(exc)
     try:
         transactions.abandon(run.connection)  # it keeps the lock until the failure is on record
         with run.job.engine.begin() as fresh:
             counts = {**run.progress.reading(), "withheld": 0}
-            runs.fail(fresh, record, counts, error, run.progress.seconds_taken())
+            runs.fail(fresh, record, counts, error, _status(run, fresh, ending(exc), error))
             return runs.published(fresh, record)
     except DBAPIError as again:
         context = run.log_context()
@@ -57,12 +62,35 @@ def _close_record(run: RunContext, record: Run, error: str) -> Mapping[str, Any]
         return None
 
 
+def _status(run: RunContext, fresh: Connection, how: Ending, error: str) -> dict[str, Any]:
+    """
+    Return when the account runs next, by the database's clock.
+    """
+    run.progress.ahead_of_database = transactions.clock_ahead(fresh) or timedelta()
+    return run.status_after(Standing(**runs.standing(fresh, run.account)), how, error)
+
+
 def _summary_of_record(run: RunContext, row: Mapping[str, Any]) -> Summary:
     bare = run.summary(row["state"])
     found = {name: row[name] for name in msgspec.structs.asdict(bare) if name in row}
     summary = msgspec.structs.replace(bare, **found)
     log.warning("sync.commit_reply_lost", **msgspec.structs.asdict(summary))
     return summary
+
+
+def ending(exc: BaseException) -> Ending:
+    """
+    Return how a run ended that published nothing.
+    """
+    match exc:
+        case DeadlineExceeded():
+            return Ending.OUT_OF_TIME
+        case ProviderUnavailable():
+            return Ending.UNAVAILABLE
+        case ProviderRefused():
+            return Ending.REFUSED
+        case _:
+            return Ending.FAILED
 
 
 def failure_text(exc: BaseException) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -92,7 +93,7 @@ class Schedule(msgspec.Struct, frozen=True):
         """
         if interval is not None:
             return cls(interval)
-        crontab = Crontab(schedule)
+        crontab = _crontab(schedule)
         return cls(crontab.shortest_gap, crontab)
 
     def next_time(self, began_at: datetime, now: datetime) -> datetime:
@@ -106,6 +107,11 @@ class Schedule(msgspec.Struct, frozen=True):
         if self.crontab is not None:
             return next(self.crontab.times(now))
         return now + self.interval - (now - began_at) % self.interval
+
+
+@lru_cache(maxsize=1000)  # to find its shortest gap takes longer than all the rest
+def _crontab(text: str) -> Crontab:
+    return Crontab(text)
 
 
 def after_run(before: Standing, run: EndedRun, schedule: Schedule, now: datetime) -> Standing:

@@ -5,6 +5,7 @@ One run, from the lock to the summary. Nothing else does a run.
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +25,7 @@ from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
 from syncsvc.reconcile.withhold_cancellations import Scope
 from syncsvc.sync.failure import failure_text, record_failure
+from syncsvc.sync.next_run import Ending, Standing
 from syncsvc.sync.read_listings import read_listings
 from syncsvc.sync.run_context import RunContext
 from syncsvc.sync.summary import Progress
@@ -87,9 +89,13 @@ def _begin(run: RunContext) -> None:
         return
     with run.connection.begin():
         crashed = runs.mark_crashed(run.connection, run.account)
-        run.progress.record = runs.begin(run.connection, run.account, run.job.trigger)
+        run.progress.record = _record_begin(run)
     if crashed:
         log.warning("sync.crashed_run_found", account=run.account, runs=crashed)
+
+
+def _record_begin(run: RunContext) -> Run:
+    return runs.begin(run.connection, run.account, run.job.trigger, run.job.host)
 
 
 def _run_or_record_failure(run: RunContext) -> Summary:
@@ -112,7 +118,7 @@ def _run(run: RunContext) -> Summary:
     with closing(Stage(run.connection, run.account, known)) as stage:
         with ThreadPool(_threads(run.job.api.concurrency)) as pool:
             proof, cancelled = read_listings(run, stage, pool)
-            _warn_of_clock(run)
+            _compare_clocks(run)
             verdict = _judge_cancellations(run, stage, proof, pool)
         detail = {"complete": proof.complete, "cancelled_listing": cancelled}
         found = _publish(run, stage, verdict, detail)
@@ -121,15 +127,14 @@ def _run(run: RunContext) -> Summary:
     return summary
 
 
-def _warn_of_clock(run: RunContext) -> None:
+def _compare_clocks(run: RunContext) -> None:
     """
     Log if this machine's clock, which dates the run, is not that of the provider or the server.
     """
     with run.connection.begin():
-        others = {
-            "the provider": run.job.api.clock_ahead,
-            "the database server": transactions.clock_ahead(run.connection),
-        }
+        ahead = transactions.clock_ahead(run.connection)
+    run.progress.ahead_of_database = ahead or timedelta()
+    others = {"the provider": run.job.api.clock_ahead, "the database server": ahead}
     for name, ahead in others.items():
         if ahead is not None and abs(ahead) > clock.TOLERANCE:
             seconds = round(ahead.total_seconds())
@@ -168,16 +173,27 @@ def _publish(
     """
     job, connection = run.job, run.connection
     with transactions.publishing(connection, run.progress.seconds_left) as transaction:
-        record = run.progress.record or runs.begin(connection, job.account, job.trigger)
+        record = run.progress.record or _record_begin(run)
         found = _publish_difference(connection, record, stage, verdict)
         detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
         counts = {**run.progress.reading(), **found}
-        runs.finish(connection, record, counts, detail, run.progress.seconds_taken())
+        runs.finish(connection, record, counts, detail, _status(run, stage))
         runs.forget_rejects(connection, record, older_than=job.keep_rejects)
         job.on_found(connection, record.id)
         if job.dry_run:
             transaction.rollback()
         return found
+
+
+def _status(run: RunContext, stage: Stage) -> dict[str, Any]:
+    """
+    Return the account's next run; and its numbers, if this run has seen all of them unchanged.
+    """
+    status = run.status_after(Standing(), Ending.PUBLISHED)
+    if stage.is_unchanged:
+        known = stage.known
+        status |= {"live_numbers": known.total, "cancelled_numbers": known.cancelled}
+    return status
 
 
 def _publish_difference(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from syncsvc import clock
 from syncsvc.database import runs
+from syncsvc.sync.next_run import EndedRun, after_run
 from syncsvc.sync.summary import Progress, Summary
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from syncsvc.sync.next_run import Ending, Standing
     from syncsvc.sync.run_inputs import Job
 
 
@@ -53,6 +56,21 @@ class RunContext(msgspec.Struct, frozen=True):
         """
         record = self.progress.record
         return {"account": self.account, "run_id": record.id if record else None}
+
+    def status_after(
+        self, before: Standing, ending: Ending, error: str | None = None
+    ) -> dict[str, Any]:
+        """
+        Return the columns of the account's status that say when it runs next.
+
+        Args:
+            error: Why the run published nothing.
+        """
+        seconds = self.progress.seconds_taken()
+        run = EndedRun(ending=ending, seconds=seconds, error=error)
+        now = clock.now() - self.progress.ahead_of_database
+        after = after_run(before, run, self.job.schedule, now)
+        return {**msgspec.structs.asdict(after), "last_seconds": seconds}
 
     def summary(self, state: str, **found: Any) -> Summary:  # noqa: ANN401 - counts
         """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.reconcile.withhold_cancellations import Guard
+from syncsvc.sync.next_run import Schedule
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         guard: The limit of cancellations on weak evidence.
         keep_rejects: Older rejects are removed.
         refresh_months: Refresh the materialised view of the months afterwards, if there is one.
+        host: The origin of the provider's address, which tells whose accounts fail together.
+        schedule: When the account's next run is due.
         on_page: Called with the pages, rows and `num_results` of the walk so far.
         on_found: Called with the run's id when all is written, before the transaction ends.
     """
@@ -46,5 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     guard: Guard = Guard()
     keep_rejects: timedelta = timedelta(days=90)
     refresh_months: bool = True
+    host: str | None = None
+    schedule: Schedule = Schedule(timedelta(minutes=15))
     on_page: Callable[[int, int, int | None], None] = lambda *_: None
     on_found: Callable[[Connection, int], None] = lambda *_: None

@@ -5,13 +5,12 @@ A run's progress, and the summary that it ends with.
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from syncsvc.database.runs import Run
 
 
@@ -55,11 +54,14 @@ class Progress(msgspec.Struct, kw_only=True):
     Attributes:
         began_at: By the monotonic clock.
         record: The run's row in `sync_runs`; None for a dry run.
+        ahead_of_database: By how much this machine's clock is ahead of the database server's, by
+            whose clock accounts are due.
     """
 
     began_at: float
     ends_at: float
     record: Run | None = None
+    ahead_of_database: timedelta = timedelta()
     walks: int = 0
     pages: int = 0
     num_results: int | None = None

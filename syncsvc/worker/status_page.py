@@ -136,7 +136,7 @@ def health(standing: AccountStatus, now: datetime, limit: timedelta) -> tuple[st
     """
     if standing.trouble:
         return "wrong", "failing"
-    if standing.last_published is None:
+    if not standing.has_published:
         return "look", "first run"
     if standing.last_success is None or now - standing.last_success > limit:
         return "wrong", "out of date"
@@ -149,7 +149,7 @@ def story(standing: AccountStatus, now: datetime) -> str:
     """
     Describe the last success: when the tables agreed with the provider, and but for what.
     """
-    if standing.last_published is None:
+    if not standing.has_published:
         return "No run has published yet."
     if standing.last_success is None:
         return "The runs that published are dated in the future: a clock was ahead."

@@ -27,7 +27,12 @@ from syncsvc.payloads.fingerprint import (
 from syncsvc.payloads.records import Number, Unchanged
 from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.reconcile.staging import fingerprint_store, stage_listing
-from syncsvc.reconcile.staging.summarise_live_rows import NO_ROWS, summarise, total_of
+from syncsvc.reconcile.staging.summarise_live_rows import (
+    NO_ROWS,
+    summarise,
+    summarise_all,
+    total_of,
+)
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers, sync_runs
@@ -607,23 +612,23 @@ def test_live_rows_are_summarised_with_the_runs_that_wrote_them(
     watch: Watch, engine: Engine
 ) -> None:
     """
-    By part, or all together; of no rows, the summary is zero.
+    By part, or all together and with the number of cancelled ones; of no rows, all is zero.
     """
-    watch.see(*OF_MANY_PARTS, BESIDE)
+    watch.see(*OF_MANY_PARTS, BESIDE, number_row(9, status="Cancelled"))
     watch.see({**OF_MANY_PARTS[0], "status": "Active"}, *OF_MANY_PARTS[1:], BESIDE)
     first, second = (run["id"] for run in rows_of(engine, sync_runs))
     with engine.connect() as connection:
         by_part = summarise(connection, "default")
-        together = summarise(connection, "default", by_part=False)
-        none = summarise(connection, "nobody", by_part=False)
+        together = summarise_all(connection, "default")
+        none = summarise_all(connection, "nobody")
 
     assert {part: rows[:2] for part, rows in by_part.items()} == {
         "01": (2, first + second),
         **dict.fromkeys(("02", "03", "04"), (1, first)),
     }
-    assert together == {"": total_of(by_part)}
+    assert together == (total_of(by_part), 1)
     assert total_of(by_part).versions == sum(rows.versions for rows in by_part.values()) > 0
-    assert none == {"": NO_ROWS}
+    assert none == (NO_ROWS, 0)
     assert total_of({}) == NO_ROWS
 
 

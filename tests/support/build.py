@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import select
 
+from support import standing
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import FixedToken
@@ -264,9 +265,12 @@ class Watch:
 
     def run(self, **options: Any) -> Summary:
         """
-        Run once over whatever the provider lists now.
+        Run once over whatever the provider lists now; afterwards the status agrees with the tables.
         """
-        return run_once(msgspec.structs.replace(self.job, **options))
+        summary = run_once(msgspec.structs.replace(self.job, **options))
+        account = summary.account
+        assert standing.kept(self.engine, account) == standing.counted(self.engine, account)
+        return summary
 
     def number(self, place: int = 1) -> Row:
         """

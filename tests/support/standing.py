@@ -4,15 +4,16 @@ What `account_status` has to say, counted once more from all runs and all number
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from syncsvc.schema.tables import account_status, numbers, sync_runs
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, Engine, Select
 
 Row = dict[str, Any]
 
@@ -24,21 +25,21 @@ COUNTED = (
 )
 
 
-def kept(engine: Engine) -> list[Row]:
+def kept(engine: Engine, *accounts: str) -> list[Row]:
     """
-    The rows of `account_status`, but for what no table tells.
+    The rows of `account_status`, of all accounts or these, but for what no table tells.
     """
     query = select(*(account_status.c[name] for name in COUNTED)).order_by(account_status.c.account)
     with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        return [dict(row) for row in connection.execute(_of(query, accounts)).mappings()]
 
 
-def counted(engine: Engine) -> list[Row]:
+def counted(engine: Engine, *accounts: str) -> list[Row]:
     """
     The same from the other tables.
     """
     with engine.connect() as connection:
-        return _counted(connection)
+        return _counted(connection, accounts)
 
 
 def fill(connection: Connection) -> None:
@@ -46,21 +47,28 @@ def fill(connection: Connection) -> None:
     Give each account that a test put together its row in `account_status`.
     """
     connection.execute(account_status.delete())
-    for row in _counted(connection):
+    for row in _counted(connection, ()):
         connection.execute(insert(account_status).values(row))
 
 
-def _counted(connection: Connection) -> list[Row]:
-    every = connection.execute(select(sync_runs).order_by(sync_runs.c.started_at)).mappings().all()
-    lifecycles = Counter(
-        (account, lifecycle)
-        for account, lifecycle in connection.execute(select(numbers.c.account, numbers.c.lifecycle))
-    )
+def _of(query: Select[Any], accounts: Sequence[str]) -> Select[Any]:
+    """
+    Keep the rows of some accounts, or of all if none is named.
+    """
+    return query.where(query.selected_columns["account"].in_(accounts)) if accounts else query
+
+
+def _counted(connection: Connection, accounts: Sequence[str]) -> list[Row]:
+    runs = _of(select(sync_runs).order_by(sync_runs.c.started_at), accounts)
+    every = connection.execute(runs).mappings().all()
+    kinds = (numbers.c.account, numbers.c.lifecycle)
+    of_each = connection.execute(_of(select(*kinds, func.count()).group_by(*kinds), accounts))
+    lifecycles = {(account, lifecycle): number for account, lifecycle, number in of_each}
     return [
         {
             **_standing([dict(run) for run in every if run["account"] == account]),
-            "live_numbers": lifecycles[account, "live"],
-            "cancelled_numbers": lifecycles[account, "cancelled"],
+            "live_numbers": lifecycles.get((account, "live"), 0),
+            "cancelled_numbers": lifecycles.get((account, "cancelled"), 0),
         }
         for account in sorted({run["account"] for run in every})
     ]

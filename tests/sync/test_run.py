@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, func, insert, select, text, true
 from structlog.testing import capture_logs
 
+from support import standing
 from support.build import (
     NEW_YEAR,
     address,
@@ -569,6 +570,7 @@ def test_a_run_whose_process_died_is_marked_by_the_next(watch: Watch, engine: En
         for account in ("default", "other"):
             row = {"account": account, "started_at": NEW_YEAR, **left}
             connection.execute(insert(sync_runs).values(row))
+        standing.fill(connection)
     watch.see(number_row())
 
     rows = rows_of(engine, sync_runs)

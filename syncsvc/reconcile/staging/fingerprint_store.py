@@ -38,6 +38,7 @@ from syncsvc.reconcile.staging.summarise_live_rows import (
     combined,
     live_in,
     summarise,
+    summarise_all,
     total_of,
 )
 from syncsvc.reconcile.temp_tables import part_of, planned_numbers, staged_numbers
@@ -88,11 +89,11 @@ def load(connection: Connection, account: str) -> Known:
     with connection.begin():
         if not _is_there(connection):
             return Known()
-        agreeing, live = _agreeing_parts(connection, account)
+        agreeing, live, cancelled = _agreeing_parts(connection, account)
         few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
         query = select(stored.part, stored.fingerprints).where(stored.account == account)
         rows = connection.execute(query, execution_options=few)
-        return Known(((part, kept) for part, kept in rows if part in agreeing), live)
+        return Known(((part, kept) for part, kept in rows if part in agreeing), live, cancelled)
 
 
 def find(connection: Connection, account: str, known: Known) -> Found:
@@ -162,20 +163,22 @@ def _is_there(connection: Connection) -> bool:
     return set(found) >= TRIGGERS
 
 
-def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], dict[str, int]]:
+def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], dict[str, int], int]:
     """
-    The stored parts that have the live rows that they were stored for, and all parts' live rows.
+    The stored parts that have the live rows that they were stored for, and what there is.
+
+    That is how many live numbers each part has, and how many cancelled ones there are.
 
     Nearly always all of them have, which one sum over all parts shows at a third of the cost.
     """
     kept = _stored_summaries(connection, account)
-    total = total_of(summarise(connection, account, by_part=False))
+    total, cancelled = summarise_all(connection, account)
     live = {part: live_in(summary) for part, summary in kept.items() if part != WHOLE and summary}
     if kept.get(WHOLE) == _whole(connection, total) and sum(live.values()) == total.live:
-        return set(live), live
+        return set(live), live, cancelled
     summaries = summarise(connection, account)
     live = {part: live_rows.live for part, live_rows in summaries.items()}
-    return _parts_with(connection, kept, summaries), live
+    return _parts_with(connection, kept, summaries), live, cancelled
 
 
 def _parts_with(

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BigInteger, Text, cast, func, literal, literal_column, select
+from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
 from syncsvc.reconcile.temp_tables import is_live, part_of
 from syncsvc.schema.tables import numbers
+from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, FunctionElement
 
 WHOLE = ""  # in place of a part: all parts
 
@@ -52,26 +53,38 @@ NO_ROWS = LiveRows(0, 0, 0)
 
 
 def summarise(
-    connection: Connection,
-    account: str,
-    *,
-    by_part: bool = True,
-    among: ColumnElement[bool] | None = None,
+    connection: Connection, account: str, *, among: ColumnElement[bool] | None = None
 ) -> dict[str, LiveRows]:
     """
-    Summarise the live numbers of each part, or of all together.
+    Summarise the live numbers of each part.
     """
-    part = part_of(numbers.c.uuid) if by_part else literal(WHOLE)
-    versions = func.sum(ROW_VERSION[connection.dialect.name])
-    query = (
-        select(part, func.count(), func.sum(numbers.c.changed_run_id), versions)
-        .select_from(numbers)
-        .where(*is_live(account))
-    )
+    part = part_of(numbers.c.uuid)
+    query = select(part, *_sums(connection)).select_from(numbers).where(*is_live(account))
     if among is not None:
         query = query.where(among)
-    rows = connection.execute(query.group_by(part) if by_part else query)
-    return {part: LiveRows(*(int(each or 0) for each in sums)) for part, *sums in rows}
+    return {part: _live_rows(sums) for part, *sums in connection.execute(query.group_by(part))}
+
+
+def summarise_all(connection: Connection, account: str) -> tuple[LiveRows, int]:
+    """
+    Summarise the live numbers of all parts together, and count the cancelled ones.
+
+    Both take one look at all of the account's rows.
+    """
+    sums = (each.filter(numbers.c.lifecycle == Lifecycle.LIVE) for each in _sums(connection))
+    cancelled = func.count().filter(numbers.c.lifecycle == Lifecycle.CANCELLED)
+    query = select(*sums, cancelled).where(numbers.c.account == account)
+    *found, count = connection.execute(query).one()
+    return _live_rows(found), count
+
+
+def _sums(connection: Connection) -> tuple[FunctionElement[Any], ...]:
+    versions = func.sum(ROW_VERSION[connection.dialect.name])
+    return func.count(), func.sum(numbers.c.changed_run_id), versions
+
+
+def _live_rows(sums: Sequence[Any]) -> LiveRows:
+    return LiveRows(*(int(each or 0) for each in sums))
 
 
 def combined(
