@@ -4,9 +4,10 @@ What `account_status` has to say, counted once more from all runs and all number
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 
 from syncsvc.schema.tables import account_status, numbers, sync_runs
 
@@ -61,14 +62,13 @@ def _of(query: Select[Any], accounts: Sequence[str]) -> Select[Any]:
 def _counted(connection: Connection, accounts: Sequence[str]) -> list[Row]:
     runs = _of(select(sync_runs).order_by(sync_runs.c.started_at), accounts)
     every = connection.execute(runs).mappings().all()
-    kinds = (numbers.c.account, numbers.c.lifecycle)
-    of_each = connection.execute(_of(select(*kinds, func.count()).group_by(*kinds), accounts))
-    lifecycles = {(account, lifecycle): number for account, lifecycle, number in of_each}
+    kinds = _of(select(numbers.c.account, numbers.c.lifecycle), accounts)
+    lifecycles = Counter((row.account, row.lifecycle) for row in connection.execute(kinds))
     return [
         {
             **_standing([dict(run) for run in every if run["account"] == account]),
-            "live_numbers": lifecycles.get((account, "live"), 0),
-            "cancelled_numbers": lifecycles.get((account, "cancelled"), 0),
+            "live_numbers": lifecycles[account, "live"],
+            "cancelled_numbers": lifecycles[account, "cancelled"],
         }
         for account in sorted({run["account"] for run in every})
     ]
