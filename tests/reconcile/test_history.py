@@ -963,6 +963,19 @@ def test_an_address_with_two_contents_is_settled_by_the_later_page(
     assert [(entry["count"], entry["first"]) for entry in warnings] == [(1, [1])]
 
 
+def test_the_warning_names_ten_addresses_with_two_contents(watch: Watch) -> None:
+    """
+    In their order, however many there are and wherever they were listed.
+    """
+    shown = enumerate([*range(12, 0, -1)] * 2)
+    rows = [number_row(n, number_address=address(at, name=f"Office {n}")) for n, at in shown]
+    with capture_logs() as logs:
+        watch.see(*rows)
+
+    (warning,) = [each for each in logs if each["event"] == "sync.address_conflicts"]
+    assert (warning["count"], warning["first"]) == (12, [*range(1, 11)])
+
+
 def test_the_same_conflict_again_changes_nothing(watch: Watch) -> None:
     """
     A listing that shows an address with two contents each time makes no history each time.
