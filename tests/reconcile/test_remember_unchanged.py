@@ -38,7 +38,7 @@ from syncsvc.reconcile.temp_tables import (
 )
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.fingerprint_table import listing_fingerprints
-from syncsvc.schema.tables import addresses, sync_runs
+from syncsvc.schema.tables import addresses, numbers, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -264,6 +264,52 @@ def test_a_listed_number_with_an_entry_stays_live(watch: Watch, room: str) -> No
 
     assert (room, summary.listed, summary.unchanged, summary.cancelled) == (room, 7, 7, 0)
     assert watch.number(3)["lifecycle"] == "live"
+
+
+class Interrupted(Inventory):
+    """
+    Numbers of which the first search has to wait until something else has happened.
+    """
+
+    def __init__(self, first: Callable[[], None], rows: list[Row], cancelled: list[Row]) -> None:
+        """
+        Take what has to happen, and both listings.
+        """
+        super().__init__(rows, cancelled)
+        self._first = [first]
+
+    def listing(
+        self, *, cancelled: bool = False, digits: str | None = None, shuffled: bool = False
+    ) -> list[Any]:
+        """
+        Show the listings as they are.
+        """
+        while digits is not None and self._first:
+            self._first.pop()()
+        return super().listing(cancelled=cancelled, digits=digits, shuffled=shuffled)
+
+
+def test_an_entry_says_nothing_about_a_listed_number_that_is_edited_meanwhile(
+    watch: Watch, room: str
+) -> None:
+    """
+    If another program cancels it while a run searches, the run leaves it to the next.
+    """
+    watch.see_paged(*ROWS, page_size=2)
+    entry = number_row(3, status="Cancelled", cancelled="2025-06-02 03:04:05")
+
+    def edit() -> None:
+        with watch.engine.begin() as connection:
+            cancelled = update(numbers).values(lifecycle="cancelled")
+            connection.execute(cancelled.where(numbers.c.uuid == uuid_at(3)))
+
+    watch.sandbox.inventory = Interrupted(edit, ROWS[:-1], [entry])
+    summary = watch.run()
+    by_hand = watch.number(3)
+    again = watch.run()
+
+    assert (room, summary.cancelled, summary.changed, again.reinstated) == (room, 1, 0, 1)
+    assert (by_hand["lifecycle"], by_hand["cancelled_at"]) == ("cancelled", None)
 
 
 @pytest.mark.parametrize("known_first", [True, False])
