@@ -239,6 +239,17 @@ def test_an_entrys_address_never_replaces_the_listed_one(watch: Watch, engine: E
     assert {row["id"]: row["name"] for row in rows_of(engine, addresses)} == {1: "New", 2: "Old"}
 
 
+def test_both_addresses_of_an_entry_are_stored_once(watch: Watch, engine: Engine) -> None:
+    """
+    Although an entry's addresses have the same place in the cancelled listing.
+    """
+    both = {"number_address": address(1), "emergency_number_address": address(2)}
+    summary = show(watch, live(1), [entry(9, **both)])
+
+    assert (summary.state, summary.address_changes) == ("succeeded", 2)
+    assert [row["id"] for row in rows_of(engine, addresses)] == [1, 2]
+
+
 def test_an_entry_with_the_same_stamp_may_have_another_charge(watch: Watch) -> None:
     """
     What an entry says later of the same cancellation changes the number, in a row of its own.
