@@ -21,7 +21,10 @@ SHARED: tuple[Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 )
-QUIET = ("httpx", "httpcore", "alembic", "apscheduler", "werkzeug", "sqlalchemy")
+QUIET = (
+    *("httpx", "httpcore", "alembic", "apscheduler", "werkzeug", "sqlalchemy"),
+    *("procrastinate", "asyncio"),
+)
 
 
 def set_up_logging(level: str = "info", log_format: str = "auto") -> None:

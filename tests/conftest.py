@@ -209,6 +209,17 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
     assert left == schema, "The test changed the schema."
 
 
+@pytest.fixture
+def own_database(postgresql_server: URL) -> Iterator[Engine]:
+    """
+    A migrated database that no other test uses, for tests that add tables or lose sessions.
+    """
+    with _cloned(postgresql_server, TEMPLATE) as url:
+        opened = open_engine(url)
+        yield opened
+        opened.dispose()
+
+
 def _emptied(engine: Engine, schema: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """
     Empty the tables, if the schema is this one; return the schema that a test leaves behind.

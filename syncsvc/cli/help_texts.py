@@ -46,6 +46,9 @@ Sync at startup, then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
 
 Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
 
+With --fleet, the accounts of `syncsvc accounts` are synced instead, each on its own schedule,
+beside any number of workers on the same PostgreSQL. Accounts and credentials are read at each run.
+
 Example: [bold]syncsvc run[/bold]""")
 
 MIGRATE = _flowing("""\

@@ -45,6 +45,12 @@ KeepMonthsFlag = Annotated[
 ]
 
 
+FleetFlag = Annotated[
+    bool,
+    typer.Option("--fleet", help="The tables of the fleet's task engine, too (PostgreSQL)."),
+]
+
+
 def migrate(
     context: typer.Context,
     check: CheckFlag = False,
@@ -52,6 +58,7 @@ def migrate(
     reporting_role: ReportingRoleFlag = None,
     without_addresses: WithoutAddressesFlag = False,
     keep_months: KeepMonthsFlag = False,
+    fleet: FleetFlag = False,
     database_url: DatabaseFlag = None,
 ) -> None:
     """
@@ -66,6 +73,8 @@ def migrate(
         raise typer.BadParameter("--without-addresses needs --reporting-role.")
     if keep_months and (check or sql):
         raise typer.BadParameter("--keep-months can't be combined with --check or --sql.")
+    if fleet and sql:
+        raise typer.BadParameter("--fleet can't be combined with --sql.")
     settings = settings_of(context, quiet=True, database_url=database_url)
     if sql:
         typer.echo(schema.ddl(settings.database))
@@ -77,6 +86,10 @@ def migrate(
         with_addresses=not without_addresses,
         keep_months=keep_months,
     )
+    if fleet:
+        from syncsvc.fleet.tasks import task_schema
+
+        current = task_schema.migrate(settings, check=check) and current
     raise typer.Exit(0 if current else FAILED)
 
 

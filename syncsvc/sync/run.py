@@ -64,6 +64,7 @@ def run_once(job: Job) -> Summary:
         DatabaseUnavailable: The run could not even be recorded.
     """
     progress = Progress.start(job.deadline)
+    job.on_begin(progress)
     with transactions.translated(), job.engine.connect() as connection:
         run = RunContext(job, connection, progress)
         migrate.require_current(connection)

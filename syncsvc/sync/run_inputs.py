@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from syncsvc.provider.client import NumberApi
+    from syncsvc.sync.summary import Progress
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         refresh_months: Refresh the materialised view of the months afterwards, if there is one.
         host: The origin of the provider's address, which tells whose accounts fail together.
         schedule: When the account's next run is due.
+        on_begin: Called with the run's progress, whose end may be brought forward.
         on_page: Called with the pages, rows and `num_results` of the walk so far.
         on_found: Called with the run's id when all is written, before the transaction ends.
     """
@@ -51,5 +53,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     refresh_months: bool = True
     host: str | None = None
     schedule: Schedule = Schedule(timedelta(minutes=15))
+    on_begin: Callable[[Progress], None] = lambda _: None
     on_page: Callable[[int, int, int | None], None] = lambda *_: None
     on_found: Callable[[Connection, int], None] = lambda *_: None

@@ -1,0 +1,3 @@
+"""
+Hand out the accounts that are due, with a task engine on the database that is there.
+"""
