@@ -77,6 +77,15 @@ def unseal(settings: Settings, account: str, sealed: str) -> Credentials:
     return {name: SecretStr(text) for name, text in content.items() if name in CREDENTIALS}
 
 
+def new_key() -> str:
+    """
+    Return a new random key.
+    """
+    from cryptography.fernet import Fernet  # noqa: PLC0415 - most commands need none
+
+    return Fernet.generate_key().decode()
+
+
 def _opened(settings: Settings, sealed: str) -> dict[str, str] | None:
     from cryptography.fernet import InvalidToken  # noqa: PLC0415 - most commands need no keys
 

@@ -44,12 +44,26 @@ def sandbox(
         )
 
 
-def demo() -> None:
+def demo(
+    fleet: Annotated[
+        bool,
+        typer.Option(
+            "--fleet", help="Thirty accounts and three workers, of which one is killed, instead."
+        ),
+    ] = False,
+) -> None:
     """
     Sync a simulated provider into SQLite several times while it changes.
     """
-    from syncsvc.commands import sandbox as sandbox_commands
     from syncsvc.logs import set_up_logging
 
     set_up_logging("warning", "console")
+    if fleet:
+        from syncsvc.fleet.demo import run_demo
+
+        with interrupts():
+            run_demo()
+        return
+    from syncsvc.commands import sandbox as sandbox_commands
+
     sandbox_commands.run_demo()
