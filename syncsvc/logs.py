@@ -21,10 +21,10 @@ SHARED: tuple[Processor, ...] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     structlog.processors.StackInfoRenderer(),
 )
-QUIET = (
-    *("httpx", "httpcore", "alembic", "apscheduler", "werkzeug", "sqlalchemy"),
-    *("procrastinate", "asyncio"),
-)
+QUIET = ("httpx", "httpcore", "alembic", "apscheduler", "werkzeug", "sqlalchemy", "asyncio")
+# The task engine and its pool tell of a lost database with a traceback for each thing that they
+# could not do. The worker's own records say that it is lost, and when it is back.
+SILENT = ("procrastinate", "psycopg.pool")
 
 
 def set_up_logging(level: str = "info", log_format: str = "auto") -> None:
@@ -54,6 +54,8 @@ def set_up_logging(level: str = "info", log_format: str = "auto") -> None:
     root.setLevel(level.upper())
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in SILENT:
+        logging.getLogger(name).setLevel(root.level if level == "debug" else logging.CRITICAL)
 
 
 _strip_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta

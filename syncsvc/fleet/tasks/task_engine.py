@@ -104,6 +104,7 @@ class TaskEngine:
     async def _work_until_stopped(self) -> None:
         self._loop = asyncio.get_running_loop()
         threads = sum(self._slots.values()) + SPARE_THREADS
+        self._loop.set_exception_handler(_note_failed_task)
         # asgiref runs tasks in the loop's own executor, which may have fewer threads than slots.
         self._loop.set_default_executor(ThreadPoolExecutor(threads, thread_name_prefix="run"))
         wait = SHORTEST_WAIT
@@ -180,6 +181,13 @@ class TaskEngine:
             self._nightly()
 
         return app
+
+
+def _note_failed_task(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """
+    Log what became of a task that was left to itself when its connections were lost.
+    """
+    log.debug("fleet.abandoned_task_failed", error=str(context.get("message")))
 
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:

