@@ -121,6 +121,8 @@ def test_a_second_run_over_many_numbers_adds_one_row(engine: Engine) -> None:
         "number_history": SIZE + 1,
         "sync_rejects": 0,
         "withheld_cancellations": 0,
+        "account_status": 1 + 1,
+        "accounts": 0,
     }
     assert (second.state, second.unchanged) == ("succeeded", SIZE)
     assert after_second == after_first | {sync_runs.name: 3}
