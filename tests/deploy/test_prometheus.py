@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,16 @@ import pytest
 import yaml
 
 from support.build import needs
+from support.fleets import Fleet
 from support.processes import Workers, eventually, free_port
+from syncsvc import clock
+from syncsvc.accounts.standing import Standing
+from syncsvc.fleet.metrics import FleetMetrics
+from syncsvc.fleet.overview import AccountOverview, Overview
+from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.metrics import Metrics
 from syncsvc.sandbox import Fault, Inventory, Sandbox
+from syncsvc.vocabulary import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +34,8 @@ PROMETHEUS = TREE / "deploy" / "prometheus"
 RULES = PROMETHEUS / "syncsvc.rules.yaml"
 RULE_TESTS = PROMETHEUS / "syncsvc.rules.test.yaml"
 OPERATIONS = (TREE / "docs" / "operations.md").read_text()
-DASHBOARD = json.loads((TREE / "deploy" / "grafana" / "syncsvc-operations.json").read_text())
+GRAFANA = TREE / "deploy" / "grafana"
+WORKER, FLEET = "syncsvc-operations.json", "syncsvc-fleet.json"  # dashboards
 SHORT = "500ms"  # between two scrapes, and two looks at the rules
 
 Told = list[dict[str, Any]]
@@ -37,11 +46,12 @@ def _alerts() -> list[dict[str, Any]]:
     return [rule for rule in group["rules"] if "alert" in rule]
 
 
-def _queries() -> list[str]:
+def _queries(dashboard: str) -> list[str]:
     """
-    Every query of the operators' dashboard, with what Grafana puts in for its variables.
+    Every query of a dashboard, with what Grafana puts in for its variables.
     """
-    written = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
+    panels = json.loads((GRAFANA / dashboard).read_text())["panels"]
+    written = [target["expr"] for panel in panels for target in panel["targets"]]
     return [query.replace("$account", ".*").replace("$__rate_interval", "10s") for query in written]
 
 
@@ -101,8 +111,12 @@ def test_only_metrics_that_there_are_get_asked_for() -> None:
     """
     Rules and dashboard name the metrics of the service, and leave none out that it has.
     """
-    has = {family.name for family in Metrics("acme").registry.collect()}
-    written = "\n".join([RULES.read_text(), *_queries()])
+    has = {
+        family.name
+        for metrics in (Metrics("acme"), _fleet_metrics())
+        for family in metrics.registry.collect()
+    }
+    written = "\n".join([RULES.read_text(), *_queries(WORKER), *_queries(FLEET)])
     asked = {
         re.sub(r"_(total|bucket|sum|count)$", "", name)
         for name in re.findall(r"\bsyncsvc_\w+", written)
@@ -130,7 +144,7 @@ def test_a_real_prometheus_tells_when_the_provider_goes_down(
             _scraped(worker.url, tmp_path) as ask,
         ):
             eventually(lambda: worker.runs() >= 2)
-            unanswered = set(_queries())
+            unanswered = set(_queries(WORKER))
             eventually(lambda: not _unanswered(ask, unanswered))
             eventually(lambda: not _firing(ask))
 
@@ -139,6 +153,43 @@ def test_a_real_prometheus_tells_when_the_provider_goes_down(
 
             worker.process.kill()
             eventually(lambda: "SyncsvcNoMetrics" in _firing(ask))
+
+
+@pytest.fixture
+def fleet(own_database: Engine) -> Iterator[Fleet]:
+    """
+    A fleet without accounts and workers.
+    """
+    one = Fleet(own_database)
+    yield one
+    one.stop()
+
+
+def test_a_real_prometheus_tells_how_a_fleet_is(
+    fleet: Fleet, sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """
+    One host of two is down: it and its accounts are told, and the account of the other one is not.
+
+    When the workers are gone, that is told. The dashboard of fleets has an answer to every query.
+    """
+    sandbox.inventory = Inventory.seeded(5)
+    fleet.add(["fine"], sandbox)
+    dead = f"http://127.0.0.1:{free_port()}"
+    fleet.add([f"lost-{number}" for number in range(5)], sandbox, api_url=dead)
+    port = free_port()
+    (worker,) = fleet.start(SYNCSVC_HTTP_PORT=str(port), SYNCSVC_API_RETRIES="1")
+    with _scraped(f"http://127.0.0.1:{port}", tmp_path) as ask:
+        unanswered = set(_queries(FLEET))
+        eventually(lambda: not _unanswered(ask, unanswered))
+        troubled = eventually(lambda: _accounts_of(ask, "SyncsvcAccountNeedsAttention"))
+        eventually(lambda: "SyncsvcHostDown" in _firing(ask))
+
+        assert "fine" not in troubled
+        assert "SyncsvcFleetNoWorkers" not in _firing(ask)
+
+        worker.kill()
+        eventually(lambda: "SyncsvcFleetNoWorkers" in _firing(ask))
 
 
 class Ask:
@@ -200,6 +251,43 @@ def _unanswered(ask: Ask, queries: set[str]) -> set[str]:
     """
     queries -= {query for query in queries if ask("query", query=query)["result"]}
     return queries
+
+
+def _accounts_of(ask: Ask, name: str) -> set[str]:
+    """
+    The accounts that an alert fires for.
+    """
+    return {
+        alert["labels"]["account"]
+        for alert in ask("alerts")["alerts"]
+        if alert["state"] == "firing" and alert["labels"]["alertname"] == name
+    }
+
+
+def _fleet_metrics() -> FleetMetrics:
+    """
+    The metrics of a fleet's worker that has an account and a host.
+    """
+    account = AccountOverview(
+        account="acme",
+        standing=Standing.FAILING,
+        host="https://cloudlx.example.com",
+        lane=Lane.FAST,
+        failures=1,
+        attention=None,
+        last_state="failed",
+        last_success_at=clock.now(),
+        last_error=None,
+        late=timedelta(),
+        live_numbers=1,
+        cancelled_numbers=0,
+        withheld=0,
+        rejected=0,
+    )
+    metrics = FleetMetrics()
+    metrics.add_accounts(lambda: Overview(at=clock.now(), accounts=[account]), 1)
+    metrics.add_worker(RunningAccounts(), {Lane.FAST: 1}, lambda: {"https://example.com": True})
+    return metrics
 
 
 def _firing(ask: Ask) -> list[str]:
