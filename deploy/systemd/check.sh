@@ -1,5 +1,5 @@
 #!/bin/sh
-# Test the shipped units on a real systemd: boot Debian 12 in a container and run the worker in it.
+# Test the shipped units on a real systemd: boot Debian 12 in a container and run the worker, and a fleet, in it.
 # Needs root, debootstrap, systemd-nspawn, nsenter and make install. Exits with 77 if containers can't be booted here.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -8,12 +8,15 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/syncsvc
 scratch=$(mktemp -d)
 root=$scratch/root
 console=$scratch/console
+init=
+system=$cache/bookworm-postgresql
 container=
 host_python=$tree/.venv/bin/python
 
 cleanup() {
   if [ -n "$container" ]; then
-    kill -KILL "$container" 2>/dev/null || :
+    # The end of its process 1 ends all of them, so that nothing writes any more.
+    kill -KILL "${init:-$container}" 2>/dev/null || :
     wait "$container" 2>/dev/null || :
   fi
   rm -rf "$scratch"
@@ -95,19 +98,19 @@ for program in debootstrap systemd-nspawn nsenter; do
 done
 unshare --mount --pid --net --ipc --uts --fork true 2>/dev/null || skip "this machine allows no namespaces."
 
-# Debian's base system, made once. The mirror is the one that this machine's apt uses.
-if [ ! -d "$cache/bookworm" ]; then
+# Debian's base system and its PostgreSQL, made once. The mirror is the one that this machine's apt uses.
+if [ ! -d "$system" ]; then
   mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Created-By: Packages' 'Label: Debian' |
     awk '$2 !~ /-/ {print $1; exit}')
   [ -n "$mirror" ] || skip "apt knows no mirror of Debian."
   mkdir -p "$cache"
-  rm -rf "$cache/bookworm.partial"
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,python3,python3-venv,curl \
-    bookworm "$cache/bookworm.partial" "$mirror" >"$scratch/debootstrap" 2>&1 ||
+  rm -rf "$system.partial"
+  debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,python3,python3-venv,curl,postgresql \
+    bookworm "$system.partial" "$mirror" >"$scratch/debootstrap" 2>&1 ||
     skip "debootstrap failed: $(tail -n 3 "$scratch/debootstrap")"
-  mv "$cache/bookworm.partial" "$cache/bookworm"
+  mv "$system.partial" "$system"
 fi
-cp -a "$cache/bookworm" "$root"
+cp -a "$system" "$root"
 
 # The service in /opt/syncsvc, from the locked packages; the machine has no network.
 mkdir "$root/wheels"
@@ -267,4 +270,95 @@ await "The end of the timer's run" is syncsvc-sync ActiveState inactive
 is syncsvc-sync Result success || fail "The timer's run ends with $(property syncsvc-sync Result)."
 inside systemctl list-timers --no-legend syncsvc-sync.timer | grep -q 1[45]min || fail "The timer does not run in 15 minutes."
 passed "the timer starts a run, and the next one in 15 minutes"
+inside systemctl stop syncsvc-sync.timer
+
+# --- A fleet, on PostgreSQL ---------------------------------------------------------------------------------
+
+one=syncsvc-fleet@9464 other=syncsvc-fleet@9465
+key=$(inside python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')
+database=postgresql://syncsvc:in-the-container@127.0.0.1/inventory
+pg() { # STATEMENT; prints the first value
+  inside runuser -u postgres -- psql --no-psqlrc --quiet --tuples-only --no-align --command "$1" "${2:-inventory}"
+}
+counts() { # NUMBER TABLE CONDITION
+  [ "$(pg "SELECT count(*) FROM $2 WHERE $3")" = "$1" ]
+}
+cli() { # WORD…
+  inside env SYNCSVC_DATABASE_URL=$database SYNCSVC_ACCOUNTS_KEY="$key" /opt/syncsvc/bin/syncsvc "$@"
+}
+instance_answers() { # PORT
+  inside curl --silent --fail --output /dev/null "http://127.0.0.1:$1/livez" "http://127.0.0.1:$1/readyz"
+}
+instance_restarted() { # UNIT OLD_PID
+  ! is "$1" MainPID "$2" && is "$1" SubState running && instance_answers "${1#*@}"
+}
+await "The start of PostgreSQL" inside pg_isready --quiet
+pg "CREATE ROLE syncsvc LOGIN PASSWORD 'in-the-container'" postgres
+pg 'CREATE DATABASE inventory OWNER syncsvc' postgres
+printf %s "$database" >"$root/etc/credstore/syncsvc.database_url"
+printf %s "$key" >"$root/etc/credstore/syncsvc.accounts_key"
+rm "$root/etc/credstore/syncsvc.api_token" # each account has its own
+chmod 600 "$root"/etc/credstore/*
+drop_in syncsvc-fleet@.service '[Service]' 'RestartSec=1s'
+
+inside systemctl start $one
+await "The end of a worker without tables" is $one ActiveState failed
+is $one ExecMainStatus 2 || fail "A worker of a fleet without tables ends with $(property $one ExecMainStatus), not with 2."
+sleep 2 # longer than RestartSec
+is $one NRestarts 0 || fail "systemd restarts a worker of a fleet that ended with 2."
+logged $one "syncsvc migrate" || fail "A worker of a fleet without tables does not say what to do."
+inside systemctl reset-failed $one
+drop_in syncsvc-migrate.service '[Service]' ExecStart= 'ExecStart=/opt/syncsvc/bin/syncsvc migrate --fleet'
+inside systemctl start syncsvc-migrate || fail "The migration of a fleet fails."
+passed "a fleet's worker without tables ends with 2, and syncsvc-migrate creates them"
+
+for account in berlin paris rome; do
+  echo 'api_token = "sandbox-token"' | cli accounts add $account --credentials - >/dev/null ||
+    fail "An account can't be added."
+done
+inside systemctl start $one $other || fail "The fleet does not start."
+await "The first run of every account" counts 3 account_status "last_state = 'succeeded'"
+counts 600 numbers "lifecycle = 'live'" || fail "The fleet synced $(pg 'SELECT count(*) FROM numbers') of 600 numbers."
+await "The endpoints of both workers" eval 'instance_answers 9464 && instance_answers 9465'
+passed "two workers on one host share three accounts, each with its own endpoints"
+
+pid=$(property $one MainPID)
+inside grep -qzF "$key" "/proc/$pid/environ" && fail "The accounts' key is in the environment of a worker."
+user=$(inside stat --format %u "/proc/$pid")
+[ "$user" -ge 61184 ] || fail "The fleet runs as the user $user, not as a dynamic one."
+passed "the accounts' key comes from a credential, and the user is dynamic"
+
+signal TERM "$pid"
+await "The restart after SIGTERM" instance_restarted $one "$pid"
+passed "a worker of a fleet that ended by itself is restarted"
+
+begin_hanging() { # ACCOUNT; sets $busy to the unit that syncs it
+  fault '[{"kind": "delay", "endpoint": "numbers", "seconds": 60, "times": 1}]'
+  cli accounts due "$1" >/dev/null || fail "An account can't be made due."
+  await "A run" counts 1 sync_runs "state = 'running'"
+  await "The worker of the run" find_busy
+}
+find_busy() {
+  for busy in $one $other; do
+    inside curl --silent "http://127.0.0.1:${busy#*@}/metrics" | grep -q '^syncsvc_fleet_slots{.*state="used".*} [1-9]' && return
+  done
+  return 1
+}
+begin_hanging berlin
+pid=$(property "$busy" MainPID)
+signal KILL "$pid"
+await "The restart after kill -9" instance_restarted "$busy" "$pid"
+await "The next run of a lost account" counts 1 account_status "account = 'berlin' AND last_state = 'succeeded' AND failures = 0"
+counts 1 sync_runs "state = 'crashed'" || fail "The killed run is not marked as crashed."
+passed "the account of a killed worker runs elsewhere, and the worker is restarted"
+
+begin_hanging paris
+inside systemctl stop $one $other
+for unit in $one $other; do
+  is $unit Result success || fail "Stopping a worker of a fleet ends with $(property $unit Result)."
+done
+counts 1 account_status "account = 'paris' AND failures = 0 AND next_run_at <= now()" ||
+  fail "An account whose run was stopped is not due at once."
+counts 600 numbers "lifecycle = 'live'" || fail "A stopped run changed the numbers."
+passed "a stop in the middle of a fleet's run rolls it back, and the account is due at once"
 echo "All units work on a real systemd."

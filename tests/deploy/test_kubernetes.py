@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import kubernetes_validate
 import msgspec
@@ -15,6 +15,7 @@ import yaml
 
 from support.build import needs
 from syncsvc import __version__
+from syncsvc.fleet.worker import HARD_STOP
 from syncsvc.settings.loading import load_settings
 from syncsvc.settings.sources import SECRETS_DIRECTORY
 
@@ -28,8 +29,9 @@ MANIFESTS = TREE / "deploy" / "kubernetes"
 RULES = TREE / "deploy" / "prometheus" / "syncsvc.rules.yaml"
 OPERATIONS = (TREE / "docs" / "operations.md").read_text()
 VERSIONS = ("1.27", kubernetes_validate.latest_version())  # the oldest meant, the newest known
-BUILDS = ("base", "overlays/cronjob", "overlays/monitoring")
-OPERATOR_KINDS = ("PodMonitor", "PrometheusRule")
+FLEETS = ("overlays/fleet", "overlays/fleet-autoscaled")
+BUILDS = ("base", "overlays/cronjob", "overlays/monitoring", *FLEETS)
+OPERATOR_KINDS = ("PodMonitor", "PrometheusRule", "ScaledObject")
 FIRST_WITH_RESOURCES = 21  # before it, kubectl had kustomize 2.0.3, where a directory is a base
 VOLUMES = {
     "configMap",
@@ -42,6 +44,8 @@ VOLUMES = {
     "secret",
 }  # those of the restricted profile
 each_build = pytest.mark.parametrize("build", BUILDS)
+each_fleet = pytest.mark.parametrize("build", FLEETS)
+each_monitored = pytest.mark.parametrize("build", ["overlays/monitoring", FLEETS[1]])
 
 
 class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,12 +58,31 @@ class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
     interval: str
 
 
+class Expression(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    What one label may be.
+    """
+
+    key: str
+    operator: Literal["In"]
+    values: list[str]
+
+
 class Selector(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     """
     Which pods it selects.
     """
 
     match_labels: dict[str, str]
+    match_expressions: list[Expression]
+
+    def selects(self, labels: dict[str, str]) -> bool:
+        """
+        Whether a pod with these labels is one of them.
+        """
+        return self.match_labels.items() <= labels.items() and all(
+            labels.get(each.key) in each.values for each in self.match_expressions
+        )
 
 
 class PodMonitor(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -100,6 +123,45 @@ class PrometheusRule(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     groups: list[Group]
+
+
+class Trigger(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """
+    What KEDA scales by.
+    """
+
+    type: Literal["prometheus"]
+    metric_type: Literal["Value"]
+    metadata: dict[str, str]
+
+
+class Target(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    The Deployment that KEDA scales.
+    """
+
+    name: str
+
+
+class Advanced(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """
+    The HorizontalPodAutoscaler that KEDA makes.
+    """
+
+    horizontal_pod_autoscaler_config: Object
+
+
+class ScaledObject(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    """
+    What a ScaledObject may say here.
+    """
+
+    scale_target_ref: Target
+    min_replica_count: int
+    max_replica_count: int
+    polling_interval: int
+    advanced: Advanced
+    triggers: list[Trigger]
 
 
 @pytest.fixture(scope="module")
@@ -229,16 +291,19 @@ def test_images_are_those_of_this_version(
     (pod,) = _pods(rendered(build))
 
     assert {f"syncsvc:{__version__}"} == {each["image"] for each in _containers(pod)}
-    assert [["migrate"], ["sync" if "cronjob" in build else "run"]] == [
-        each["args"] for each in _containers(pod)
-    ]
+    command = "sync" if "cronjob" in build else "run"
+    fleet = ["--fleet"] if build in FLEETS else []
+    assert [["migrate", *fleet], [command, *fleet]] == [each["args"] for each in _containers(pod)]
 
 
-def test_probes_ask_where_the_worker_answers(rendered: Callable[[str], list[Object]]) -> None:
+@pytest.mark.parametrize("build", ["base", *FLEETS])
+def test_probes_ask_where_the_worker_answers(
+    rendered: Callable[[str], list[Object]], build: str
+) -> None:
     """
     Every probe asks an endpoint of the worker, on the port that its settings open.
     """
-    objects = rendered("base")
+    objects = rendered(build)
     (configured,) = _of(objects, "ConfigMap")
     (pod,) = _pods(objects)
     (container,) = pod["containers"]
@@ -270,6 +335,57 @@ def test_the_worker_has_a_stand_in(rendered: Callable[[str], list[Object]]) -> N
     assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert budget["spec"]["maxUnavailable"] == 1
     assert deployment["spec"]["selector"] == budget["spec"]["selector"]
+
+
+@each_fleet
+def test_a_fleet_shares_its_work(rendered: Callable[[str], list[Object]], build: str) -> None:
+    """
+    An eviction takes one of several workers, and each has longer to end than it takes at most.
+    """
+    objects = rendered(build)
+    (deployment,) = _of(objects, "Deployment")
+    (budget,) = _of(objects, "PodDisruptionBudget")
+    (pod,) = _pods(objects)
+
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert deployment["spec"]["selector"] == budget["spec"]["selector"]
+    assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert pod["terminationGracePeriodSeconds"] > HARD_STOP
+
+
+def test_a_fleet_can_run_beside_a_worker(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    Neither Deployment selects the other's pods, and what both have in common is the same.
+    """
+    single, fleet = rendered("base"), rendered("overlays/fleet")
+    (one,) = _of(single, "Deployment")
+    (other,) = _of(fleet, "Deployment")
+    shared = ("Namespace", "ServiceAccount", "NetworkPolicy", "ConfigMap")
+
+    assert one["metadata"]["name"] != other["metadata"]["name"]
+    assert not _selects(one, other)
+    assert not _selects(other, one)
+    assert [_of(single, kind) for kind in shared] == [_of(fleet, kind) for kind in shared]
+
+
+def test_keda_has_the_number_of_workers(rendered: Callable[[str], list[Object]]) -> None:
+    """
+    The ScaledObject has the form of its kind and scales the fleet, whose replicas are left to it.
+    """
+    objects = rendered("overlays/fleet-autoscaled")
+    (fixed,) = _of(rendered("overlays/fleet"), "Deployment")
+    (deployment,) = _of(objects, "Deployment")
+    (found,) = _of(objects, "ScaledObject")
+
+    scaled = msgspec.convert(found["spec"], ScaledObject)
+    (trigger,) = scaled.triggers
+
+    assert fixed["spec"]["replicas"] == scaled.min_replica_count == 2
+    assert "replicas" not in deployment["spec"]
+    assert scaled.scale_target_ref.name == deployment["metadata"]["name"]
+    assert scaled.max_replica_count > scaled.min_replica_count
+    assert "syncsvc_fleet_lag_seconds" in trigger.metadata["query"]
+    assert {"serverAddress", "query", "threshold"} == set(trigger.metadata)
 
 
 def test_the_cronjob_never_overlaps(rendered: Callable[[str], list[Object]]) -> None:
@@ -314,18 +430,26 @@ def test_traffic_is_closed_by_default(rendered: Callable[[str], list[Object]], b
         assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
-def test_prometheus_finds_the_workers(rendered: Callable[[str], list[Object]]) -> None:
+@each_monitored
+def test_prometheus_finds_the_workers(rendered: Callable[[str], list[Object]], build: str) -> None:
     """
     The PodMonitor has the form of its kind and selects the worker's pods, whose job is `syncsvc`.
+
+    The policy that lets Prometheus in selects the same.
     """
-    objects = rendered("overlays/monitoring")
+    objects = rendered(build)
     (found,) = _of(objects, "PodMonitor")
+    (policy,) = (
+        each for each in _of(objects, "NetworkPolicy") if each["metadata"]["name"] != "syncsvc"
+    )
     (labels,) = _pod_labels(objects)
 
     monitor = msgspec.convert(found["spec"], PodMonitor)
 
     assert found["apiVersion"] == "monitoring.coreos.com/v1"
-    assert monitor.selector.match_labels.items() <= labels.items()
+    assert monitor.selector.selects(labels)
+    assert not monitor.selector.selects({**labels, "app.kubernetes.io/component": "cronjob"})
+    assert monitor.selector == msgspec.convert(policy["spec"]["podSelector"], Selector)
     assert labels[monitor.job_label] == "syncsvc"
     assert [Endpoint("http", "/metrics", "30s")] == monitor.pod_metrics_endpoints
 
@@ -387,12 +511,21 @@ def _in_its_own_words(kubectl: str, home: Path) -> None:
         resources = document.get("resources", [])
         document["bases"] = [each for each in resources if not each.endswith(".yaml")]
         document["resources"] = [each for each in resources if each.endswith(".yaml")]
+        document["patchesStrategicMerge"] = [each["path"] for each in document.pop("patches", [])]
         document["generatorOptions"] = {"disableNameSuffixHash": True}
         path.write_text(yaml.safe_dump(document))
 
 
 def _of(objects: list[Object], kind: str) -> list[Object]:
     return [thing for thing in objects if thing["kind"] == kind]
+
+
+def _selects(deployment: Object, other: Object) -> bool:
+    """
+    Whether a Deployment would take another one's pods for its own.
+    """
+    labels = other["spec"]["template"]["metadata"]["labels"]
+    return bool(deployment["spec"]["selector"]["matchLabels"].items() <= labels.items())
 
 
 def _templates(objects: list[Object]) -> Iterator[Object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.build import needs
+from syncsvc.fleet.worker import HARD_STOP
 from syncsvc.settings.sources import SECRETS
 
 TREE = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ def test_a_service_is_shut_in(path: Path) -> None:
 @each_service
 def test_services_are_shut_in_alike(path: Path) -> None:
     """
-    What may be reached is the same for the worker, a single run and the migration.
+    What may be reached is the same for every service.
     """
     assert _reach(UNITS / "syncsvc.service") == _reach(path)
 
@@ -73,6 +74,22 @@ def test_the_worker_is_given_time_to_stop() -> None:
     assert int(re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)[0]) > 10
 
 
+def test_a_fleet_comes_back_and_may_end_by_itself() -> None:
+    """
+    Its worker has longer to stop than it takes at most, and is restarted however it ended.
+
+    But for a wrong setting or an old schema. The instance is its HTTP port, so that several run on
+    one host.
+    """
+    unit = (UNITS / "syncsvc-fleet@.service").read_text()
+
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)[0]) > HARD_STOP
+    assert "\nRestart=always\n" in unit
+    assert "\nRestartPreventExitStatus=2\n" in unit
+    assert "\nEnvironment=SYNCSVC_HTTP_PORT=%i\n" in unit
+    assert re.findall(r"^ExecStart=(.+)$", unit, re.MULTILINE) == [f"{INSTALLED} run --fleet"]
+
+
 def test_a_reload_needs_no_kill_program() -> None:
     """
     A minimal Debian has no /bin/kill, so the shell's own sends SIGHUP to the worker.
@@ -96,7 +113,8 @@ def test_the_drop_ins_of_the_documentation_fit(tmp_path: Path) -> None:
     What docs/operations.md has an operator add to the units is accepted, and shut in as they are.
     """
     shown = re.findall(r"^```ini\n(.+?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
-    for unit, written in zip(("syncsvc-sync.service", "syncsvc.service"), shown, strict=True):
+    units = ("syncsvc-sync.service", "syncsvc.service", "syncsvc-migrate.service")
+    for unit, written in zip(units, shown, strict=True):
         path = tmp_path / unit
         path.write_text(f"{(UNITS / unit).read_text()}\n{written}".replace(INSTALLED, "/bin/true"))
 

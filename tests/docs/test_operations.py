@@ -15,6 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from support.build import number_row, rows_of
+from support.fleets import Fleet
+from support.processes import eventually
 from syncsvc import __version__
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
@@ -44,7 +46,7 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.+?)^```", OPERATIONS, re.MULTILINE | re.DOTALL)
 
 
-MAKE, GRANT, WORKER, MAINTAIN, EVIDENCE = _blocks("sql")
+MAKE, GRANT, WORKER, MAINTAIN, EVIDENCE, VACUUM = _blocks("sql")
 
 
 def _python(containing: str) -> list[str]:
@@ -84,6 +86,7 @@ def test_the_roles_can_do_their_work(inventory: URL, sandbox: Sandbox, api: Numb
 
     run_once(Job(engine=engine, api=api, account="a", deadline=timedelta(minutes=5)))
 
+    _execute(owner, VACUUM)
     with open_engine(reader).connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5
         assert connection.execute(text(EVIDENCE)).all() == []
@@ -107,6 +110,27 @@ def test_a_worker_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox, api: Num
         assert connection.execute(text("SELECT count(*) FROM live_numbers")).scalar_one() == 5
     with pytest.raises(ProgrammingError, match="must be owner"):
         _execute(worker, "DROP TABLE numbers CASCADE")
+
+
+def test_a_fleet_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox) -> None:
+    """
+    With the same grants, a fleet's worker hands out an account, syncs it, and finds nothing denied.
+    """
+    owner, _reader, worker = (inventory.set(username=role) for role in ROLES)
+    sandbox.inventory = Inventory.seeded(5)
+    migrate.upgrade(open_engine(owner))
+    _execute(owner, MAINTAIN)
+    fleet = Fleet(open_engine(owner))
+    fleet.add(["one"], sandbox)
+    try:
+        fleet.start(SYNCSVC_DATABASE_URL=worker.render_as_string(hide_password=False))
+        eventually(lambda: fleet.succeeded() == {"one"} and fleet.jobs() == 0)
+    finally:
+        fleet.stop()
+
+    assert "fleet.started" in fleet.log()
+    assert "permission denied" not in fleet.log()
+    assert "fleet.engine_lost" not in fleet.log()
 
 
 def test_the_schema_can_be_taken_back(empty_url: URL, tmp_path: Path) -> None:
