@@ -120,16 +120,19 @@ class FleetWorker:
             SchemaNotCurrent: The schema is not this version's; runs in progress have ended.
         """
         with self._handling_signals():
-            self._wait_for_database()
-            engine = threading.Thread(target=self._tasks.work, name="tasks", daemon=True)
-            engine.start()
-            log.info("fleet.started", slots=self.settings.fleet_slots)
-            self._hand_out_until_stopped()
-            self._tasks.stop()
-            self._end_runs(engine)
+            if self._wait_for_database():
+                self._work_until_stopped()
         log.info("fleet.stopped")
         if self.outdated is not None:
             raise self.outdated
+
+    def _work_until_stopped(self) -> None:
+        engine = threading.Thread(target=self._tasks.work, name="tasks", daemon=True)
+        engine.start()
+        log.info("fleet.started", slots=self.settings.fleet_slots)
+        self._hand_out_until_stopped()
+        self._tasks.stop()
+        self._end_runs(engine)
 
     def overview(self) -> Overview:
         """
@@ -167,9 +170,9 @@ class FleetWorker:
         """
         return time.monotonic() < self._handed_out_at + OVERDUE_AFTER
 
-    def _wait_for_database(self) -> None:
+    def _wait_for_database(self) -> bool:
         """
-        Wait until the database answers; it must have all tables then.
+        Wait until the database answers; it must have all tables then. Return False after a signal.
         """
         self._handed_out_at = time.monotonic()
         wait = FIRST_WAIT
@@ -177,6 +180,7 @@ class FleetWorker:
             self._handed_out_at = time.monotonic()
             self._stopping.wait(wait)
             wait = min(2 * wait, LONGEST_WAIT)
+        return not self._stopping.is_set()
 
     def _is_usable(self) -> bool:
         """

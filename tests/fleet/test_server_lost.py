@@ -80,3 +80,18 @@ def test_a_restart_of_the_server_ends_no_worker(
     assert code == 0
     assert alive == [None, None]
     assert "Traceback" not in fleet.log()
+
+
+def test_a_worker_that_never_found_its_database_ends_when_told(fleet: Fleet) -> None:
+    """
+    It waits for the database, and for nothing else once it is told to end.
+    """
+    lost = fleet.engine.url.set(host="127.0.0.1", port=1).update_query_dict({"host": "127.0.0.1"})
+    url = lost.render_as_string(hide_password=False)
+    (worker,) = fleet.start(SYNCSVC_DATABASE_URL=url)
+    eventually(lambda: "fleet.database_lost" in fleet.log())
+    worker.terminate()
+
+    assert worker.wait(PATIENCE) == 0
+    assert "fleet.stopped" in fleet.log()
+    assert "fleet.runs_abandoned" not in fleet.log()

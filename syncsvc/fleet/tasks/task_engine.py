@@ -130,10 +130,26 @@ class TaskEngine:
     async def _work_while_connected(self) -> None:
         app = self._new_app()
         try:
-            async with app.open_async():
+            if await self._is_open(app):
                 await self._work_with(app)
         except LOST as exc:
             log.warning("fleet.database_lost", error=type(exc).__name__)
+        finally:
+            await app.close_async()
+
+    async def _is_open(self, app: procrastinate.App) -> bool:
+        """
+        Connect; return whether that ended before the process was told to stop.
+        """
+        opening = asyncio.ensure_future(app.connector.open_async())
+        stopped = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([opening, stopped], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not opening.done():
+            opening.cancel()
+            return False
+        await opening  # raises what went wrong
+        return True
 
     async def _work_with(self, app: procrastinate.App) -> None:
         """
