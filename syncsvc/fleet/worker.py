@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,7 @@ class FleetWorker:
         task_schema.require_postgresql(self.engine)
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._handed_out_at = time.monotonic()
         self._queue = Queue()
         self._kept = open_engine(settings.database, kept_sessions=settings.fleet_slots)
         self.hosts = SharedHosts(
@@ -110,7 +111,7 @@ class FleetWorker:
             self.running,
             self._end_outdated,
         )
-        self._tasks = TaskEngine(self.engine, self.slots, runs.run, self._do_nightly)
+        self._tasks = TaskEngine(self.engine, self.slots, runs.run, self.do_nightly)
 
     def work(self) -> None:
         """
@@ -174,7 +175,6 @@ class FleetWorker:
         """
         Wait until the database answers; it must have all tables then. Return False after a signal.
         """
-        self._handed_out_at = time.monotonic()
         wait = FIRST_WAIT
         while not (self._is_usable() or self._stopping.is_set()):
             self._handed_out_at = time.monotonic()
@@ -270,7 +270,7 @@ class FleetWorker:
             os._exit(130)
         self.stop()
 
-    def _do_nightly(self) -> None:
+    def do_nightly(self) -> None:
         """
         Remove old rows of `sync_runs`, and refresh the materialised view of months.
         """
@@ -282,6 +282,17 @@ class FleetWorker:
                 with self.engine.begin() as connection:
                     for table, conditions in retention.superseded(name, None, before).items():
                         retention.remove(connection, table, conditions)
-            with suppress(DatabaseUnavailable), transactions.translated():
+            log.info("fleet.old_runs_removed", accounts=len(names))
+            self._refresh_months()
+
+    def _refresh_months(self) -> None:
+        """
+        Refresh the materialised view of months, if there is one.
+        """
+        try:
+            with transactions.translated():
                 monthly_view.refresh(self.engine, REFRESH_LIMIT)
-        log.info("fleet.nightly_done", accounts=len(names))
+        except DatabaseUnavailable as exc:
+            log.warning(
+                "fleet.monthly_view_not_refreshed", error=str(exc), to_do=monthly_view.REFRESH
+            )

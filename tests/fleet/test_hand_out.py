@@ -4,6 +4,7 @@ Accounts that are due are handed out, each once, and those of dead workers again
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +238,23 @@ def test_the_engines_tables_are_needed(own_database: Engine) -> None:
         task_schema.upgrade(connection)
         task_schema.require_current(connection)
         assert task_schema.last_step(connection) == task_schema.newest_step()
+
+
+def test_two_upgrades_at_once_make_the_tables_once(own_database: Engine) -> None:
+    """
+    The pods of a first installation migrate at the same time; each ends well.
+    """
+
+    def upgrade() -> str | None:
+        with own_database.begin() as connection:
+            task_schema.upgrade(connection)
+            return task_schema.last_step(connection)
+
+    with ThreadPoolExecutor(4) as threads:
+        ended = [threads.submit(upgrade) for _ in range(4)]
+        found = {each.result() for each in ended}
+
+    assert found == {task_schema.newest_step()}
 
 
 def test_older_tables_of_the_engine_are_brought_up_to_date(fleet: Fleet) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from syncsvc import bootstrap
 from syncsvc.database import transactions
+from syncsvc.database.locks import lock_key
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
 from syncsvc.fleet.tasks.task_engine import schema_sql, schema_steps
 from syncsvc.output import output_file
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from syncsvc.settings.settings import Settings
 
 NOTE = "Jobs of procrastinate, by `syncsvc migrate --fleet`; last step: "
+UPGRADE = "fleet upgrade"  # lock
 FOUND = """
 SELECT coalesce(obj_description(to_regclass('procrastinate_jobs')), '')
 WHERE to_regclass('procrastinate_jobs') IS NOT NULL"""
@@ -71,7 +73,10 @@ def migrate(settings: Settings, *, check: bool) -> bool:
 def upgrade(connection: Connection) -> None:
     """
     Create the engine's tables, or take the steps that are missing, in the caller's transaction.
+
+    Somebody who does the same at once waits for it, and then finds nothing to do.
     """
+    connection.execute(select(func.pg_advisory_xact_lock(lock_key(connection, UPGRADE))))
     found = last_step(connection)
     if found is None:
         _execute(connection, schema_sql())
