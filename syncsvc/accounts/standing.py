@@ -122,21 +122,20 @@ def interval_of(schedule: str) -> timedelta:
     return length
 
 
+def usable_interval(own: object, usual: str) -> timedelta:
+    """
+    Return the interval of an account's own schedule; the usual one's if it has none to use.
+    """
+    try:
+        return interval_of(usual if own is None else str(own))
+    except ValueError:
+        return interval_of(usual)
+
+
 def _listed(
     account: Account, row: Mapping[Any, Any] | None, process: Settings, now: datetime
 ) -> Listed:
     status = dict(row) if row else None
-    found = standing(
-        enabled=account.enabled, status=status, interval=_interval(account, process), now=now
-    )
+    interval = usable_interval(account.settings.get("schedule"), process.schedule)
+    found = standing(enabled=account.enabled, status=status, interval=interval, now=now)
     return Listed(account=account, standing=found, status=status)
-
-
-def _interval(account: Account, process: Settings) -> timedelta:
-    """
-    Return the account's interval; the process's if its row has a schedule that can't be used.
-    """
-    try:
-        return interval_of(str(account.settings.get("schedule", process.schedule)))
-    except ValueError:
-        return interval_of(process.schedule)

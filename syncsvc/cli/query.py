@@ -25,6 +25,12 @@ FormatFlag = Annotated[
     typer.Option("--format", help="Output format."),
 ]
 OutputFlag = Annotated[Path, typer.Option(help="Output file, written atomically; - is stdout.")]
+OneOrAllFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--account", help="Instead of SYNCSVC_ACCOUNT; all: all accounts.", show_default=False
+    ),
+]
 HtmlFlag = Annotated[
     Path | None,
     typer.Option(
@@ -76,33 +82,43 @@ def report(
     output_format: FormatFlag = "table",
     output: OutputFlag = Path("-"),
     html: HtmlFlag = None,
-    account: AccountFlag = None,
+    account: OneOrAllFlag = None,
     database_url: DatabaseFlag = None,
     show_help: HelpFlag = False,
 ) -> None:
     """
     Print a report, or list the reports.
     """
-    from syncsvc.commands import query
+    from syncsvc.commands.reports import describe_reports, write_page, write_report
+    from syncsvc.errors import ReportUsageError
     from syncsvc.output.formats.csv_json import Format
     from syncsvc.output.output_file import require_writable
 
     words = [*filter(None, [name]), *context.args]
     if show_help:
-        typer.echo(query.describe(words) if words else context.get_help())
+        typer.echo(describe_reports.describe(words) if words else context.get_help())
         return
+    all_accounts = account == write_report.ALL
+    if html is not None and all_accounts:
+        raise ReportUsageError("--html writes the page of one account; name it with --account.")
     if not words and html is None:
-        query.list_reports(Format(output_format), output)
+        describe_reports.list_reports(Format(output_format), output)
         return
     if html is None:
-        query.named_report(words)  # before a missing database is reported
+        describe_reports.named_report(words)  # before a missing database is reported
     for file, option in ((html, "--html"), (output, "--output")):
         if file is not None:
             require_writable(file, option)
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with open_current(settings) as connection:
-        settings = query.own_settings(connection, settings)
         if html is not None:
-            query.write_page(connection, settings, html, words)
+            write_page.write_page(connection, settings, html, words)
         else:
-            query.print_report(connection, settings, words, Format(output_format), output)
+            write_report.print_report(
+                connection,
+                settings,
+                words,
+                Format(output_format),
+                output,
+                all_accounts=all_accounts,
+            )

@@ -254,18 +254,37 @@ def rows_of_run(connection: Connection, table: Table, run_id: int) -> Iterator[R
         yield dict(row)
 
 
-def require_address(connection: Connection, account: str, address_id: int) -> None:
+def known_by(connection: Connection, moment: datetime | None) -> set[str]:
     """
-    Make sure that an account has, or had, an address.
+    Return the accounts of which something was known at a time, or by now if it is None.
+    """
+    status = tables.account_status.c
+    first = (
+        select(history.valid_from)
+        .where(history.account == status.account)
+        .order_by(history.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    was_known = first.is_not(None) if moment is None else first <= moment
+    return set(connection.execute(select(status.account).where(was_known)).scalars())
+
+
+def require_address(connection: Connection, account: str | None, address_id: int) -> None:
+    """
+    Make sure that an account, or any account if it is None, has or had an address.
 
     Raises:
         UnknownAddress: It never had one with this id.
     """
-    mine = and_(addresses.c.account == account, addresses.c.id == address_id)
-    if connection.execute(select(addresses.c.id).where(mine)).first() is None:
+    query = select(addresses.c.id).where(addresses.c.id == address_id).limit(1)
+    if account is not None:
+        query = query.where(addresses.c.account == account)
+    if connection.execute(query).first() is None:
+        where = "any account" if account is None else f"account {account!r}"
         raise UnknownAddress(
-            f"No address {address_id} in account {account!r}. `syncsvc report inventory` shows "
-            "the ids of addresses."
+            f"No address {address_id} in {where}. `syncsvc report inventory` shows the ids of "
+            "addresses."
         )
 
 

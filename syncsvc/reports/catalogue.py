@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from syncsvc.errors import ReportUsageError
-from syncsvc.reports import addresses, data_quality, inventory
+from syncsvc.reports import accounts, addresses, data_quality, inventory
 from syncsvc.reports.changes import differences, events, provisioning, withheld
 from syncsvc.reports.spending import charges_changed, invoice, spend
 
@@ -20,6 +20,7 @@ REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
     "Inventory": (*inventory.REPORTS, *differences.REPORTS),
     "Finance": (*spend.REPORTS, *charges_changed.REPORTS, *invoice.REPORTS),
     "Compliance": addresses.REPORTS,
+    "Fleet": accounts.REPORTS,
     "Operations": (*events.REPORTS, *provisioning.REPORTS),
 }
 REPORTS = {report.name: report for reports in REPORTS_BY_AUDIENCE.values() for report in reports}

@@ -35,23 +35,6 @@ SEPARATORS = [",", ";", "\t", "|", "\n"]
 WORDS = Column("words", Kind.TEXT, "What was sent.")
 
 
-@pytest.fixture
-def report(
-    cli: Callable[..., Result],
-    known_inventory: Engine,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Callable[..., Result]:
-    """
-    Call `syncsvc report` on the known inventory.
-    """
-    capsys.readouterr()  # what the runs said
-    url = known_inventory.url.render_as_string(hide_password=False)
-    monkeypatch.setenv("SYNCSVC_DATABASE_URL", url)
-    monkeypatch.delenv("COLUMNS")
-    return lambda *words: cli("report", *words)
-
-
 def test_the_list_names_every_report(cli: Callable[..., Result]) -> None:
     """
     Without a name every report is listed with its meaning, and no database is needed.

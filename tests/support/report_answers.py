@@ -17,6 +17,8 @@ from syncsvc.clock import now
 from syncsvc.iso_countries import alpha2
 from syncsvc.reports.definition.report import REQUIRED
 from syncsvc.schema.tables import (
+    account_status,
+    accounts,
     address_history,
     addresses,
     number_history,
@@ -37,6 +39,15 @@ NEEDED = {
     "address": 1,
     "start": datetime(2026, 3, 31, tzinfo=UTC),
 }  # of parameters without a default
+INTERVALS = {
+    "15m": timedelta(minutes=15),
+    "30d": timedelta(days=30),
+    "1s": timedelta(seconds=60),  # nothing is late within a minute
+}
+STATUS = (
+    *("live_numbers", "cancelled_numbers", "withheld", "rejected", "failures"),
+    *("last_success_at", "next_run_at", "host", "attention"),
+)
 CHURN = ("added", "provisioned", "reinstated", "cancelled")
 
 
@@ -60,6 +71,8 @@ class Answers:
         """
         self.arguments = arguments
         self.every_number = rows_of(engine, numbers)
+        self.rows = rows_of(engine, accounts)
+        self.status = {row["account"]: row for row in rows_of(engine, account_status)}
         self.runs = rows_of(engine, sync_runs, account=arguments.account)
         self.addresses = {
             row["id"]: row for row in rows_of(engine, addresses, account=arguments.account)
@@ -363,6 +376,43 @@ class Answers:
         names = ("number_e164", "account", "uuid")
         return sorted(found, key=lambda row: (-row["live"], *(row[name] for name in names)))
 
+    def _accounts(self) -> list[Row]:
+        found = self.rows or [
+            {"account": name, "enabled": True, "settings": {}}
+            for name, status in self.status.items()
+            if status["last_run_id"] is not None
+        ]
+        return [self._account(row) for row in sorted(found, key=lambda row: row["account"])]
+
+    def _account(self, row: Row) -> Row:
+        status = self.status.get(row["account"])
+        live = [
+            each["monthly_charge"] or Decimal(0)
+            for each in self.every_number
+            if (each["account"], each["lifecycle"]) == (row["account"], "live")
+        ]
+        return {
+            **dict.fromkeys(STATUS),
+            **(status or {}),
+            "account": row["account"],
+            "state": self._state(row, status),
+            "monthly_charge": sum(live, Decimal(0)) if status else None,
+            "currency": row["settings"].get("currency", self.arguments.currency),
+        }
+
+    def _state(self, row: Row, status: Row | None) -> str:
+        if not row["enabled"]:
+            return "paused"
+        if status is None or status["last_finished_at"] is None:
+            return "never"
+        if status["failures"] or status["attention"]:
+            return "failing"
+        if status["withheld"]:
+            return "withheld"
+        allowed = INTERVALS[row["settings"].get("schedule", self.arguments.schedule)]
+        due = status["next_run_at"]
+        return "late" if due is not None and self.arguments.now > due + allowed else "ok"
+
     def _withheld(self) -> list[Row]:
         found = []
         for row in self.withheld:
@@ -518,6 +568,8 @@ class Answers:
         """
         The verdicts of an account whose runs have all published.
         """
+        if not self.runs:
+            return []
         last = self.runs[-1]
         whole = last["listed"] + last["rejected"] == last["num_results"]
         fresh = self.arguments.now - last["finished_at"] <= timedelta(hours=self.arguments.hours)

@@ -111,6 +111,9 @@ class Arguments(msgspec.Struct, frozen=True):
         limit: The highest number of rows; None for all.
         months_as_of: When the materialised view of months was refreshed; None if there is none.
         with_addresses: The database user may read columns that may have a street address.
+        schedule: The schedule of accounts whose row has none.
+        currency: The currency of accounts whose row has none; None if it is not set.
+        due_by: The time by which accounts are due, by the database's clock; None for now.
     """
 
     account: str
@@ -131,6 +134,9 @@ class Arguments(msgspec.Struct, frozen=True):
     limit: int | None = None
     months_as_of: datetime | None = None
     with_addresses: bool = True
+    schedule: str = "15m"
+    currency: str | None = None
+    due_by: datetime | None = None
 
     @property
     def window_start(self) -> datetime:

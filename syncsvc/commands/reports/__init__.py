@@ -1,0 +1,3 @@
+"""
+`syncsvc report`: describe the reports, and write the rows of one.
+"""
