@@ -182,6 +182,19 @@ def test_accounts_are_found_by_name_and_state(every_state: Engine) -> None:
     assert browser.get("/accounts?state=odd").status_code == 404
 
 
+def test_a_page_with_a_form_is_not_renewed_under_the_reader(every_state: Engine) -> None:
+    """
+    The summary and an account renew themselves; the list would take away what is being typed.
+    """
+    browser = client(every_state)
+    renewed = {
+        path: 'http-equiv="refresh"' in browser.get(path).text
+        for path in ("/", "/accounts", "/accounts/fine")
+    }
+
+    assert renewed == {"/": True, "/accounts": False, "/accounts/fine": True}
+
+
 def test_one_account_has_a_page(every_state: Engine) -> None:
     """
     It says how the account stands; an account that does not exist has none.
