@@ -66,6 +66,8 @@ def test_every_report_is_as_plain_python_works_it_out(
 
     for told in questions(clock.time):
         for name, report in REPORTS.items():
+            if name == "accounts":
+                continue  # it has the neighbour's row; test_every_account works it out
             taken = {key: value for key, value in told.items() if key in report.takes}
             arguments = Arguments(account=account, now=clock.time, **{**defaults(report), **taken})
             expected, answered = Answers(engine, arguments).to(name), ask(engine, name, arguments)

@@ -71,8 +71,7 @@ class Answers:
         """
         self.arguments = arguments
         self.every_number = rows_of(engine, numbers)
-        self.rows = rows_of(engine, accounts)
-        self.status = {row["account"]: row for row in rows_of(engine, account_status)}
+        self.engine = engine
         self.runs = rows_of(engine, sync_runs, account=arguments.account)
         self.addresses = {
             row["id"]: row for row in rows_of(engine, addresses, account=arguments.account)
@@ -377,15 +376,18 @@ class Answers:
         return sorted(found, key=lambda row: (-row["live"], *(row[name] for name in names)))
 
     def _accounts(self) -> list[Row]:
-        found = self.rows or [
+        statuses = {row["account"]: row for row in rows_of(self.engine, account_status)}
+        found = rows_of(self.engine, accounts) or [
             {"account": name, "enabled": True, "settings": {}}
-            for name, status in self.status.items()
+            for name, status in statuses.items()
             if status["last_run_id"] is not None
         ]
-        return [self._account(row) for row in sorted(found, key=lambda row: row["account"])]
+        return [
+            self._account(row, statuses.get(row["account"]))
+            for row in sorted(found, key=lambda row: row["account"])
+        ]
 
-    def _account(self, row: Row) -> Row:
-        status = self.status.get(row["account"])
+    def _account(self, row: Row, status: Row | None) -> Row:
         live = [
             each["monthly_charge"] or Decimal(0)
             for each in self.every_number
