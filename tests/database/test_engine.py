@@ -365,7 +365,8 @@ def test_a_failure_in_time_stays_what_it_is(engine: Engine) -> None:
     def publish() -> None:
         with engine.connect() as connection, transactions.publishing(connection, until(60)):
             runs.begin(connection, "default", Trigger.MANUAL)
-            connection.execute(sync_runs.insert().values(id=1, trigger="manual"))
+            run = {"id": 1, "account": "default", "trigger": "manual"}
+            connection.execute(sync_runs.insert().values(run))
 
     with pytest.raises(IntegrityError):
         publish()
