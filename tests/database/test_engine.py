@@ -481,7 +481,8 @@ def test_a_failure_keeps_the_drivers_words(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"trigger": SECRET}, {"trigger": None, "error": SECRET}, {"id": 1}]
+    "changed",
+    [{"trigger": SECRET}, {"trigger": None, "error": SECRET}, {"id": 1, "account": "default"}],
 )
 def test_a_failure_shows_no_values(engine: Engine, changed: dict[str, object]) -> None:
     """
