@@ -502,7 +502,7 @@ def test_a_table_that_is_locked_takes_no_liveness(workers: Workers, engine: Engi
     with workers.worker(schedule="1h", patch=short) as worker:
         eventually(lambda: worker.runs() >= 1)
         with engine.connect() as other:
-            other.execute(text("LOCK TABLE sync_runs"))
+            other.execute(text("LOCK TABLE sync_runs, account_status"))
 
             assert "statement timeout" in worker.ready()["problems"][0]
             assert "statement timeout" in worker.get("/").text
