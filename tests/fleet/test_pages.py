@@ -43,7 +43,7 @@ STATES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["postgresql"])
+@pytest.fixture(params=[pytest.param("postgresql", id="server")])
 def kind(request: pytest.FixtureRequest) -> str:
     """
     A fleet's database.
