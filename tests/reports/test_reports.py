@@ -47,6 +47,7 @@ NOON = datetime(2026, 5, 29, 12, tzinfo=UTC)
 few = settings(profile, max_examples=max(1, profile.max_examples // 12))
 
 
+@pytest.mark.timeout(1200)  # all reports over all examples, on a busy machine
 @settings(few, phases=[Phase.generate])  # one that fails is small as it is
 @given(st.lists(days, min_size=1, max_size=6))
 def test_every_report_is_as_plain_python_works_it_out(
