@@ -114,8 +114,9 @@ class AccountRuns:
                 self._run(account)
         except RunInProgress as exc:
             log.info("fleet.other_run_in_progress", account=account, reason=str(exc))
-            again_at = status_rows.seconds_from_now(OTHER_RUN)
-            self._write(account, partial(status_rows.write, account=account, next_run_at=again_at))
+            self._write(
+                account, partial(status_rows.make_due, accounts=[account], seconds=OTHER_RUN)
+            )
         except SchemaNotCurrent as exc:
             self._on_outdated(exc)
         except DatabaseUnavailable as exc:

@@ -112,6 +112,7 @@ class FleetWorker:
             self._end_outdated,
         )
         self._tasks = TaskEngine(self.engine, self.slots, runs.run, self.do_nightly)
+        self._engine_thread = threading.Thread(target=self._tasks.work, name="tasks", daemon=True)
 
     def work(self) -> None:
         """
@@ -128,12 +129,11 @@ class FleetWorker:
             raise self.outdated
 
     def _work_until_stopped(self) -> None:
-        engine = threading.Thread(target=self._tasks.work, name="tasks", daemon=True)
-        engine.start()
+        self._engine_thread.start()
         log.info("fleet.started", slots=self.settings.fleet_slots)
         self._hand_out_until_stopped()
         self._tasks.stop()
-        self._end_runs(engine)
+        self._end_runs(self._engine_thread)
 
     def overview(self) -> Overview:
         """
@@ -167,9 +167,10 @@ class FleetWorker:
 
     def is_progressing(self) -> bool:
         """
-        Return whether the hand-out is alive.
+        Return whether the hand-out and the task engine are alive.
         """
-        return time.monotonic() < self._handed_out_at + OVERDUE_AFTER
+        engine_ended = self._engine_thread.ident is not None and not self._engine_thread.is_alive()
+        return not engine_ended and time.monotonic() < self._handed_out_at + OVERDUE_AFTER
 
     def _wait_for_database(self) -> bool:
         """

@@ -13,7 +13,8 @@ from sqlalchemy import func, text
 
 from support.build import rows_of
 from syncsvc.accounts import rows
-from syncsvc.errors import ConfigurationError, SchemaNotCurrent
+from syncsvc.database import transactions
+from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
 from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.fleet.tasks import hand_out, status_rows, task_schema
 from syncsvc.fleet.tasks.task_engine import Queue, schema_steps
@@ -172,6 +173,40 @@ def test_a_rescue_beside_the_next_job_raises_nothing(fleet: Fleet, queue: Queue)
 
     assert hand_out.rescue(fleet.engine, queue) == ["lost"]
     assert jobs(fleet.engine) == {"lost": "fast"}
+
+
+def test_a_rescue_leaves_no_row_of_an_account_that_was_removed(fleet: Fleet, queue: Queue) -> None:
+    """
+    Whoever removed an account with its data finds nothing of it afterwards.
+    """
+    with fleet.engine.begin() as connection:
+        queue.put(connection, [("removed", Lane.FAST)])
+    die(fleet.engine, "removed")
+
+    assert hand_out.rescue(fleet.engine, queue) == ["removed"]
+    assert rows_of(fleet.engine, account_status) == []
+
+
+@pytest.mark.parametrize("step", ["put", "stalled"])
+def test_a_database_that_is_lost_in_the_queue_is_told_as_that(
+    fleet: Fleet, queue: Queue, step: str
+) -> None:
+    """
+    The task engine's own errors end no worker.
+    """
+
+    def lose_it() -> None:
+        with transactions.translated(), fleet.engine.begin() as connection:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            with fleet.engine.begin() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            if step == "put":
+                queue.put(connection, [("one", Lane.FAST)])
+            else:
+                queue.stalled(connection)
+
+    with pytest.raises(DatabaseUnavailable):
+        lose_it()
 
 
 def test_a_job_that_has_ended_meanwhile_is_left_alone(fleet: Fleet, queue: Queue) -> None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 HAND_OUT, RESCUE = "fleet hand-out", "fleet rescue"  # locks
-LOOKED_AT = 2  # accounts of a host for each slot, since some may be taken meanwhile
 
 
 def hand_out(
@@ -65,9 +64,8 @@ def rescue(engine: Engine, queue: Queue) -> list[str]:
             return []
         stalled = queue.stalled(connection)
         lost = [account for job, account in stalled.items() if queue.remove(connection, job)]
-        for account in lost:
-            status_rows.write(connection, account, next_run_at=func.now())
         if lost:
+            status_rows.make_due(connection, lost)
             log.warning("fleet.accounts_rescued", count=len(lost), first=lost[:10])
         return lost
 
@@ -87,7 +85,7 @@ def _due(connection: Connection, queue: Queue, lane: Lane, free: int, url: str) 
     ranked = _ranked(queue, lane, url).subquery()
     query = (
         select(ranked.c.account, ranked.c.host)
-        .where(ranked.c.place <= LOOKED_AT * free)
+        .where(ranked.c.place <= free)
         .order_by(ranked.c.next_run_at.nulls_first(), ranked.c.account)
     )
     return [Due(row.account, row.host, lane) for row in connection.execute(query)]

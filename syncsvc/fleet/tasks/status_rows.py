@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from syncsvc.schema.tables import account_status
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import ColumnElement, Connection
 
 
@@ -30,6 +32,15 @@ def write(connection: Connection, account: str, **values: Any) -> None:  # noqa:
     """
     statement = insert(account_status).values(account=account, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["account"], set_=values))
+
+
+def make_due(connection: Connection, accounts: Collection[str], seconds: float = 0.0) -> None:
+    """
+    Make accounts due so many seconds from now; those that never ran are due anyway.
+    """
+    these = account_status.c.account.in_(accounts)
+    due_at = seconds_from_now(seconds)
+    connection.execute(update(account_status).where(these).values(next_run_at=due_at))
 
 
 def seconds_from_now(seconds: float) -> ColumnElement[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,9 +25,11 @@ import structlog
 from sqlalchemy import column, select, table, text
 
 from syncsvc.database.engine import CONNECTING, NEWER_TIMEOUTS, SESSION_SETTINGS
+from syncsvc.database.transactions import translation
+from syncsvc.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from psycopg.abc import Query
     from sqlalchemy import Connection, Engine, Select
@@ -110,7 +113,7 @@ class TaskEngine:
         wait = SHORTEST_WAIT
         while not self._is_stopping():
             began_at = time.monotonic()
-            await self._work_while_connected()
+            await self._work_or_log()
             if self._is_stopping():
                 return
             wait = SHORTEST_WAIT if time.monotonic() > began_at + SETTLED else wait
@@ -127,13 +130,22 @@ class TaskEngine:
         except TimeoutError:
             return
 
+    async def _work_or_log(self) -> None:
+        """
+        Work until the connections are lost; whatever else goes wrong, the process goes on.
+        """
+        try:
+            await self._work_while_connected()
+        except LOST as exc:
+            log.warning("fleet.database_lost", error=type(exc).__name__)
+        except Exception:
+            log.exception("fleet.engine_failed")
+
     async def _work_while_connected(self) -> None:
         app = self._new_app()
         try:
             if await self._is_open(app):
                 await self._work_with(app)
-        except LOST as exc:
-            log.warning("fleet.database_lost", error=type(exc).__name__)
         finally:
             await app.close_async()
 
@@ -194,7 +206,10 @@ class TaskEngine:
             queueing_lock=NIGHT_LOCK,
         )
         def nightly(timestamp: int) -> None:  # noqa: ARG001 - procrastinate passes it
-            self._nightly()
+            try:
+                self._nightly()
+            except Exception:
+                log.exception("fleet.nightly_failed")
 
         return app
 
@@ -216,9 +231,28 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.set_autocommit(False)
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """
+    Translate the engine's errors into the service's own.
+
+    Raises:
+        DatabaseUnavailable: With the driver's message.
+    """
+    try:
+        yield
+    except procrastinate.exceptions.ConnectorException as exc:
+        cause = exc.__cause__
+        raise (
+            translation(cause)
+            if isinstance(cause, psycopg.Error)
+            else DatabaseUnavailable("The task engine lost the database, or its tables.")
+        ) from exc
+
+
 class Queue:
     """
-    The jobs, in the caller's transaction.
+    The jobs, in the caller's transaction. Methods raise DatabaseUnavailable if that is lost.
     """
 
     def __init__(self) -> None:
@@ -255,20 +289,23 @@ class Queue:
             )
             for account, lane in accounts
         ]
-        if jobs:
+        if not jobs:
+            return
+        with _translated():
             self._manager.batch_defer_jobs(jobs, connection=_driver(connection))
 
     def stalled(self, connection: Connection) -> dict[int, str]:
         """
         Return the jobs whose worker died: their ids, and the accounts.
         """
-        rows = self._connector.execute_query_all_with_connection(
-            _driver(connection),
-            query=procrastinate.sql.queries["select_stalled_jobs_by_heartbeat"],
-            queue=None,
-            task_name=RUN,
-            seconds_since_heartbeat=STALLED_AFTER,
-        )
+        with _translated():
+            rows = self._connector.execute_query_all_with_connection(
+                _driver(connection),
+                query=procrastinate.sql.queries["select_stalled_jobs_by_heartbeat"],
+                queue=None,
+                task_name=RUN,
+                seconds_since_heartbeat=STALLED_AFTER,
+            )
         return {row["id"]: row["args"]["account"] for row in rows}
 
     def remove(self, connection: Connection, job: int) -> bool:
@@ -284,10 +321,8 @@ class Queue:
                     status=procrastinate.jobs.Status.FAILED.value,
                     delete_job=True,
                 )
-        except (
-            procrastinate.exceptions.ConnectorException
-        ):  # its worker was alive, and has ended it
-            return False
+        except procrastinate.exceptions.ConnectorException:
+            return False  # its worker was alive, and has ended it
         return True
 
 
