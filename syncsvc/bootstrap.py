@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from syncsvc.accounts.rows import Account
-    from syncsvc.provider.http.transport import Transport
     from syncsvc.provider.meter import Meter
-    from syncsvc.provider.shared_hosts import SharedHosts
+    from syncsvc.provider.shared_hosts import AccountTransport, SharedHosts
     from syncsvc.provider.tokens import Tokens
     from syncsvc.settings.settings import Settings
 
@@ -112,7 +111,9 @@ def shared_api_from(settings: Settings, hosts: SharedHosts) -> NumberApi:
     return _client(settings, transport, tokens, settings.api_retries)
 
 
-def _client(settings: Settings, transport: Transport, tokens: Tokens, retries: int) -> NumberApi:
+def _client(
+    settings: Settings, transport: HttpTransport | AccountTransport, tokens: Tokens, retries: int
+) -> NumberApi:
     return NumberApi(
         transport,
         tokens,
@@ -162,7 +163,7 @@ def transport_from(settings: Settings, meter: Meter | None = None) -> HttpTransp
     )
 
 
-def tokens_from(settings: Settings, transport: Transport) -> Tokens:
+def tokens_from(settings: Settings, transport: HttpTransport | AccountTransport) -> Tokens:
     """
     Create the source of access tokens: a fixed one, or client credentials.
     """

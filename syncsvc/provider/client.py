@@ -16,7 +16,6 @@ from syncsvc.errors import HostDown, NoSuchListing, ProviderRefused, ProviderUna
 from syncsvc.payloads.decode_page import NOTHING_IGNORED, read_page
 from syncsvc.provider.http.response import RATE_LIMITED
 from syncsvc.provider.meter import endpoint
-from syncsvc.provider.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     from syncsvc.payloads.records import Page
     from syncsvc.payloads.unknown_fields import IgnoredFields
     from syncsvc.provider.http.response import Response
-    from syncsvc.provider.http.transport import Transport
+    from syncsvc.provider.http.transport import HttpTransport
+    from syncsvc.provider.shared_hosts import AccountTransport
     from syncsvc.provider.tokens import Tokens
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
@@ -51,7 +51,7 @@ class NumberApi:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: HttpTransport | AccountTransport,
         tokens: Tokens,
         *,
         page_size: int,
@@ -65,7 +65,7 @@ class NumberApi:
         self._retries = retries
         self._zone = zone
         self._ignored = ignored
-        self._throttle = transport.throttle or Throttle(transport.concurrency)
+        self._throttle = transport.new_throttle()
         self._closed = False
         self.clock_ahead: timedelta | None = None  # of the provider's, by the last response
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from syncsvc.provider.http.response import Response
-    from syncsvc.provider.http.transport import Throttling
     from syncsvc.provider.meter import Meter
     from syncsvc.provider.tokens import Tokens
 
@@ -85,8 +84,14 @@ class AccountTransport:
     def __init__(self, shared: HttpTransport, throttle: Throttle, concurrency: int) -> None:
         self.concurrency = concurrency
         self.meter = shared.meter
-        self.throttle: Throttling | None = AccountThrottle(throttle, concurrency)
         self.send = shared.send
+        self._throttle = throttle
+
+    def new_throttle(self) -> AccountThrottle:
+        """
+        Return this account's part of the host's throttle.
+        """
+        return AccountThrottle(self._throttle, self.concurrency)
 
     def close(self) -> None:
         """

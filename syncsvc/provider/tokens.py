@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from syncsvc.provider.http.response import Response
-    from syncsvc.provider.http.transport import Transport
+    from syncsvc.provider.http.transport import HttpTransport
+    from syncsvc.provider.shared_hosts import AccountTransport
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +119,7 @@ class ClientCredentials:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: HttpTransport | AccountTransport,
         client_id: str,
         client_secret: str,
         clock: Callable[[], float] = time.monotonic,

@@ -229,9 +229,9 @@ def test_a_pace_is_the_hosts_or_the_accounts(by_account: bool, paces: int) -> No
     shared = SharedHosts(connections=8, by_account=by_account, meter=NoMeter())
     with closing(shared) as hosts:
         address = Address(HOST, HOST, 5.0)
-        one = hosts.transport(address, "one", 4).throttle
-        other = hosts.transport(address, "other", 4).throttle
-        again = hosts.transport(address, "one", 4).throttle
+        one = hosts.transport(address, "one", 4).new_throttle()
+        other = hosts.transport(address, "other", 4).new_throttle()
+        again = hosts.transport(address, "one", 4).new_throttle()
 
     throttles = {id(vars(each)["_shared"]) for each in (one, other, again)}
     assert len(throttles) == paces

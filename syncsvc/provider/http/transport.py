@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 import httpcore
 import httpx
@@ -21,11 +21,11 @@ from syncsvc.provider.http import http_environment
 from syncsvc.provider.http.network import DeadlineBackend, UnknownHost, deadline
 from syncsvc.provider.http.response import Response, read_body
 from syncsvc.provider.meter import NoMeter, endpoint
+from syncsvc.provider.throttle import Throttle
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Mapping
 
     from syncsvc.provider.http.host_breaker import HostBreaker
     from syncsvc.provider.meter import Meter
@@ -41,55 +41,6 @@ TRANSLATED = (
 UNREADABLE = "unreadable"  # in place of the status of a response whose body is too large
 SERVER_ERROR = 500
 ERRNO = re.compile(r"\[Errno -?\d+\] ")
-
-
-class Throttling(Protocol):
-    """
-    What decides when a request may begin.
-    """
-
-    def slot(self) -> AbstractContextManager[Callable[[Response], None]]:
-        """
-        Wait until a request may begin; call the result with its response, if there is one.
-        """
-
-    def close(self) -> None:
-        """
-        Let all waiting threads continue.
-        """
-
-
-class Transport(Protocol):
-    """
-    A way to one provider, an account's own or its part of one that others share.
-
-    Attributes:
-        concurrency: Number of requests at once.
-        meter: Counts every request.
-        throttle: None if the user of the transport makes its own.
-    """
-
-    concurrency: int
-    meter: Meter
-    throttle: Throttling | None
-
-    def send(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: Mapping[str, str],
-        params: Mapping[str, str | int] | None = None,
-        data: Mapping[str, str] | None = None,
-    ) -> Response:
-        """
-        Send one request and read the whole response, whatever its status.
-        """
-
-    def close(self) -> None:
-        """
-        Close every connection that nobody else uses.
-        """
 
 
 class HttpTransport:
@@ -117,8 +68,7 @@ class HttpTransport:
         breaker: HostBreaker | None = None,
     ) -> None:
         self.concurrency = concurrency
-        self.meter: Meter = meter or NoMeter()
-        self.throttle: Throttling | None = None
+        self.meter = meter or NoMeter()
         self._breaker = breaker
         self._base_url = base_url
         self._timeout = timeout
@@ -133,6 +83,12 @@ class HttpTransport:
         Close every connection.
         """
         self._transport.close()
+
+    def new_throttle(self) -> Throttle:
+        """
+        Return a throttle for as many requests at once as there are connections.
+        """
+        return Throttle(self.concurrency)
 
     def send(
         self,
