@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from sqlalchemy import select
 
-from syncsvc.accounts.standing import Standing, database_time, interval_of, standing
+from syncsvc.accounts.standing import Standing, database_time, standing, usable_interval
 from syncsvc.schema.tables import account_status, accounts
 from syncsvc.vocabulary import Lane
 
@@ -37,6 +37,7 @@ class AccountOverview(msgspec.Struct, frozen=True, kw_only=True):
     One account.
 
     Attributes:
+        interval: The time between two of its scheduled runs.
         late: By how long it is overdue; 0 if it is not, or is paused.
         last_success_at: None if it never had one.
     """
@@ -50,6 +51,7 @@ class AccountOverview(msgspec.Struct, frozen=True, kw_only=True):
     last_state: str | None
     last_success_at: datetime | None
     last_error: str | None
+    interval: timedelta
     late: timedelta
     live_numbers: int
     cancelled_numbers: int
@@ -143,7 +145,7 @@ def _query() -> Select[Any]:
 
 
 def _account(row: RowMapping, usual_schedule: str, now: datetime) -> AccountOverview:
-    interval = _interval(row["schedule"], usual_schedule)
+    interval = usable_interval(row["schedule"], usual_schedule)
     how = standing(
         enabled=row["enabled"],
         status=cast("Mapping[str, Any]", row) if row["failures"] is not None else None,
@@ -162,19 +164,13 @@ def _account(row: RowMapping, usual_schedule: str, now: datetime) -> AccountOver
         last_state=row["last_state"],
         last_success_at=row["last_success_at"],
         last_error=row["last_error"],
+        interval=interval,
         late=now - due_at if is_waiting else timedelta(),
         live_numbers=row["live_numbers"] or 0,
         cancelled_numbers=row["cancelled_numbers"] or 0,
         withheld=row["withheld"] or 0,
         rejected=row["rejected"] or 0,
     )
-
-
-def _interval(own: str | None, usual: str) -> timedelta:
-    try:
-        return interval_of(own or usual)
-    except ValueError:  # it is in the account's `attention`
-        return interval_of(usual)
 
 
 class CachedOverview:

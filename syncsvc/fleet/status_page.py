@@ -11,7 +11,7 @@ import msgspec
 from syncsvc.accounts.standing import Standing
 from syncsvc.database import queries, transactions
 from syncsvc.errors import SyncError
-from syncsvc.worker.status_page import LIMIT_WITHOUT_SCHEDULE, health, page_environment
+from syncsvc.worker.status_page import health, page_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -128,7 +128,7 @@ class FleetPages:
             "fleet_account.html.j2",
             row=row,
             standing=status,
-            verdict=health(status, overview.at, LIMIT_WITHOUT_SCHEDULE),
+            verdict=health(status, overview.at, 2 * row.interval),
             runs=runs,
             changes=changes,
             now=overview.at,

@@ -278,6 +278,7 @@ def _fleet_metrics() -> FleetMetrics:
         last_state="failed",
         last_success_at=clock.now(),
         last_error=None,
+        interval=timedelta(minutes=15),
         late=timedelta(),
         live_numbers=1,
         cancelled_numbers=0,

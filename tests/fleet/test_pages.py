@@ -13,6 +13,7 @@ from sqlalchemy import func, insert
 from werkzeug.test import Client
 
 from support.build import NEW_YEAR
+from syncsvc import clock
 from syncsvc.accounts.standing import Standing
 from syncsvc.database import transactions
 from syncsvc.fleet import overview
@@ -205,6 +206,23 @@ def test_one_account_has_a_page(every_state: Engine) -> None:
     assert page.status_code == 200
     assert "Failures in a row: 3." in page.text
     assert browser.get("/accounts/absent").status_code == 404
+
+
+def test_a_page_goes_by_the_accounts_own_schedule(engine: Engine) -> None:
+    """
+    An account that runs once a day is not out of date after some hours.
+    """
+    ended_at = clock.now() - timedelta(hours=7)
+    ran = {"last_run_id": 1, "last_success_at": ended_at}
+    add(engine, "hourly", "daily", **{**STATES["fine"], **ran})
+    with engine.begin() as connection:
+        own = {"schedule": "1d"}
+        daily = accounts.c.account == "daily"
+        connection.execute(accounts.update().where(daily).values(settings=own))
+    browser = client(engine)
+
+    assert "out of date" in browser.get("/accounts/hourly").text
+    assert "out of date" not in browser.get("/accounts/daily").text
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a/b ../c?d#e%f", 'q"uote', "ñ 名"])
