@@ -188,11 +188,10 @@ def test_a_page_with_a_form_is_not_renewed_under_the_reader(every_state: Engine)
     The summary and an account renew themselves; the list would take away what is being typed.
     """
     browser = client(every_state)
-    renewed = {
-        path: 'http-equiv="refresh"' in browser.get(path).text
-        for path in ("/", "/accounts", "/accounts/fine")
-    }
+    pages = {path: browser.get(path) for path in ("/", "/accounts", "/accounts/fine")}
+    renewed = {path: 'http-equiv="refresh"' in page.text for path, page in pages.items()}
 
+    assert {page.status_code for page in pages.values()} == {200}
     assert renewed == {"/": True, "/accounts": False, "/accounts/fine": True}
 
 
