@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
+    from support.fleets import Fleet
     from syncsvc.provider.client import NumberApi
 
 DATABASES = ("sqlite", "postgresql")
@@ -218,6 +219,18 @@ def own_database(postgresql_server: URL) -> Iterator[Engine]:
         opened = open_engine(url)
         yield opened
         opened.dispose()
+
+
+@pytest.fixture
+def fleet(own_database: Engine, tmp_path: Path) -> Iterator[Fleet]:
+    """
+    A fleet without accounts; whatever was started in it ends with the test.
+    """
+    from support.fleets import Fleet  # noqa: PLC0415 - few tests need the task engine
+
+    one = Fleet(own_database, tmp_path)
+    yield one
+    one.stop()
 
 
 def _emptied(engine: Engine, schema: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from support.build import needs
-from support.fleets import Fleet
 from support.processes import Workers, eventually, free_port
 from syncsvc import clock
 from syncsvc.accounts.standing import Standing
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Engine
+
+    from support.fleets import Fleet
 
 TREE = Path(__file__).parents[2]
 PROMETHEUS = TREE / "deploy" / "prometheus"
@@ -153,16 +154,6 @@ def test_a_real_prometheus_tells_when_the_provider_goes_down(
 
             worker.process.kill()
             eventually(lambda: "SyncsvcNoMetrics" in _firing(ask))
-
-
-@pytest.fixture
-def fleet(own_database: Engine) -> Iterator[Fleet]:
-    """
-    A fleet without accounts and workers.
-    """
-    one = Fleet(own_database)
-    yield one
-    one.stop()
 
 
 def test_a_real_prometheus_tells_how_a_fleet_is(

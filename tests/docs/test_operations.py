@@ -112,7 +112,7 @@ def test_a_worker_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox, api: Num
         _execute(worker, "DROP TABLE numbers CASCADE")
 
 
-def test_a_fleet_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox) -> None:
+def test_a_fleet_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox, tmp_path: Path) -> None:
     """
     With the same grants, a fleet's worker hands out an account, syncs it, and finds nothing denied.
     """
@@ -120,7 +120,7 @@ def test_a_fleet_needs_no_ddl_rights(inventory: URL, sandbox: Sandbox) -> None:
     sandbox.inventory = Inventory.seeded(5)
     migrate.upgrade(open_engine(owner))
     _execute(owner, MAINTAIN)
-    fleet = Fleet(open_engine(owner))
+    fleet = Fleet(open_engine(owner), tmp_path)
     fleet.add(["one"], sandbox)
     try:
         fleet.start(SYNCSVC_DATABASE_URL=worker.render_as_string(hide_password=False))

@@ -50,7 +50,7 @@ def start_server() -> Iterator[Callable[[], Any]]:
 
 
 def test_a_restart_of_the_server_ends_no_worker(
-    start_server: Callable[[], Any], sandbox: Sandbox
+    start_server: Callable[[], Any], sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """
     While it is away the workers wait, and one that is told to end does; then they go on.
@@ -59,7 +59,7 @@ def test_a_restart_of_the_server_ends_no_worker(
     server = start_server()
     engine = open_engine(make_url(server.get_uri()).set(drivername="postgresql+psycopg"))
     migrate.upgrade(engine)
-    fleet = Fleet(engine)
+    fleet = Fleet(engine, tmp_path)
     try:
         fleet.add(NAMES, sandbox)
         told_to_end, *others = fleet.start(3)

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import inspect, select, text
 
 from support.build import number_row, rows_of
-from support.fleets import KEY
+from support.fleets import KEY, Fleet
 from support.processes import PATIENCE, eventually, free_port
 from syncsvc.accounts import rows
 from syncsvc.sandbox import Fault, Inventory, Sandbox
@@ -24,10 +24,10 @@ from syncsvc.schema.tables import account_status, numbers, sync_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
-    from support.fleets import Fleet
 
 LISTING = [number_row(1), number_row(2)]
 OVERLAPS = """
@@ -291,13 +291,11 @@ def test_an_outdated_worker_ends_by_itself(fleet: Fleet, provider: Sandbox) -> N
     assert "9999" in fleet.log()
 
 
-def test_without_the_engines_tables_no_worker_starts(own_database: Engine) -> None:
+def test_without_the_engines_tables_no_worker_starts(own_database: Engine, tmp_path: Path) -> None:
     """
     The message says which command creates them.
     """
-    from support.fleets import Fleet  # noqa: PLC0415
-
-    fleet = Fleet(own_database)
+    fleet = Fleet(own_database, tmp_path)
     with own_database.begin() as connection:
         connection.execute(text("DROP TABLE procrastinate_events, procrastinate_periodic_defers"))
         connection.execute(text("DROP TABLE procrastinate_jobs CASCADE"))

@@ -8,9 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -24,6 +22,7 @@ from syncsvc.settings.loading import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -39,13 +38,14 @@ class Fleet:
     Accounts in a database, and the workers that sync them.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, directory: Path) -> None:
         """
-        Create the task engine's tables.
+        Create the task engine's tables; the workers will log into the directory.
         """
         self.engine = engine
         self.workers: list[subprocess.Popen[bytes]] = []
-        self.logs = Path(tempfile.mkdtemp(prefix="syncsvc-fleet-"))
+        self.logs = directory / "logs"
+        self.logs.mkdir()
         url = engine.url.render_as_string(hide_password=False)
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("SYNCSVC_")},
