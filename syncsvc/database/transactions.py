@@ -119,6 +119,20 @@ def short_read(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def short_write(engine: Engine) -> Iterator[Connection]:
+    """
+    Open a transaction whose statements must end within seconds, whoever locks the tables.
+
+    Raises:
+        DatabaseUnavailable: It did not answer in time.
+    """
+    with translated(), engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {SHORT_READ_TIMEOUT}")
+        yield connection
+
+
 def clock_ahead(connection: Connection) -> timedelta | None:
     """
     Return by how much this machine's clock is ahead of the server's; None on SQLite.

@@ -1,9 +1,10 @@
 """
-Assemble a worker of a fleet: hand-out, runs, metrics and status pages.
+Assemble a worker of a fleet: hand-out, runs, metrics, status pages and systemd notifier.
 """
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from syncsvc.fleet.overview import CachedOverview
 from syncsvc.fleet.status_page import FleetPages
 from syncsvc.fleet.worker import FleetWorker
 from syncsvc.worker import web
+from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,7 @@ def run_fleet(read_settings: Callable[[], Settings]) -> None:
     settings = read_settings()
     metrics = FleetMetrics()
     metrics.add_process()
-    worker = FleetWorker(settings, read_settings, metrics)
+    worker = FleetWorker(settings, read_settings, metrics, Notifier(os.environ))
     metrics.add_accounts(CachedOverview(worker.overview, METRICS_AGE), settings.metrics_accounts)
     metrics.add_worker(worker.running, worker.slots, worker.hosts.down)
     endpoints = web.serving(_pages(worker, metrics), settings.http_host, settings.http_port)

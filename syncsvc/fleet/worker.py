@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from syncsvc.fleet.overview import Overview
     from syncsvc.metrics import RunMetrics
     from syncsvc.settings.settings import Settings
+    from syncsvc.worker.systemd import Notifier
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,7 @@ class FleetWorker:
 
     Args:
         read_settings: Reads all settings again.
+        notifier: Tells the service manager that the worker is ready, alive and stopping.
 
     Attributes:
         slots: How many accounts of each lane it syncs at once.
@@ -82,9 +84,14 @@ class FleetWorker:
     """
 
     def __init__(
-        self, settings: Settings, read_settings: Callable[[], Settings], metrics: RunMetrics
+        self,
+        settings: Settings,
+        read_settings: Callable[[], Settings],
+        metrics: RunMetrics,
+        notifier: Notifier,
     ) -> None:
         self.settings = settings
+        self._notifier = notifier
         self.slots = {
             Lane.FAST: settings.fleet_slots - settings.fleet_slow_slots,
             Lane.SLOW: settings.fleet_slow_slots,
@@ -121,7 +128,7 @@ class FleetWorker:
         Raises:
             SchemaNotCurrent: The schema is not this version's; runs in progress have ended.
         """
-        with self._handling_signals():
+        with self._handling_signals(), self._notifier.pinging_watchdog(self.is_progressing):
             if self._wait_for_database():
                 self._work_until_stopped()
         log.info("fleet.stopped")
@@ -130,6 +137,7 @@ class FleetWorker:
 
     def _work_until_stopped(self) -> None:
         self._engine_thread.start()
+        self._notifier.ready()
         log.info("fleet.started", slots=self.settings.fleet_slots)
         self._hand_out_until_stopped()
         self._tasks.stop()
@@ -250,6 +258,7 @@ class FleetWorker:
         """
         self._stopping.set()
         self._wake.set()
+        self._notifier.stopping()
 
     @contextmanager
     def _handling_signals(self) -> Iterator[None]:

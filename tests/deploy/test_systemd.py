@@ -83,6 +83,8 @@ def test_a_fleet_comes_back_and_may_end_by_itself() -> None:
     """
     unit = (UNITS / "syncsvc-fleet@.service").read_text()
 
+    assert "\nType=notify\n" in unit
+    assert "\nWatchdogSec=2min\n" in unit
     assert int(re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE)[0]) > HARD_STOP
     assert "\nRestart=always\n" in unit
     assert "\nRestartPreventExitStatus=2\n" in unit

@@ -18,6 +18,7 @@ from syncsvc.database.maintenance import monthly_view
 from syncsvc.fleet.worker import FleetWorker
 from syncsvc.metrics import RunMetrics
 from syncsvc.schema.tables import sync_runs
+from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
     from support.fleets import Fleet
@@ -29,7 +30,7 @@ def worker(fleet: Fleet) -> FleetWorker:
     A worker that has not begun.
     """
     settings = fleet.settings()
-    return FleetWorker(settings, lambda: settings, RunMetrics(None))
+    return FleetWorker(settings, lambda: settings, RunMetrics(None), Notifier({}))
 
 
 def record_runs(fleet: Fleet, account: str) -> None:

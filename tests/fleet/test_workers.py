@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import signal
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -104,6 +105,41 @@ def test_every_account_is_synced_once(fleet: Fleet, provider: Sandbox) -> None:
     assert fleet.runs() == len(names)
     assert {row["live_numbers"] for row in fleet.status().values()} == {len(LISTING)}
     assert len(rows_of(fleet.engine, numbers)) == len(names) * len(LISTING)
+
+
+def test_a_worker_tells_the_service_manager(
+    fleet: Fleet, provider: Sandbox, tmp_path: Path
+) -> None:
+    """
+    It is ready when it has found its tables, alive while it hands out, and stopping when told.
+    """
+    fleet.add(["one"], provider)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(PATIENCE)
+        (worker,) = fleet.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC=str(10**6))
+        said = {manager.recv(100) for _ in range(3)}
+        worker.terminate()
+        while b"STOPPING=1" not in said:
+            said.add(manager.recv(100))
+
+    assert worker.wait(PATIENCE) == 0
+    assert said == {b"READY=1", b"WATCHDOG=1", b"STOPPING=1"}
+
+
+def test_a_locked_table_stops_no_hand_out(fleet: Fleet, provider: Sandbox) -> None:
+    """
+    While somebody holds the table of accounts the worker is alive, and then it goes on.
+    """
+    fleet.add(["one"], provider)
+    with fleet.engine.begin() as other:
+        other.execute(text("LOCK TABLE accounts"))
+        (worker,) = fleet.start()
+        eventually(lambda: "statement timeout" in fleet.log())
+        ended = worker.poll()
+    eventually(lambda: fleet.succeeded() == {"one"})
+
+    assert ended is None
 
 
 def test_a_killed_workers_account_runs_elsewhere(fleet: Fleet, provider: Sandbox) -> None:

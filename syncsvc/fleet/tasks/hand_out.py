@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from sqlalchemy import exists, func, literal, or_, select
 
+from syncsvc.database import transactions
 from syncsvc.database.locks import lock_key
 from syncsvc.fleet.tasks import status_rows
 from syncsvc.fleet.tasks.fair_share import Due, share_out
@@ -40,7 +41,7 @@ def hand_out(
     Args:
         url: The provider's address of accounts that never ran and name none.
     """
-    with engine.begin() as connection:
+    with transactions.short_write(engine) as connection:
         if not alone(connection, HAND_OUT):
             return 0
         waiting = queue.waiting(connection)
@@ -59,7 +60,7 @@ def rescue(engine: Engine, queue: Queue) -> list[str]:
     """
     Make the accounts of dead workers due again; return them.
     """
-    with engine.begin() as connection:
+    with transactions.short_write(engine) as connection:
         if not alone(connection, RESCUE):
             return []
         stalled = queue.stalled(connection)
