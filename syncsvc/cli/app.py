@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.cli import accounts, help_texts, maintenance, query, sandbox, sync, worker
+from syncsvc.cli import accounts, help_texts, maintenance, query, sandbox, syncing
 from syncsvc.cli.common import FAILED, LOCKED, MISUSED, Command, Group, use_utf8
 from syncsvc.errors import (
     ConfigurationError,
@@ -101,8 +101,8 @@ def common(
 
 
 _command = partial(app.command, cls=Command)
-_command(help=help_texts.SYNC)(sync.sync)
-_command(help=help_texts.RUN)(worker.run)
+_command(help=help_texts.SYNC)(syncing.sync)
+_command(help=help_texts.RUN)(syncing.run)
 _command(help=help_texts.MIGRATE)(maintenance.migrate)
 _command(help=help_texts.PRUNE)(maintenance.prune)
 _command(help=help_texts.CHECK)(maintenance.check)

@@ -15,7 +15,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
 from syncsvc import bootstrap
-from syncsvc.commands.dry_run_rows import PlannedRows
 from syncsvc.database import queries, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
@@ -23,6 +22,7 @@ from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
 from syncsvc.output import output_file
 from syncsvc.output.formats import terminal
+from syncsvc.sync.dry_run_rows import PlannedRows
 from syncsvc.sync.run import run_once
 from syncsvc.sync.summary import Summary
 

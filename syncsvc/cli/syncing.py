@@ -1,12 +1,12 @@
 """
-`syncsvc sync`: one run.
+`syncsvc sync` and `syncsvc run`: one run, and the worker.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,10 @@ from syncsvc.cli.common import (
     interrupts,
     settings_of,
 )
-from syncsvc.signals import INTERRUPTED
+from syncsvc.signals import INTERRUPTED, ending_signals
+
+if TYPE_CHECKING:
+    from syncsvc.settings.settings import Settings
 
 DryRunFlag = Annotated[
     bool, typer.Option("--dry-run", help="Print what would change and write nothing.")
@@ -33,6 +36,13 @@ MetricsFileFlag = Annotated[
     typer.Option(
         help="Write the metrics to this file, for node_exporter's textfile collector.",
         show_default=False,
+    ),
+]
+
+FleetFlag = Annotated[
+    bool,
+    typer.Option(
+        "--fleet", help="Sync all accounts of `syncsvc accounts`, beside any number of workers."
     ),
 ]
 
@@ -72,3 +82,30 @@ def sync(
     if summary.state == "failed":
         raise typer.Exit(FAILED)
     raise typer.Exit(WITHHELD if summary.withheld else 0)
+
+
+def run(
+    context: typer.Context,
+    fleet: FleetFlag = False,
+    account: AccountFlag = None,
+    database_url: DatabaseFlag = None,
+) -> None:
+    """
+    Sync at startup, then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
+    """
+
+    def read_settings() -> Settings:
+        return settings_of(context, account=account, database_url=database_url)
+
+    ending_signals.leave_to_command()
+    if fleet:
+        if account is not None:
+            raise typer.BadParameter("--account can't be combined with --fleet.")
+        from syncsvc.fleet.service import run_fleet
+
+        run_fleet(read_settings)
+        return
+    from syncsvc.worker import service
+
+    interrupted = service.run_worker(read_settings)
+    raise typer.Exit(INTERRUPTED if interrupted else 0)
