@@ -149,6 +149,12 @@ class UnknownAccount(ActionRequired):
     default = "The account is not known. Check --account and SYNCSVC_ACCOUNT."
 
 
+class UnknownEndpoint(SyncError):
+    """
+    There is no endpoint of webhooks by that name.
+    """
+
+
 class UnknownNumber(ActionRequired):
     """
     An account never had a number.

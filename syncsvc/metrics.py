@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -32,12 +33,71 @@ M = TypeVar("M", Counter, Histogram)
 ENDED = (*PUBLISHED, RunState.FAILED)
 
 
+class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How an endpoint of webhooks stands.
+
+    Attributes:
+        pending: Events that wait, at least; not those of a paused or disabled one.
+        oldest_seconds: How long the one that has waited longest does so; 0 if none waits.
+        disabled: It was disabled after failures.
+    """
+
+    pending: int
+    oldest_seconds: float
+    disabled: bool
+
+
+class NotifyMetrics:
+    """
+    The metrics of webhooks, among those of a process.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counters = {"delivered": "Events delivered.", "failed": "Attempts that failed."}
+        self._delivered, self._failed = (
+            Counter(f"syncsvc_notify_{name}", text, ["endpoint"], registry=registry)
+            for name, text in counters.items()
+        )
+        gauges = {
+            "pending": "Events that wait to be delivered, at least.",
+            "oldest_pending_seconds": "How long the oldest of them has waited.",
+            "disabled": "1 if the endpoint was disabled after failures, else 0.",
+        }
+        self._pending, self._oldest, self._disabled = (
+            Gauge(f"syncsvc_notify_{name}", text, ["endpoint"], registry=registry)
+            for name, text in gauges.items()
+        )
+
+    def attempted(self, endpoint: str, *, delivered: bool) -> None:
+        """
+        Count an attempt to deliver an event.
+        """
+        (self._delivered if delivered else self._failed).labels(endpoint).inc()
+
+    def stand(self, endpoints: Mapping[str, EndpointState]) -> None:
+        """
+        Set the gauges of all endpoints, and forget those of others.
+        """
+        for gauge in (self._pending, self._oldest, self._disabled):
+            gauge.clear()
+        for name, state in endpoints.items():
+            self._delivered.labels(name)  # begins at 0, so that the first one is an increase
+            self._failed.labels(name)
+            self._pending.labels(name).set(state.pending)
+            self._oldest.labels(name).set(state.oldest_seconds)
+            self._disabled.labels(name).set(state.disabled)
+
+
 class RunMetrics:
     """
     The counters of one process: its runs, and its requests to the provider.
 
     Args:
         account: The label of the runs; None if the process runs many accounts.
+
+    Attributes:
+        notify: Those of webhooks.
     """
 
     def __init__(self, account: str | None) -> None:
@@ -56,6 +116,7 @@ class RunMetrics:
         )
         self._set_up_provider()
         self._begin_at_zero()
+        self.notify = NotifyMetrics(self.registry)
 
     def _set_up_provider(self) -> None:
         self._requests = Counter(

@@ -51,8 +51,7 @@ def seal(settings: Settings, account: str, credentials: Mapping[str, SecretStr])
     """
     require_key(settings)
     content = {name: secret.get_secret_value() for name, secret in credentials.items()}
-    text = msgspec.json.encode({"account": account, **content})
-    return _keys(settings).encrypt(text).decode()
+    return seal_content(settings, {"account": account, **content})
 
 
 def unseal(settings: Settings, account: str, sealed: str) -> Credentials:
@@ -67,7 +66,7 @@ def unseal(settings: Settings, account: str, sealed: str) -> Credentials:
             f"Account {account!r} has sealed credentials, but SYNCSVC_ACCOUNTS_KEY is not set. "
             "Set it to the key that sealed them."
         )
-    content = _opened(settings, sealed)
+    content = open_content(settings, sealed)
     if content is None or content.pop("account", None) != account:
         raise ConfigurationError(
             f"No key in SYNCSVC_ACCOUNTS_KEY opens the sealed credentials of account {account!r}. "
@@ -86,7 +85,21 @@ def new_key() -> str:
     return Fernet.generate_key().decode()
 
 
-def _opened(settings: Settings, sealed: str) -> dict[str, str] | None:
+def seal_content(settings: Settings, content: Mapping[str, str]) -> str:
+    """
+    Seal some texts with the first key, which there must be.
+
+    One of them names the row that they belong to, so that they are of no use in another.
+    """
+    return _keys(settings).encrypt(msgspec.json.encode(content)).decode()
+
+
+def open_content(settings: Settings, sealed: str) -> dict[str, str] | None:
+    """
+    Open sealed texts with whichever key opens them; None if none does.
+    """
+    if settings.accounts_key is None:
+        return None
     from cryptography.fernet import InvalidToken  # noqa: PLC0415 - most commands need no keys
 
     try:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.cli import accounts, help_texts, maintenance, query, sandbox, syncing
+from syncsvc.cli import accounts, help_texts, maintenance, notify, query, sandbox, syncing
 from syncsvc.cli.common import FAILED, LOCKED, MISUSED, Command, Group, use_utf8
 from syncsvc.errors import (
     ConfigurationError,
@@ -120,3 +120,4 @@ _command(
 _command(help=help_texts.SANDBOX)(sandbox.sandbox)
 _command(help=help_texts.DEMO)(sandbox.demo)
 app.add_typer(accounts.app, name="accounts", help=help_texts.ACCOUNTS)
+app.add_typer(notify.app, name="notify", help=help_texts.NOTIFY)

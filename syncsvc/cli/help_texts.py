@@ -187,3 +187,61 @@ Seal all credentials with the first key of SYNCSVC_ACCOUNTS_KEY.
 Afterwards the other keys are not needed. It exits with 1 if no key opens some of them.
 
 Example: [bold]syncsvc accounts reseal[/bold]""")
+
+NOTIFY = _flowing("""\
+The endpoints of webhooks: who is told of numbers, runs and failing accounts, and how.
+
+Events are signed by Standard Webhooks and sent by `syncsvc run`, with --fleet or without, and once
+after `syncsvc sync`. A worker's own endpoints may also be tables \\[notify.NAME] of its TOML file.
+
+Example: [bold]syncsvc notify list[/bold]""")
+
+NOTIFY_ADD = _flowing("""\
+Add an endpoint, and print its secret, which is not shown again.
+
+It gets what happens from now on. The secret is sealed with the first key of SYNCSVC_ACCOUNTS_KEY.
+
+Types of event: number.added, number.provisioned, number.changed, number.cancelled,
+number.reinstated, run.published (in place of the numbers of a first run, and of one with more than
+1,000 changes), run.withheld, account.failing and account.recovered.
+
+Example: [bold]syncsvc notify add ops --url https://example.com/hook --events 'number.*'[/bold]""")
+
+NOTIFY_LIST = _flowing("""\
+List the endpoints and how they stand.
+
+Example: [bold]syncsvc notify list --json[/bold]""")
+
+NOTIFY_TEST = _flowing("""\
+Send a test event to an endpoint, and print the whole exchange.
+
+Example: [bold]syncsvc notify test ops[/bold]""")
+
+NOTIFY_PAUSE = _flowing("""\
+Pause an endpoint: it gets nothing until it is resumed, and misses nothing then.
+
+Example: [bold]syncsvc notify pause ops[/bold]""")
+
+NOTIFY_RESUME = _flowing("""\
+Resume an endpoint that is paused or was disabled, with everything that waits for it.
+
+Example: [bold]syncsvc notify resume ops[/bold]""")
+
+NOTIFY_REPLAY = _flowing("""\
+Let an endpoint get again what runs found that began at a time or later.
+
+Events keep their webhook-id, so that a receiver can drop those it has had.
+
+Example: [bold]syncsvc notify replay ops --since 2026-11-01[/bold]""")
+
+NOTIFY_ROTATE = _flowing("""\
+Give an endpoint a new secret beside its present one; with --finish, drop the older one.
+
+Both sign every event in between.
+
+Example: [bold]syncsvc notify rotate ops[/bold]""")
+
+NOTIFY_REMOVE = _flowing("""\
+Remove an endpoint.
+
+Example: [bold]syncsvc notify remove ops[/bold]""")

@@ -20,6 +20,7 @@ from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
+from syncsvc.notify import deliveries, overview
 from syncsvc.output import output_file
 from syncsvc.output.formats import terminal
 from syncsvc.sync.dry_run_rows import PlannedRows
@@ -75,6 +76,8 @@ def sync(settings: Settings, options: Options) -> Summary:
                 _print_json(summary, planned if options.dry_run else None)
             else:
                 _print(summary, changes)
+    if summary.run_id is not None:
+        _deliver(settings, metrics, summary.account)
     if options.metrics_file is not None:
         with output_file.after_the_work("--metrics-file"):
             _write_metrics(settings, metrics, summary, options.metrics_file)
@@ -84,9 +87,12 @@ def sync(settings: Settings, options: Options) -> Summary:
 def _run(settings: Settings, options: Options, metrics: Metrics, collect: Collector) -> Summary:
     with ExitStack() as stack:
         try:
-            settings = bootstrap.own_settings(settings)
+            process_settings = settings
+            settings = bootstrap.own_settings(process_settings)
             settings.require_credentials()
             engine = stack.enter_context(_prepared(settings, dry_run=options.dry_run))
+            if not options.dry_run:
+                deliveries.adopt(engine, process_settings)
             on_page = stack.enter_context(_progress_bar()) if options.show_progress else _ignore
             api = bootstrap.api_from(settings, meter=metrics)
             stack.callback(api.close)
@@ -102,6 +108,15 @@ def _run(settings: Settings, options: Options, metrics: Metrics, collect: Collec
             return Summary(account=settings.account, state="failed", error=str(exc))
 
 
+def _deliver(settings: Settings, metrics: Metrics, account: str) -> None:
+    """
+    Send once what waits for the endpoints of webhooks; a signal ends only that.
+    """
+    with suppress(KeyboardInterrupt):
+        engine = bootstrap.engine_from(settings)
+        deliveries.deliver_once(engine, settings, metrics.notify, account)
+
+
 def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path: Path) -> None:
     """
     Write the metrics of the run and, if the database can be read, of the tables.
@@ -110,6 +125,7 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     engine = bootstrap.engine_from(settings)
     with suppress(SyncError), transactions.short_read(engine) as connection:
         queries.set_gauges(connection, settings.account, metrics)
+        metrics.notify.stand(overview.states(connection))
     with output_file.open_output(path) as stream:
         stream.write(metrics.text())
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+NEWLINE = "\n"  # in the names of locks that are not those of runs
 LONGEST_NAME = 150  # characters of a lock file's name, after that of the database
 SCHEMA_OF_TABLES = """
 SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('sync_runs')"""
@@ -44,9 +45,23 @@ def run_lock(connection: Connection, account: str) -> Iterator[None]:
     Raises:
         RunInProgress: Somebody else holds it.
     """
-    lock = _file_lock if connection.dialect.name == "sqlite" else _advisory_lock
-    with lock(connection, account):
+    with tried(connection, account) as acquired:
+        if not acquired:
+            raise RunInProgress(_holder(connection, account))
         yield
+
+
+@contextmanager
+def tried(connection: Connection, name: str) -> Iterator[bool]:
+    """
+    Try to hold the lock of that name, which is released when its holder dies.
+
+    Yields:
+        Whether nobody else holds it.
+    """
+    lock = _file_lock if connection.dialect.name == "sqlite" else _advisory_lock
+    with lock(connection, name) as acquired:
+        yield acquired
 
 
 def lock_key(connection: Connection, name: str) -> int:
@@ -100,16 +115,15 @@ def _lock_file(engine: Engine, name: str) -> FileLock:
 
 
 @contextmanager
-def _advisory_lock(connection: Connection, account: str) -> Iterator[None]:
-    key = lock_key(connection, account)
-    got = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
+def _advisory_lock(connection: Connection, name: str) -> Iterator[bool]:
+    key = lock_key(connection, name)
+    acquired = bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
     connection.commit()
-    if not got:
-        raise RunInProgress(_holder(connection, account))
     try:
-        yield
+        yield acquired
     finally:
-        _release(connection, key)
+        if acquired:
+            _release(connection, key)
 
 
 def _release(connection: Connection, key: int) -> None:
@@ -126,14 +140,14 @@ def _release(connection: Connection, key: int) -> None:
 
 
 @contextmanager
-def _file_lock(connection: Connection, account: str) -> Iterator[None]:
-    lock = _lock_file(connection.engine, f"{account}.lock")
-    if not _acquired(lock):
-        raise RunInProgress(_holder(connection, account))
+def _file_lock(connection: Connection, name: str) -> Iterator[bool]:
+    lock = _lock_file(connection.engine, f"{name.replace(NEWLINE, '.')}.lock")
+    acquired = _acquired(lock)
     try:
-        yield
+        yield acquired
     finally:
-        lock.release()
+        if acquired:
+            lock.release()
 
 
 def _acquired(lock: FileLock) -> bool:

@@ -90,9 +90,12 @@ def next_start(connection: Connection, account: str) -> datetime:
     return max(now, last + timedelta(microseconds=1))
 
 
-def mark_crashed(connection: Connection, account: str) -> int:
+def mark_crashed(connection: Connection, account: str) -> list[int]:
     """
     Mark the runs whose process died as crashed; only the lock's new holder knows that it did.
+
+    Returns:
+        Their ids.
     """
     now = clock.now()
     left = (sync_runs.c.account == account, sync_runs.c.state == RunState.RUNNING)
@@ -102,16 +105,17 @@ def mark_crashed(connection: Connection, account: str) -> int:
         "recorded_at": now,
         "error": CRASH,
     }
-    marked = update(sync_runs).where(*left).values(crashed).returning(sync_runs.c.finished_at)
-    ends = connection.execute(marked).scalars().all()
-    if ends:
+    returned = (sync_runs.c.id, sync_runs.c.finished_at)
+    marked = update(sync_runs).where(*left).values(crashed).returning(*returned)
+    ended = connection.execute(marked).all()
+    if ended:
         status = {
             "last_state": RunState.CRASHED,
-            "last_finished_at": max(ends),
+            "last_finished_at": max(run.finished_at for run in ended),
             "last_error": CRASH,
         }
-        _write_failures(connection, account, len(ends), status)
-    return len(ends)
+        _write_failures(connection, account, len(ended), status)
+    return [run.id for run in ended]
 
 
 def finish(

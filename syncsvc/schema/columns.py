@@ -156,9 +156,20 @@ def json_object(column: str) -> tuple[CheckConstraint, CheckConstraint]:
     """
     Constrain a JSON column to objects, in the words of each kind of database.
     """
+    return _json_kind(column, "object")
+
+
+def json_array(column: str) -> tuple[CheckConstraint, CheckConstraint]:
+    """
+    Constrain a JSON column to arrays.
+    """
+    return _json_kind(column, "array")
+
+
+def _json_kind(column: str, kind: str) -> tuple[CheckConstraint, CheckConstraint]:
     functions = {"postgresql": "jsonb_typeof", "sqlite": "json_type"}
     one, other = (
-        CheckConstraint(f"{function}({column}) = 'object'", name=f"{column}_object").ddl_if(dialect)
+        CheckConstraint(f"{function}({column}) = '{kind}'", name=f"{column}_{kind}").ddl_if(dialect)
         for dialect, function in functions.items()
     )
     return one, other

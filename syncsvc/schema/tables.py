@@ -39,6 +39,7 @@ from syncsvc.schema.columns import (
     run_keys,
     valid_columns,
 )
+from syncsvc.schema.notify_tables import notify_cursors, notify_endpoints
 from syncsvc.vocabulary import (
     Event,
     Evidence,
@@ -56,6 +57,8 @@ __all__ = [
     "address_history",
     "addresses",
     "metadata",
+    "notify_cursors",
+    "notify_endpoints",
     "number_history",
     "numbers",
     "sync_rejects",

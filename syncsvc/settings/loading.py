@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from syncsvc.errors import ConfigurationError
+from syncsvc.settings import webhooks
 from syncsvc.settings.settings import Settings
 from syncsvc.settings.sources import SECRETS, Found, gather, shown, variable
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
+
+    from syncsvc.settings.sources import Table
+    from syncsvc.settings.webhooks import Webhook
 
 REASONS = dict.fromkeys(
     ("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "is out of range"
@@ -40,10 +44,30 @@ def load_settings(
         environ=os.environ if environ is None else environ,
     )
     settings, refused = judged(gathered.found, complete=not gathered.problems)
-    problems = gathered.problems + refused
+    described, wrong = _webhooks(gathered.tables)
+    problems = gathered.problems + refused + wrong
     if problems or settings is None:
         raise ConfigurationError("\n".join(problems))
-    return settings
+    return settings.with_webhooks(described)
+
+
+def _webhooks(tables: Mapping[str, Table]) -> tuple[dict[str, Webhook], list[str]]:
+    """
+    Return the endpoints that the TOML file describes, and a line for each problem.
+    """
+    table = tables.get(webhooks.TABLE)
+    if table is None:
+        return {}, []
+    if not isinstance(table.value, dict):
+        problem = f"{webhooks.TABLE}{table.where}: is not a table; write [notify.NAME]"
+        return {}, [problem]
+    found: dict[str, Webhook] = {}
+    problems = []
+    for name, described in table.value.items():
+        webhook, wrong = webhooks.judged(name, described, table.where)
+        problems += wrong
+        found |= {name: webhook} if webhook else {}
+    return found, problems
 
 
 def judged(found: Mapping[str, Found], *, complete: bool) -> tuple[Settings | None, list[str]]:

@@ -16,6 +16,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     Strict,
     ValidationInfo,
@@ -29,6 +30,7 @@ from syncsvc.errors import ConfigurationError
 from syncsvc.settings import database_url as db_url
 from syncsvc.settings import values
 from syncsvc.settings.sources import SECRETS, variable
+from syncsvc.settings.webhooks import Webhook  # noqa: TC001 - pydantic resolves it
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -165,6 +167,8 @@ class Settings(BaseModel):
         "host"
     )
 
+    _webhooks: dict[str, Webhook] = PrivateAttr(default_factory=dict)  # no setting of one value
+
     @field_validator("api_url", mode="after")
     @classmethod
     def _plain_http_is_allowed(cls, address: str, info: ValidationInfo) -> str:
@@ -195,6 +199,21 @@ class Settings(BaseModel):
             )
             raise PydanticCustomError("slots", "{problem}", _context("fleet_slow_slots", problem))
         return self
+
+    @property
+    def webhooks(self) -> dict[str, Webhook]:
+        """
+        The endpoints that the TOML file describes, by name.
+        """
+        return self._webhooks
+
+    def with_webhooks(self, webhooks: dict[str, Webhook]) -> Settings:
+        """
+        Return these settings with the endpoints of the TOML file.
+        """
+        settings = self.model_copy()
+        settings._webhooks = webhooks  # noqa: SLF001 - of its own copy
+        return settings
 
     @property
     def timezone(self) -> ZoneInfo:

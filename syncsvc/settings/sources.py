@@ -25,6 +25,7 @@ CONFIG_VARIABLE = "SYNCSVC_CONFIG"
 CONFIG_FILE = Path("/etc/syncsvc/syncsvc.toml")  # read if it exists and CONFIG_VARIABLE is not set
 SECRETS_DIRECTORY = Path("/run/secrets/syncsvc")  # searched after $CREDENTIALS_DIRECTORY
 CREDENTIALS = ("api_token", "api_client_id", "api_client_secret")  # for the provider
+TABLES = {"notify"}  # of the TOML file, each with tables of its own
 SECRETS = (*CREDENTIALS, "database_url", "accounts_key")
 
 LARGEST_FILE = 2**20  # bytes
@@ -42,13 +43,24 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """
+    A table of the TOML file that is no setting, by its key, and its source for messages.
+    """
+
+    value: object
+    where: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gathered:
     """
-    The value of each setting that was found, and the problems.
+    The value of each setting that was found, the problems, and the tables of the TOML file.
     """
 
     found: dict[str, Found]
     problems: list[str]
+    tables: dict[str, Table]
 
 
 def gather(
@@ -62,11 +74,12 @@ def gather(
     """
     known = list(names)
     problems: list[str] = []
-    toml = _from_toml(known, environ, problems)
+    tables: dict[str, Table] = {}
+    toml = _from_toml(known, environ, problems, tables)
     secrets = _from_credential_files(environ, problems)
     variables = _from_environment(known, environ, problems)
     found = toml | secrets | variables | _from_flags(known, flags)
-    return Gathered(found=found, problems=problems)
+    return Gathered(found=found, problems=problems, tables=tables)
 
 
 def variable(name: str) -> str:
@@ -216,7 +229,10 @@ def credential_file(name: str, directories: list[Path]) -> Found | None:
 
 
 def _from_toml(
-    known: list[str], environ: Mapping[str, str], problems: list[str]
+    known: list[str],
+    environ: Mapping[str, str],
+    problems: list[str],
+    tables: dict[str, Table],
 ) -> dict[str, Found]:
     named = environ.get(CONFIG_VARIABLE)
     if named == "":
@@ -231,7 +247,9 @@ def _from_toml(
     except (ValueError, RecursionError) as error:
         problems.append(f"{CONFIG_VARIABLE}: the file {printable(path)} {what_is_wrong(error)}")
         return {}
-    for key in sorted(document.keys() - set(known)):
+    for key in sorted(document.keys() & TABLES):
+        tables[key] = Table(value=document[key], where=f" in {printable(path)}")
+    for key in sorted(document.keys() - set(known) - TABLES):
         nearest = _nearest(key.lower(), known)
         problems.append(
             f"{printable(key)} in {printable(path)}: unknown setting; did you mean {nearest}?"

@@ -16,6 +16,7 @@ from structlog.contextvars import bound_contextvars
 from syncsvc import clock
 from syncsvc.database import locks, runs, transactions
 from syncsvc.database.maintenance import migrate, monthly_view
+from syncsvc.notify import endpoints
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.reconcile import cancellation_evidence, plan, temp_tables
@@ -90,9 +91,11 @@ def _begin(run: RunContext) -> None:
         return
     with run.connection.begin():
         crashed = runs.mark_crashed(run.connection, run.account)
+        if crashed:
+            endpoints.wake(run.connection, run.account, max(crashed))
         run.progress.record = _record_begin(run)
     if crashed:
-        log.warning("sync.crashed_run_found", account=run.account, runs=crashed)
+        log.warning("sync.crashed_run_found", account=run.account, runs=len(crashed))
 
 
 def _record_begin(run: RunContext) -> Run:
@@ -178,6 +181,7 @@ def _publish(
         found = _publish_difference(connection, record, stage, verdict)
         detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
         counts = {**run.progress.reading(), **found}
+        endpoints.wake_if_told(connection, record, counts)
         runs.finish(connection, record, counts, detail, _status(run, stage))
         runs.forget_rejects(connection, record, older_than=job.keep_rejects)
         job.on_found(connection, record.id)

@@ -157,10 +157,10 @@ def test_runs_left_behind_are_marked_as_crashed(connection: Connection, clock: C
 
     states = [kept(connection, run.id)["state"] for run in (ended, left, others)]
     row = kept(connection, left.id)
-    assert (found, states) == (1, ["succeeded", "crashed", "running"])
+    assert (found, states) == ([left.id], ["succeeded", "crashed", "running"])
     assert clock.time == row["finished_at"]
     assert "process ended" in row["error"]
-    assert runs.mark_crashed(connection, "default") == 0
+    assert runs.mark_crashed(connection, "default") == []
 
 
 def test_a_finished_run_says_what_it_found(connection: Connection, clock: Clock) -> None:

@@ -18,7 +18,7 @@ import httpcore
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 READ_AT_ONCE = 256 * 2**10  # bytes: httpcore would ask for a quarter of a usual page
 ENDS_AT: ContextVar[float] = ContextVar("ends_at")  # of this thread's request, monotonic
@@ -42,13 +42,24 @@ def deadline(seconds: float) -> Iterator[None]:
         ENDS_AT.reset(token)
 
 
+class ForbiddenAddress(Exception):
+    """
+    A host has addresses, but none that may be connected to.
+    """
+
+
 class DeadlineBackend(httpcore.NetworkBackend):
     """
     Opens the connections of an httpcore pool; usable only within `deadline`.
+
+    Args:
+        is_allowed: Which of a host's addresses may be connected to. A name is resolved once, and
+            what was found is both judged and used, so that no later answer gets past.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_allowed: Callable[[str], bool] = lambda _address: True) -> None:
         self._backend = httpcore.SyncBackend()
+        self._is_allowed = is_allowed
 
     def connect_tcp(
         self,
@@ -63,9 +74,10 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
         Raises:
             UnknownHost: The host has no address.
+            ForbiddenAddress: It has none that is allowed.
         """
-        failure: Exception = UnknownHost(host)
-        addresses = _addresses(host, port)
+        failure: Exception = ForbiddenAddress(host)
+        addresses = [each for each in _addresses(host, port) if self._is_allowed(each)]
         for tried, address in enumerate(addresses):
             left = _seconds_left(httpcore.ConnectTimeout) / (len(addresses) - tried)
             try:
@@ -87,6 +99,8 @@ def _addresses(host: str, port: int) -> list[str]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:  # UnicodeError: it can't be the name of a host
         raise UnknownHost(host) from exc
+    if not found:
+        raise UnknownHost(host)
     return [str(address[0]) for *_, address in found]
 
 

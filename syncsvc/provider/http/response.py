@@ -114,7 +114,7 @@ class Response(msgspec.Struct, frozen=True):
         """
         Return the seconds of Retry-After, 60 at most; None if it has none.
         """
-        return _retry_after(self.headers.get("Retry-After"))
+        return retry_after(self.headers.get("Retry-After"), LONGEST_WAIT)
 
     @property
     def clock_ahead(self) -> timedelta | None:
@@ -176,9 +176,12 @@ def _origin(location: str) -> str:
     return f"{url.scheme}://{url.host}" if url.host else "another path"
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None, longest: float) -> float | None:
     """
-    Return the seconds to wait, given as a number of them or as an HTTP date.
+    Return the seconds of a Retry-After header, given as a number of them or as an HTTP date.
+
+    Args:
+        longest: Return no more than these.
     """
     if value is None:
         return None
@@ -186,7 +189,7 @@ def _retry_after(value: str | None) -> float | None:
         seconds = float(value)
     except ValueError:
         seconds = _seconds_until_date(value)
-    return min(max(seconds, 0.0), LONGEST_WAIT) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), longest) if math.isfinite(seconds) else None
 
 
 def _seconds_until_date(date: str) -> float:

@@ -25,7 +25,7 @@ from syncsvc.provider.throttle import Throttle
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from syncsvc.provider.http.host_breaker import HostBreaker
     from syncsvc.provider.meter import Meter
@@ -74,7 +74,7 @@ class HttpTransport:
         self._timeout = timeout
         self._proxy = http_environment.proxy_for(base_url)
         self._proxy_variable = http_environment.proxy_variable(base_url)
-        self._transport = _DeadlineTransport(
+        self._transport = DeadlineTransport(
             http_environment.tls_context(), self._proxy, concurrency
         )
 
@@ -176,22 +176,30 @@ def _is_answer(status: str) -> bool:
     return status == UNREADABLE or (status.isdecimal() and int(status) < SERVER_ERROR)
 
 
-class _DeadlineTransport(httpx.BaseTransport):
+class DeadlineTransport(httpx.BaseTransport):
     """
     A transport over httpcore's connection pool, as httpx's own is, with our network backend.
 
-    httpx's own has no option for the backend.
+    httpx's own has no option for the backend. Requests are sent within `network.deadline`.
+
+    Args:
+        connections: How many there may be at once.
+        is_allowed: Which addresses may be connected to; the proxy's, if there is one.
     """
 
     def __init__(
-        self, ssl_context: ssl.SSLContext, proxy: httpx.Proxy | None, connections: int
+        self,
+        ssl_context: ssl.SSLContext,
+        proxy: httpx.Proxy | None,
+        connections: int,
+        is_allowed: Callable[[str], bool] = lambda _address: True,
     ) -> None:
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             proxy=_httpcore_proxy(proxy) if proxy else None,
             max_connections=connections,
             keepalive_expiry=KEEPALIVE,
-            network_backend=DeadlineBackend(),
+            network_backend=DeadlineBackend(is_allowed),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

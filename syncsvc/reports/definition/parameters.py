@@ -56,14 +56,14 @@ def _end_of_day(text: str) -> datetime:
     Read a time, or a date as the end of that day.
     """
     if len(text) > len("2026-03-31"):
-        return _moment(text)
+        return moment_of(text)
     try:
-        return _moment(text) + ONE_DAY - timedelta(microseconds=1)
+        return moment_of(text) + ONE_DAY - timedelta(microseconds=1)
     except OverflowError:
         raise ValueError(A_MOMENT) from None
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
     """
     Read a time, or a date as the start of that day.
     """
@@ -123,7 +123,7 @@ PARAMETERS = {
             "since",
             "DATE",
             "Look back to the start of that day (UTC), or to that time, instead of N days.",
-            _moment,
+            moment_of,
         ),
         Parameter(
             "until",

@@ -1,0 +1,3 @@
+"""
+Webhooks: what the history says, sent to others, signed and in order.
+"""
