@@ -149,10 +149,12 @@ class UnknownAccount(ActionRequired):
     default = "The account is not known. Check --account and SYNCSVC_ACCOUNT."
 
 
-class UnknownEndpoint(SyncError):
+class UnknownEndpoint(ActionRequired):
     """
     There is no endpoint of webhooks by that name.
     """
+
+    default = "The endpoint is not known. `syncsvc notify list` shows all."
 
 
 class UnknownNumber(ActionRequired):

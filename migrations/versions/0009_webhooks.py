@@ -41,10 +41,10 @@ def _create_endpoints() -> None:
         _flag("allow_http", "Whether plain http may go to other hosts than loopback."),
         _flag("allow_private", "Whether its host may have a private address."),
         sa.Column(
-            "secret",
+            "signing_keys",
             sa.Text(),
-            comment="Its signing secrets, sealed by a key of SYNCSVC_ACCOUNTS_KEY; NULL if the "
-            "endpoint is in the settings of a worker, and its secret in a file.",
+            comment="Keys that sign its events, sealed by a key of SYNCSVC_ACCOUNTS_KEY; NULL if the "
+            "endpoint is in the settings of a worker, and its keys in a file.",
         ),
         _flag("enabled", "Whether events are sent; false: paused, or disabled after failures."),
         sa.Column(

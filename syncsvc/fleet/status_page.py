@@ -11,6 +11,7 @@ import msgspec
 from syncsvc.accounts.standing import Standing
 from syncsvc.database import queries, transactions
 from syncsvc.errors import SyncError
+from syncsvc.notify import overview as endpoints
 from syncsvc.worker.status_page import health, page_environment
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class FleetPages:
         shown: dict[str, Any] = {"overview": None, "problem": None}
         try:
             overview = self._overview()
+            with transactions.short_read(self._engine) as connection:
+                shown["endpoints"] = endpoints.every(connection)
         except SyncError as exc:
             shown["problem"] = str(exc)
         else:

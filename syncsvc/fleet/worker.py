@@ -13,26 +13,27 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from syncsvc import bootstrap, clock
-from syncsvc.accounts import rows
+from syncsvc import bootstrap
 from syncsvc.database import transactions
 from syncsvc.database.engine import open_engine
-from syncsvc.database.maintenance import migrate, monthly_view, retention
+from syncsvc.database.maintenance import migrate
 from syncsvc.errors import DatabaseUnavailable, SchemaNotCurrent, SyncError
 from syncsvc.fleet import overview
 from syncsvc.fleet.account_run import AccountRuns, ProcessSettings
 from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.fleet.status_page import SlotsInUse
-from syncsvc.fleet.tasks import hand_out, task_schema
+from syncsvc.fleet.tasks import hand_out, nightly, task_schema
 from syncsvc.fleet.tasks.task_engine import Queue, TaskEngine
+from syncsvc.notify import deliveries
+from syncsvc.notify.deliveries import Deliveries
 from syncsvc.provider.shared_hosts import SharedHosts
 from syncsvc.vocabulary import Lane
+from syncsvc.worker.webhooks import WebhookScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +51,6 @@ RESCUE_EVERY = 5.0  # seconds
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between attempts to reach the database at start
 RUNS_END = 10.0  # seconds that runs may still take after a signal
 HARD_STOP = 15.0  # seconds after a signal when the process ends, whatever still hangs
-KEEP_RUNS = timedelta(days=30)  # if SYNCSVC_KEEP_RUNS is not set
-REFRESH_LIMIT = 3600.0  # seconds
 OVERDUE_AFTER = 60.0  # seconds without a hand-out after which the worker counts as stuck
 
 
@@ -109,16 +108,27 @@ class FleetWorker:
             by_account=settings.rate_scope == "account",
             meter=metrics,
         )
-        self.running = RunningAccounts(on_end=self._wake.set)
+        self.running = RunningAccounts(on_end=self._run_ended)
+        process_settings = ProcessSettings(settings, read_settings)
+        self._webhooks = WebhookScheduler(
+            Deliveries(lambda: self.engine, process_settings.current, metrics.notify),
+            lambda: self.engine,
+            metrics.notify,
+        )
         runs = AccountRuns(
             self._kept,
-            ProcessSettings(settings, read_settings),
+            process_settings,
             self.hosts,
             metrics,
             self.running,
             self._end_outdated,
         )
-        self._tasks = TaskEngine(self.engine, self.slots, runs.run, self.do_nightly)
+        self._tasks = TaskEngine(
+            self.engine,
+            self.slots,
+            runs.run,
+            lambda: nightly.do_nightly(self.engine, settings.keep_runs),
+        )
         self._engine_thread = threading.Thread(target=self._tasks.work, name="tasks", daemon=True)
 
     def work(self) -> None:
@@ -136,10 +146,12 @@ class FleetWorker:
             raise self.outdated
 
     def _work_until_stopped(self) -> None:
+        deliveries.adopt(self.engine, self.settings)
         self._engine_thread.start()
         self._notifier.ready()
         log.info("fleet.started", slots=self.settings.fleet_slots)
-        self._hand_out_until_stopped()
+        with self._webhooks.running():
+            self._hand_out_until_stopped()
         self._tasks.stop()
         self._end_runs(self._engine_thread)
 
@@ -222,6 +234,10 @@ class FleetWorker:
             self._wake.wait(HAND_OUT_EVERY)
             self._wake.clear()
 
+    def _run_ended(self) -> None:
+        self._wake.set()
+        self._webhooks.wake()
+
     @contextmanager
     def _logging_losses(self) -> Iterator[None]:
         try:
@@ -279,30 +295,3 @@ class FleetWorker:
         if self._stopping.is_set():
             os._exit(130)
         self.stop()
-
-    def do_nightly(self) -> None:
-        """
-        Remove old rows of `sync_runs`, and refresh the materialised view of months.
-        """
-        with self._logging_losses():
-            before = clock.now() - (self.settings.keep_runs or KEEP_RUNS)
-            with self.engine.connect() as connection:
-                names = rows.enabled(connection)
-            for name in names:
-                with self.engine.begin() as connection:
-                    for table, conditions in retention.superseded(name, None, before).items():
-                        retention.remove(connection, table, conditions)
-            log.info("fleet.old_runs_removed", accounts=len(names))
-            self._refresh_months()
-
-    def _refresh_months(self) -> None:
-        """
-        Refresh the materialised view of months, if there is one.
-        """
-        try:
-            with transactions.translated():
-                monthly_view.refresh(self.engine, REFRESH_LIMIT)
-        except DatabaseUnavailable as exc:
-            log.warning(
-                "fleet.monthly_view_not_refreshed", error=str(exc), to_do=monthly_view.REFRESH
-            )

@@ -132,6 +132,22 @@ def due(connection: Connection, account: str | None, now: datetime) -> list[tupl
     return [(row.endpoint, row.account) for row in connection.execute(query)]
 
 
+def next_due(connection: Connection, account: str | None) -> datetime | None:
+    """
+    Return when the first event that failed is to be sent again; None if none is.
+    """
+    cursor = notify_cursors.c
+    query = (
+        select(func.min(cursor.next_attempt_at))
+        .join(notify_endpoints, notify_endpoints.c.name == cursor.endpoint)
+        .where(IS_PENDING, notify_endpoints.c.enabled)
+    )
+    if account is not None:
+        query = query.where(cursor.account == account)
+    moment: datetime | None = connection.execute(query).scalar()
+    return moment
+
+
 def read(connection: Connection, endpoint: str, account: str) -> Cursor | None:
     """
     Return the cursor of an endpoint that is enabled and has events to come, else None.

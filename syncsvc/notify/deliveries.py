@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 32  # endpoints; others wait for the next turn
+BUSY = timedelta(seconds=1)  # until a look at what came meanwhile
 LONGEST_ONCE = 60.0  # seconds that `syncsvc sync` goes on delivering
 
 
@@ -83,17 +85,32 @@ class Deliveries:
         )
         self._running: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
+        self._is_lost = False  # the database, when it was last asked
 
-    def start_due(self) -> None:
+    def start_due(self) -> timedelta | None:
         """
         Start what is due, but for endpoints to which something is on its way.
+
+        Returns:
+            How long until something may be due again; None if nothing waits.
         """
         try:
             with transactions.short_read(self._engine()) as connection:
-                due = cursors.due(connection, self._account, database_time(connection))
+                now = database_time(connection)
+                due = cursors.due(connection, self._account, now)
+                later = cursors.next_due(connection, self._account)
         except SyncError as exc:
-            log.warning("notify.database_lost", error=str(exc))
-            return
+            self._log_loss(exc)
+            return None
+        self._is_lost = False
+        is_busy = self._start_idle(due)
+        waits = [BUSY] if is_busy else []
+        return min([*waits, *([later - now] if later else [])], default=None)
+
+    def _start_idle(self, due: list[tuple[str, str]]) -> bool:
+        """
+        Start a thread for each endpoint that is due and has none; return whether any is at work.
+        """
         accounts: dict[str, list[str]] = defaultdict(list)
         for endpoint, account in due:
             accounts[endpoint].append(account)
@@ -102,6 +119,7 @@ class Deliveries:
             for endpoint in accounts.keys() - self._running.keys():
                 if len(self._running) < MOST_AT_ONCE and not self._stopped.is_set():
                     self._start(endpoint, accounts[endpoint])
+            return bool(self._running)
 
     def finish(self, seconds: float) -> None:
         """
@@ -120,6 +138,14 @@ class Deliveries:
         """
         self._stopped.set()
 
+    def _log_loss(self, exc: SyncError) -> None:
+        """
+        Log once that the database is away, and not at every look.
+        """
+        if not self._is_lost:
+            log.warning("notify.database_lost", error=str(exc))
+        self._is_lost = True
+
     def _start(self, endpoint: str, accounts: list[str]) -> None:
         thread = threading.Thread(
             target=self._deliver, args=(endpoint, accounts), name=f"notify-{endpoint}", daemon=True
@@ -137,7 +163,7 @@ class Deliveries:
                     if self._stopped.is_set() or self._deliver_one(endpoint, account):
                         return
         except SyncError as exc:
-            log.warning("notify.database_lost", error=str(exc))
+            self._log_loss(exc)
         except Exception:
             log.exception("notify.delivery_failed", endpoint=endpoint)
 

@@ -238,7 +238,7 @@ def _values(endpoint: Endpoint) -> dict[str, Any]:
         "bulk": endpoint.bulk,
         "allow_http": endpoint.allow_http,
         "allow_private": endpoint.allow_private,
-        "secret": endpoint.sealed,
+        "signing_keys": endpoint.sealed,
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
     }
@@ -253,7 +253,7 @@ def _endpoint(row: RowMapping) -> Endpoint:
         bulk=row["bulk"],
         allow_http=row["allow_http"],
         allow_private=row["allow_private"],
-        sealed=row["secret"],
+        sealed=row["signing_keys"],
         enabled=row["enabled"],
         disabled_reason=row["disabled_reason"],
     )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 EXTRA_COMMENT = "Fields that this version does not know, as sent (JSON object); NULL if none."
 CENT = Decimal("0.0001")  # the unit of numeric(12,4)
 PERSONAL = {"personal": True}  # a column that may contain a street address, or a payload with one
-SEALED = {"sealed": True}  # a column with sealed secrets, which no reporting role may read
+SEALED = {"sealed": True}  # a column that no reporting role may read, such as sealed secrets
 
 
 class UtcDateTime(TypeDecorator[datetime]):

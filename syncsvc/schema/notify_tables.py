@@ -42,7 +42,13 @@ notify_endpoints = Table(
     "notify_endpoints",
     metadata,
     Column("name", Text, nullable=False, comment="Name of the endpoint."),
-    Column("url", Text, nullable=False, comment="Where its events are sent."),
+    Column(
+        "url",
+        Text,
+        nullable=False,
+        info=SEALED,  # it may have a token in it
+        comment="Where its events are sent.",
+    ),
     Column(
         "events",
         Json,
@@ -59,11 +65,11 @@ notify_endpoints = Table(
     _flag("allow_http", "Whether plain http may go to other hosts than loopback."),
     _flag("allow_private", "Whether its host may have a private address."),
     Column(
-        "secret",
+        "signing_keys",
         Text,
         info=SEALED,
-        comment="Its signing secrets, sealed by a key of SYNCSVC_ACCOUNTS_KEY; NULL if the "
-        "endpoint is in the settings of a worker, and its secret in a file.",
+        comment="Keys that sign its events, sealed by a key of SYNCSVC_ACCOUNTS_KEY; NULL if the "
+        "endpoint is in the settings of a worker, and its keys in a file.",
     ),
     _flag("enabled", "Whether events are sent; false: paused, or disabled after failures."),
     Column(

@@ -17,6 +17,7 @@ from syncsvc.database import queries, sqlite_file, transactions
 from syncsvc.database.locks import LeaderLock
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
+from syncsvc.notify import deliveries
 from syncsvc.sync import run as sync
 from syncsvc.sync.failure import failure_text
 from syncsvc.vocabulary import RunState
@@ -74,6 +75,7 @@ class ScheduledRuns:
         last_result: A sentence about the last run that was due.
         is_failing: That run published nothing.
         role: As in `Readiness`.
+        on_end: Called after each run that was due.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class ScheduledRuns:
         self.last_result = "Starting."
         self.is_failing = False
         self.role = "starting"
+        self.on_end: Callable[[], None] = lambda: None
         self._metrics = metrics
         self._read_settings = read_settings
         self._on_ready = on_ready
@@ -133,6 +136,7 @@ class ScheduledRuns:
             raise
         self.is_failing = outcome is RunOutcome.FAILED
         self._refresh_gauges(outcome)
+        self.on_end()
         return outcome
 
     def reload_credentials(self) -> None:
@@ -203,6 +207,7 @@ class ScheduledRuns:
 
     def _call_on_ready(self) -> None:
         if not self._on_ready_called:
+            deliveries.adopt(self._engine, self.settings)
             self._on_ready()
             self._on_ready_called = True
 

@@ -9,11 +9,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from syncsvc.metrics import Metrics
+from syncsvc.notify.deliveries import Deliveries
 from syncsvc.worker import web
 from syncsvc.worker.loop import Worker
 from syncsvc.worker.scheduled_run import ScheduledRuns
 from syncsvc.worker.status_page import StatusPage, WorkerState
 from syncsvc.worker.systemd import Notifier
+from syncsvc.worker.webhooks import WebhookScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +41,11 @@ def run_worker(read_settings: Callable[[], Settings]) -> bool:
     scheduled_runs = ScheduledRuns(
         settings, metrics, read_settings=read_settings, on_ready=notifier.ready
     )
+    deliveries = Deliveries(
+        scheduled_runs.engine, lambda: scheduled_runs.settings, metrics.notify, settings.account
+    )
+    webhooks = WebhookScheduler(deliveries, scheduled_runs.engine, metrics.notify)
+    scheduled_runs.on_end = webhooks.wake
     worker = Worker(scheduled_runs, notifier, metrics)
     pages = web.Pages(
         is_progressing=worker.is_progressing,
@@ -48,7 +55,10 @@ def run_worker(read_settings: Callable[[], Settings]) -> bool:
         hosts=web.own_names(settings.http_host),
     )
     endpoints = web.serving(pages, settings.http_host, settings.http_port)
-    with endpoints if settings.http_port else nullcontext():
+    with (
+        endpoints if settings.http_port else nullcontext(),
+        webhooks.running(),
+    ):
         worker.run()
     return worker.interrupted
 

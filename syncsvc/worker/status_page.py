@@ -14,6 +14,7 @@ from markupsafe import Markup
 from syncsvc import clock
 from syncsvc.database import queries, transactions
 from syncsvc.errors import SyncError
+from syncsvc.notify import overview
 from syncsvc.output import templating
 from syncsvc.output.formats import terminal
 from syncsvc.vocabulary import RunState
@@ -79,7 +80,7 @@ class StatusPage:
         """
         Render the page; without the database it shows the error.
         """
-        found: dict[str, Any] = {"accounts": [], "changes": [], "problem": None}
+        found: dict[str, Any] = {"accounts": [], "changes": [], "endpoints": [], "problem": None}
         now, worker = clock.now(), self._worker_state()
         try:
             with transactions.short_read(self._engine()) as connection:
@@ -89,6 +90,7 @@ class StatusPage:
                     last_runs = queries.last_runs(connection, account, RUNS_SHOWN)
                     found["accounts"].append((standing, verdict, last_runs))
                 found["changes"] = queries.latest_changes(connection, CHANGES_SHOWN)
+                found["endpoints"] = overview.every(connection)
         except SyncError as exc:
             found["problem"] = str(exc)
         return self._template.render(

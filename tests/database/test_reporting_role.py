@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from support.build import Result, Watch
 
 
+URL_OF = "SELECT url FROM notify_endpoints"
 SEALED = "SELECT credentials FROM accounts"
 READABLE = [*metadata.tables, *views.view_metadata.tables]
 WITHOUT = [
@@ -196,8 +197,14 @@ def test_the_role_reads_every_table_and_view(
 
     reader = as_role(database, role)
     assert (result.code, result.err) == (0, "")
-    assert refused(reader, [f"TABLE {name}" for name in READABLE]) == ["TABLE accounts"]
-    assert refused(reader, ["SELECT account, settings, labels FROM accounts", SEALED]) == [SEALED]
+    assert refused(reader, [f"TABLE {name}" for name in READABLE]) == [
+        "TABLE accounts",
+        "TABLE notify_endpoints",
+    ]
+    assert refused(reader, ["SELECT account, settings, labels FROM accounts", SEALED, URL_OF]) == [
+        SEALED,
+        URL_OF,
+    ]
     assert refused(reader, ["SELECT * FROM inventory_as_of(now())", *WITHOUT]) == []
     with reader.connect() as connection:
         migrate.require_current(connection)

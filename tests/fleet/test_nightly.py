@@ -7,7 +7,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from sqlalchemy import insert, text
 from structlog.testing import capture_logs
 
@@ -15,6 +14,7 @@ from support.build import NEW_YEAR, rows_of
 from syncsvc import clock
 from syncsvc.accounts import rows
 from syncsvc.database.maintenance import monthly_view
+from syncsvc.fleet.tasks import nightly
 from syncsvc.fleet.worker import FleetWorker
 from syncsvc.metrics import RunMetrics
 from syncsvc.schema.tables import sync_runs
@@ -22,15 +22,6 @@ from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
     from support.fleets import Fleet
-
-
-@pytest.fixture
-def worker(fleet: Fleet) -> FleetWorker:
-    """
-    A worker that has not begun.
-    """
-    settings = fleet.settings()
-    return FleetWorker(settings, lambda: settings, RunMetrics(None), Notifier({}))
 
 
 def record_runs(fleet: Fleet, account: str) -> None:
@@ -46,14 +37,14 @@ def record_runs(fleet: Fleet, account: str) -> None:
             connection.execute(insert(sync_runs).values(run))
 
 
-def test_old_runs_are_removed_at_night(fleet: Fleet, worker: FleetWorker) -> None:
+def test_old_runs_are_removed_at_night(fleet: Fleet) -> None:
     """
     Of each account those past SYNCSVC_KEEP_RUNS, which is 30 days if it is not set.
     """
     record_runs(fleet, "one")
     record_runs(fleet, "two")
     with capture_logs() as logs:
-        worker.do_nightly()
+        nightly.do_nightly(fleet.engine, None)
 
     left = rows_of(fleet.engine, sync_runs)
     assert sorted(row["account"] for row in left) == ["one", "two"]
@@ -61,7 +52,7 @@ def test_old_runs_are_removed_at_night(fleet: Fleet, worker: FleetWorker) -> Non
     assert [line["event"] for line in logs] == ["fleet.old_runs_removed"]
 
 
-def test_a_view_that_can_not_be_refreshed_is_told(fleet: Fleet, worker: FleetWorker) -> None:
+def test_a_view_that_can_not_be_refreshed_is_told(fleet: Fleet) -> None:
     """
     The log says what failed, and what to do.
     """
@@ -69,15 +60,18 @@ def test_a_view_that_can_not_be_refreshed_is_told(fleet: Fleet, worker: FleetWor
         monthly_view.create(connection)
         connection.execute(text("DROP INDEX uq_inventory_by_month_kept"))
     with capture_logs() as logs:
-        worker.do_nightly()
+        nightly.do_nightly(fleet.engine, None)
 
     (line,) = [each for each in logs if each["event"] == "fleet.monthly_view_not_refreshed"]
     assert line["to_do"] == monthly_view.REFRESH
 
 
-def test_a_worker_that_has_just_begun_is_alive(worker: FleetWorker) -> None:
+def test_a_worker_that_has_just_begun_is_alive(fleet: Fleet) -> None:
     """
     Its endpoints may be asked before it has handed out anything.
     """
+    settings = fleet.settings()
+    worker = FleetWorker(settings, lambda: settings, RunMetrics(None), Notifier({}))
+
     assert worker.is_progressing()
     assert worker.readiness().ready

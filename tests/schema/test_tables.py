@@ -59,11 +59,20 @@ PUBLIC = {
     "last_started_at last_finished_at last_success_at last_error last_seconds live_numbers "
     "cancelled_numbers withheld rejected",
     "accounts": "account enabled settings credentials labels added_at changed_at",
+    "notify_endpoints": "name url events accounts bulk allow_http allow_private signing_keys "
+    "enabled disabled_reason added_at changed_at",
+    "notify_cursors": "endpoint account run_id history_id run_events wanted_run_id pending_since "
+    "attempts next_attempt_at last_error delivered_at",
 }
 CHECKS = {
     "accounts": {
         *("ck_accounts_account_length", "ck_accounts_settings_object", "ck_accounts_labels_object"),
-    }
+    },
+    "notify_endpoints": {
+        "ck_notify_endpoints_name_length",
+        "ck_notify_endpoints_events_array",
+        "ck_notify_endpoints_accounts_array",
+    },
 }
 WORDS = {
     ("sync_runs", "trigger"): {"manual", "startup", "schedule"},

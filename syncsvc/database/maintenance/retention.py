@@ -11,9 +11,16 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 
-from syncsvc.schema.tables import address_history, number_history, sync_rejects, sync_runs
+from syncsvc.schema.tables import (
+    address_history,
+    notify_cursors,
+    notify_endpoints,
+    number_history,
+    sync_rejects,
+    sync_runs,
+)
 from syncsvc.vocabulary import PUBLISHED, RunState
 
 if TYPE_CHECKING:
@@ -63,10 +70,16 @@ def superseded(
     """
     found: dict[Table, list[ColumnElement[bool]]] = {}
     if history_before is not None:
-        found[number_history] = _closed_numbers(account, history_before)
+        found[number_history] = [
+            *_closed_numbers(account, history_before),
+            ~_is_pending(account, number_history.c.id > notify_cursors.c.history_id),
+        ]
         found[address_history] = _closed(address_history, account, history_before)
     if runs_before is not None:
-        found[sync_runs] = _old_runs(account, runs_before)
+        found[sync_runs] = [
+            *_old_runs(account, runs_before),
+            ~_is_pending(account, sync_runs.c.id >= notify_cursors.c.run_id),
+        ]
     return found
 
 
@@ -83,6 +96,20 @@ def remove(connection: Connection, table: Table, conditions: list[ColumnElement[
     Delete the rows, and return how many they were.
     """
     return connection.execute(delete(table).where(*conditions)).rowcount
+
+
+def _is_pending(account: str, comes_after: ColumnElement[bool]) -> ColumnElement[bool]:
+    """
+    Select rows of which an enabled endpoint of webhooks has not been told yet.
+    """
+    cursor = notify_cursors.c
+    pending = (
+        select(cursor.endpoint)
+        .join(notify_endpoints, notify_endpoints.c.name == cursor.endpoint)
+        .where(notify_endpoints.c.enabled, cursor.account == account)
+        .where(cursor.wanted_run_id > cursor.run_id, comes_after)
+    )
+    return exists(pending)
 
 
 def _closed(history: Table, account: str, before: datetime) -> list[ColumnElement[bool]]:
