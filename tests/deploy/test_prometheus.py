@@ -20,6 +20,8 @@ from syncsvc.fleet.metrics import FleetMetrics
 from syncsvc.fleet.overview import AccountOverview, Overview
 from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.metrics import Metrics
+from syncsvc.notify import endpoints
+from syncsvc.notify.endpoints import Endpoint
 from syncsvc.sandbox import Fault, Inventory, Sandbox
 from syncsvc.vocabulary import Lane
 
@@ -138,6 +140,7 @@ def test_a_real_prometheus_tells_when_the_provider_goes_down(
     The Prometheus scrapes the real worker, and has an answer to every query of the dashboard.
     """
     with Sandbox(Inventory.seeded(50)) as provider:
+        _add_endpoint(engine, enabled=True)
         provider.inject(Fault(kind="status", status=503))
         workers = Workers(provider, engine, tmp_path)
         with (
@@ -162,9 +165,11 @@ def test_a_real_prometheus_tells_how_a_fleet_is(
     """
     One host of two is down: it and its accounts are told, and the account of the other one is not.
 
-    When the workers are gone, that is told. The dashboard of fleets has an answer to every query.
+    So is an endpoint of webhooks that was disabled. When the workers are gone, that is told. The
+    dashboard of fleets has an answer to every query.
     """
     sandbox.inventory = Inventory.seeded(5)
+    _add_endpoint(fleet.engine, enabled=False)
     fleet.add(["fine"], sandbox)
     dead = f"http://127.0.0.1:{free_port()}"
     fleet.add([f"lost-{number}" for number in range(5)], sandbox, api_url=dead)
@@ -174,7 +179,7 @@ def test_a_real_prometheus_tells_how_a_fleet_is(
         unanswered = set(_queries(FLEET))
         eventually(lambda: not _unanswered(ask, unanswered))
         troubled = eventually(lambda: _accounts_of(ask, "SyncsvcAccountNeedsAttention"))
-        eventually(lambda: "SyncsvcHostDown" in _firing(ask))
+        eventually(lambda: {"SyncsvcHostDown", "SyncsvcNotifyFailing"} <= set(_firing(ask)))
 
         assert "fine" not in troubled
         assert "SyncsvcFleetNoWorkers" not in _firing(ask)
@@ -242,6 +247,22 @@ def _unanswered(ask: Ask, queries: set[str]) -> set[str]:
     """
     queries -= {query for query in queries if ask("query", query=query)["result"]}
     return queries
+
+
+def _add_endpoint(engine: Engine, *, enabled: bool) -> None:
+    """
+    An endpoint of webhooks that gets no events, disabled after failures or not.
+    """
+    reason = None if enabled else "It responded 410: it wants no further events."
+    endpoint = Endpoint(
+        name="ops",
+        url="https://example.com/hook",
+        accounts=("none",),
+        enabled=enabled,
+        disabled_reason=reason,
+    )
+    with engine.begin() as connection:
+        endpoints.add(connection, endpoint)
 
 
 def _accounts_of(ask: Ask, name: str) -> set[str]:
