@@ -16,6 +16,7 @@ import yaml
 from support.build import needs
 from syncsvc import __version__
 from syncsvc.fleet.worker import HARD_STOP
+from syncsvc.metrics import EndpointState, Metrics
 from syncsvc.settings.loading import load_settings
 from syncsvc.settings.sources import SECRETS_DIRECTORY
 
@@ -31,6 +32,7 @@ OPERATIONS = (TREE / "docs" / "operations.md").read_text()
 VERSIONS = ("1.27", kubernetes_validate.latest_version())  # the oldest meant, the newest known
 FLEETS = ("overlays/fleet", "overlays/fleet-autoscaled")
 BUILDS = ("base", "overlays/cronjob", "overlays/monitoring", *FLEETS)
+OPERATOR_LABELS = {"container", "endpoint", "job", "namespace", "pod"}  # of each series
 OPERATOR_KINDS = ("PodMonitor", "PrometheusRule", "ScaledObject")
 FIRST_WITH_RESOURCES = 21  # before it, kubectl had kustomize 2.0.3, where a directory is a base
 VOLUMES = {
@@ -48,14 +50,24 @@ each_fleet = pytest.mark.parametrize("build", FLEETS)
 each_monitored = pytest.mark.parametrize("build", ["overlays/monitoring", FLEETS[1]])
 
 
+class Relabeling(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    What becomes of a label that the operator sets.
+    """
+
+    action: Literal["labeldrop"]
+    regex: str
+
+
 class Endpoint(msgspec.Struct, forbid_unknown_fields=True):
     """
-    If a PodMonitor looks in a pod.
+    Where a PodMonitor looks in a pod.
     """
 
     port: str
     path: str
     interval: str
+    relabelings: list[Relabeling]
 
 
 class Expression(msgspec.Struct, forbid_unknown_fields=True):
@@ -451,7 +463,29 @@ def test_prometheus_finds_the_workers(rendered: Callable[[str], list[Object]], b
     assert not monitor.selector.selects({**labels, "app.kubernetes.io/component": "cronjob"})
     assert monitor.selector == msgspec.convert(policy["spec"]["podSelector"], Selector)
     assert labels[monitor.job_label] == "syncsvc"
-    assert [Endpoint("http", "/metrics", "30s")] == monitor.pod_metrics_endpoints
+    (endpoint,) = monitor.pod_metrics_endpoints
+    assert (endpoint.port, endpoint.path, endpoint.interval) == ("http", "/metrics", "30s")
+
+
+@each_monitored
+def test_no_label_of_the_operator_takes_the_place_of_ours(
+    rendered: Callable[[str], list[Object]], build: str
+) -> None:
+    """
+    The operator's own labels that the rules ask for as metrics' labels are dropped.
+
+    Prometheus would rename those of the metrics, and the rules would find none of them.
+    """
+    (found,) = _of(rendered(build), "PodMonitor")
+    (endpoint,) = msgspec.convert(found["spec"], PodMonitor).pod_metrics_endpoints
+    metrics = Metrics("acme")
+    metrics.notify.stand({"ops": EndpointState(pending=0, oldest_seconds=0.0, disabled=False)})
+    samples = [each for family in metrics.registry.collect() for each in family.samples]
+    ours = {label for sample in samples for label in sample.labels}
+
+    dropped = {each.regex for each in endpoint.relabelings}
+
+    assert dropped == ours & OPERATOR_LABELS
 
 
 def test_the_alerts_are_those_of_prometheus(rendered: Callable[[str], list[Object]]) -> None:
