@@ -102,6 +102,9 @@ POST /sandbox/change?changes=5 changes its inventory, and GET /sandbox returns i
 POST /sandbox/faults takes a JSON list of faults, GET lists those still to come, and DELETE clears
 them.
 
+With --receiver it also prints the webhooks that it gets, one per line: time, id, type, what it is
+about, if its signature verifies, if the id is new, and the status that it responds.
+
 Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]""")
 
 DEMO = _flowing("""\

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,12 +29,37 @@ def sandbox(
             "status, delay, cut, reset, html, body, drip, endless or timeout."
         ),
     ] = None,
+    receiver: Annotated[
+        bool,
+        typer.Option("--receiver", help="Serve an endpoint for webhooks, too, and print them."),
+    ] = False,
+    receiver_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Its port; 0 chooses a free one.")
+    ] = 8081,
+    receiver_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with its secret; - is stdin. Without one, nothing is verified.",
+            show_default=False,
+        ),
+    ] = None,
+    receiver_status: Annotated[
+        int | None,
+        typer.Option(
+            min=200, max=599, help="Respond this status to every event.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """
     Serve a simulated provider on loopback, until interrupted.
     """
     from syncsvc.commands import sandbox as sandbox_commands
 
+    if not receiver and (receiver_secret_file or receiver_status):
+        raise typer.BadParameter("The options of the receiver need --receiver.")
+    options = sandbox_commands.ReceiverOptions(
+        port=receiver_port, secret_file=receiver_secret_file, status=receiver_status
+    )
     with interrupts():
         sandbox_commands.serve(
             port=port,
@@ -41,6 +67,7 @@ def sandbox(
             seed=seed,
             change_every=change_every,
             faults=fault or [],
+            receiver=options if receiver else None,
         )
 
 

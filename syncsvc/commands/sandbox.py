@@ -11,11 +11,12 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import typer
 from rich.rule import Rule
 from sqlalchemy import make_url, text
@@ -29,11 +30,15 @@ from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.tokens import FixedToken
 from syncsvc.sandbox import Fault, Inventory, Sandbox
+from syncsvc.sandbox.receiver import Receiver
+from syncsvc.settings.sources import decoded, printable, read_text, why_unread
+from syncsvc.settings.webhook_values import is_webhook_secret
 from syncsvc.sync.run import run_once
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
     from sqlalchemy import Connection, Engine
@@ -162,8 +167,28 @@ def _this_command() -> str:
     return shlex.quote(str(program.absolute()))
 
 
+class ReceiverOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What the command line says of the receiver of webhooks.
+
+    Attributes:
+        secret_file: The file with its secret, or two; `-` is stdin, None is none.
+        status: What it responds to every event; None: what a proper receiver does.
+    """
+
+    port: int
+    secret_file: Path | None
+    status: int | None
+
+
 def serve(
-    *, port: int, size: int | None, seed: int, change_every: float, faults: list[str]
+    *,
+    port: int,
+    size: int | None,
+    seed: int,
+    change_every: float,
+    faults: list[str],
+    receiver: ReceiverOptions | None,
 ) -> None:
     """
     Serve the simulated provider until a KeyboardInterrupt.
@@ -172,10 +197,16 @@ def serve(
         size: Numbers in the inventory; None for the documented example.
         change_every: Seconds between changes; 0 for none.
         faults: Kinds, or JSON objects with the fields of `Fault`.
+        receiver: Serve one, too.
     """
     ordered = [_fault(order) for order in faults]
     inventory = Inventory.example() if size is None else Inventory.seeded(size, seed=seed)
-    with _listening(Sandbox(inventory, port=port), port) as sandbox:
+    sandbox = Sandbox(inventory, port=port)
+    endpoint = None if receiver is None else _receiver(receiver)
+    with ExitStack() as stack:
+        _listen(stack, sandbox, "--port", port)
+        if endpoint is not None and receiver is not None:
+            _listen(stack, endpoint, "--receiver-port", receiver.port)
         sandbox.inject(*ordered)
         if change_every:
             sandbox.change_every(change_every)
@@ -184,21 +215,53 @@ def serve(
             f"  export SYNCSVC_API_URL={sandbox.url} SYNCSVC_API_TOKEN={sandbox.token}\n"
             "  syncsvc sync"
         )
+        if endpoint is not None:
+            typer.echo(f"Webhooks to {endpoint.url} are printed here.")
         while True:
             time.sleep(3600)
 
 
-@contextmanager
-def _listening(sandbox: Sandbox, port: int) -> Iterator[Sandbox]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(sandbox)
-        except OSError as exc:
-            raise ConfigurationError(
-                f"--port {port}: the sandbox can't listen there ({os.strerror(exc.errno or 0)}). "
-                "Choose another port; 0 takes a free one."
-            ) from None
-        yield sandbox
+def _listen(
+    stack: ExitStack, server: AbstractContextManager[object], option: str, port: int
+) -> None:
+    try:
+        stack.enter_context(server)
+    except OSError as exc:
+        raise ConfigurationError(
+            f"{option} {port}: the sandbox can't listen there ({os.strerror(exc.errno or 0)}). "
+            "Choose another port; 0 takes a free one."
+        ) from None
+
+
+def _receiver(options: ReceiverOptions) -> Receiver:
+    file = options.secret_file
+    secrets = [] if file is None else _secrets(file)
+    return Receiver(secrets, typer.echo, status=options.status, port=options.port)
+
+
+def _secrets(path: Path) -> list[str]:
+    """
+    Read the secret of an endpoint, or the two of which one replaces the other.
+
+    Raises:
+        ConfigurationError: The file can't be read, or has something else; it is not quoted.
+    """
+    option = "--receiver-secret-file"
+    try:
+        text = decoded(sys.stdin.buffer) if str(path) == "-" else read_text(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{option}: the file {printable(path)} {why_unread(error)}."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{option}: the file {printable(path)} is not text.") from None
+    secrets = text.split()
+    if not secrets or not all(map(is_webhook_secret, secrets)):
+        raise ConfigurationError(
+            f"{option}: the file {printable(path)} has something else than the secrets that "
+            "`syncsvc notify add` and `syncsvc notify rotate` print."
+        )
+    return secrets
 
 
 def _fault(order: str) -> Fault:

@@ -1,5 +1,5 @@
 """
-A simulated provider over real sockets, with faults on request.
+A simulated provider over real sockets, with faults on request; and a receiver of webhooks.
 
 It imports nothing else of the service, so that it can't share its mistakes.
 """

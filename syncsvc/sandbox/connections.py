@@ -1,5 +1,5 @@
 """
-HTTP/1.1 for the simulated provider, on connections that stay open.
+HTTP/1.1 for the simulated provider and receiver, on connections that stay open.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.serving import WSGIRequestHandler
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _typeshed.wsgi import WSGIApplication
+
+POLL_SECONDS = 0.02
 JOIN_SECONDS = 5
 
 
@@ -143,3 +146,48 @@ def handler_for(lines: OpenConnections) -> type[ConnectionHandler]:
     """
     fields: dict[str, Any] = {"lines": lines}
     return type("ConnectionHandler", (ConnectionHandler,), fields)
+
+
+class LocalServer:
+    """
+    Serve an application over HTTP, each connection in a thread of its own.
+    """
+
+    def __init__(
+        self, application: WSGIApplication, host: str, port: int, lines: OpenConnections
+    ) -> None:
+        self._application = application
+        self._address = (host, port)
+        self._lines = lines
+
+    def start(self) -> str:
+        """
+        Listen; return the URL, without a path.
+
+        Raises:
+            OSError: It can't listen there.
+        """
+        host, port = self._address
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family, backlog=128) as listener:
+            self._server = make_server(
+                host,
+                port,
+                self._application,
+                threaded=True,
+                request_handler=handler_for(self._lines),
+                fd=listener.fileno(),
+            )
+        serving = lambda: self._server.serve_forever(POLL_SECONDS)  # noqa: E731
+        self._thread = threading.Thread(target=serving, daemon=True)
+        self._thread.start()
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self._server.port}"
+
+    def stop(self) -> None:
+        """
+        Listen no more, and end every connection.
+        """
+        self._server.shutdown()
+        self._lines.close()
+        self._thread.join()

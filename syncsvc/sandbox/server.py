@@ -12,7 +12,6 @@ import gzip
 import ipaddress
 import json
 import re
-import socket
 import threading
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -27,11 +26,10 @@ from werkzeug.exceptions import (
     UnprocessableEntity,
 )
 from werkzeug.routing import Map, Rule
-from werkzeug.serving import make_server
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response
 
-from syncsvc.sandbox.connections import OpenConnections, handler_for
+from syncsvc.sandbox.connections import LocalServer, OpenConnections
 from syncsvc.sandbox.faults import JSON, Fault, Pending, faulty, problem
 from syncsvc.sandbox.paging_and_tokens import Behaviour, Tokens, envelope
 
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
 
 ACCEPT = "application/vnd.cloudlx.v1+json"
 DEFAULT_PER_PAGE = 50
-POLL_SECONDS = 0.02
 ROUTES = Map(
     [
         Rule("/api/numbers", methods=["GET"], endpoint="numbers"),
@@ -119,26 +116,13 @@ class Sandbox:
         self._tokens = Tokens(self.token)
 
     def __enter__(self) -> Self:
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         application = HttpRequest.application(self._answer)
-        with socket.create_server((host, port), family=family, backlog=128) as listener:
-            self._server = make_server(
-                host,
-                port,
-                application,
-                threaded=True,
-                request_handler=handler_for(self._lines),
-                fd=listener.fileno(),
-            )
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._server.port}"
-        self._start(lambda: self._server.serve_forever(POLL_SECONDS))
+        self._server = LocalServer(application, *self._address, self._lines)
+        self.url = self._server.start()
         return self
 
     def __exit__(self, *_details: object) -> None:
-        self._server.shutdown()
-        self._lines.close()
+        self._server.stop()
         for thread in self._threads:
             thread.join()
 
