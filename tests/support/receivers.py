@@ -105,6 +105,9 @@ class Receiver:
         self._server.daemon_threads = True
 
     def __enter__(self) -> Self:
+        """
+        Begin to listen.
+        """
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
@@ -114,6 +117,9 @@ class Receiver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """
+        Listen no more.
+        """
         self._server.shutdown()
         self._server.server_close()
 
