@@ -99,7 +99,7 @@ def _standing(endpoint: Endpoint, row: Any) -> Standing:  # noqa: ANN401 - a row
         return Standing(endpoint=endpoint)
     return Standing(
         endpoint=endpoint,
-        pending=max(row["changes"], row["accounts"]),
+        pending=max(int(row["changes"]), row["accounts"]),  # a sum on PostgreSQL is a decimal
         pending_since=row["pending_since"],
         next_attempt_at=row["next_attempt_at"],
         delivered_at=row["delivered_at"],
