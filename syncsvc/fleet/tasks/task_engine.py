@@ -225,10 +225,11 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     """
     Make the session independent of what the server, database or role sets.
     """
+    autocommit = connection.autocommit  # on for the one that listens: LISTEN works from a commit on
     await connection.set_autocommit(True)
     await connection.execute(cast("Query", SESSION_SETTINGS))
     await connection.execute(cast("Query", NEWER_TIMEOUTS))
-    await connection.set_autocommit(False)
+    await connection.set_autocommit(autocommit)
 
 
 @contextmanager
