@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from syncsvc.vocabulary import Lane
 
 
-class _Running(msgspec.Struct):
+class _Running(msgspec.Struct, eq=False):
+    account: str
     lane: Lane
     host: str
     progress: Progress | None = None
@@ -40,22 +41,25 @@ class RunningAccounts:
         self.ending = False
         self._on_end = on_end
         self._lock = threading.Lock()
-        self._running: dict[str, _Running] = {}
+        self._running: set[_Running] = set()
         self._ends_at = float("inf")
 
     @contextmanager
     def running(self, account: str, lane: Lane, host: str) -> Iterator[Callable[[Progress], None]]:
         """
         Count an account as running; call the result with the run's progress when it begins.
+
+        An account may be counted twice: a run that was left to itself when the task engine lost
+        the database may still go on, and the lock refuses the next one.
         """
-        entry = _Running(lane, host)
+        entry = _Running(account, lane, host)
         with self._lock:
-            self._running[account] = entry
+            self._running.add(entry)
         try:
             yield lambda progress: self._begin(entry, progress)
         finally:
             with self._lock:
-                del self._running[account]
+                self._running.remove(entry)
             self._on_end()
 
     def by_host(self, lane: Lane) -> dict[str, int]:
@@ -63,14 +67,14 @@ class RunningAccounts:
         Return how many accounts of a lane are running, by host.
         """
         with self._lock:
-            return Counter(each.host for each in self._running.values() if each.lane == lane)
+            return Counter(each.host for each in self._running if each.lane == lane)
 
     def names(self) -> list[str]:
         """
         Return the accounts that are running.
         """
         with self._lock:
-            return sorted(self._running)
+            return sorted({each.account for each in self._running})
 
     def end_within(self, seconds: float) -> None:
         """
@@ -79,7 +83,7 @@ class RunningAccounts:
         with self._lock:
             self.ending = True
             self._ends_at = time.monotonic() + seconds
-            for each in self._running.values():
+            for each in self._running:
                 if each.progress is not None:
                     self._shorten(each.progress)
 

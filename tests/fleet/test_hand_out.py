@@ -241,6 +241,20 @@ def test_what_a_fleet_writes_first_is_a_whole_row(fleet: Fleet) -> None:
     assert row["attention"] == "Its settings are wrong."
 
 
+def test_an_account_may_run_twice_in_a_process() -> None:
+    """
+    While a run goes on that the task engine left to itself, the next one begins and is refused.
+    """
+    ends: list[str] = []
+    running = RunningAccounts(on_end=lambda: ends.append("end"))
+    with running.running("one", Lane.FAST, URL):
+        with running.running("one", Lane.FAST, URL):
+            assert running.by_host(Lane.FAST) == {URL: 2}
+        assert (running.names(), running.by_host(Lane.FAST)) == (["one"], {URL: 1})
+
+    assert (running.names(), ends) == ([], ["end", "end"])
+
+
 def test_runs_are_shortened_when_the_process_ends() -> None:
     """
     Those in progress, and those that begin afterwards, end within the time that is left.
