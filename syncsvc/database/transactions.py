@@ -124,12 +124,15 @@ def short_write(engine: Engine) -> Iterator[Connection]:
     """
     Open a transaction whose statements must end within seconds, whoever locks the tables.
 
+    The server ends it also if this process is frozen between two statements.
+
     Raises:
         DatabaseUnavailable: It did not answer in time.
     """
     with translated(), engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {SHORT_READ_TIMEOUT}")
+            for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {limit} = {SHORT_READ_TIMEOUT}")
         yield connection
 
 

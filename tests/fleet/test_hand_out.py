@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, text
+from sqlalchemy import func, select, text
 
 from support.build import rows_of
+from support.processes import eventually
 from syncsvc.accounts import rows
 from syncsvc.database import transactions
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
@@ -185,6 +186,49 @@ def test_a_rescue_leaves_no_row_of_an_account_that_was_removed(fleet: Fleet, que
 
     assert hand_out.rescue(fleet.engine, queue) == ["removed"]
     assert rows_of(fleet.engine, account_status) == []
+
+
+def test_a_frozen_publisher_delays_no_other_accounts_rescue(
+    fleet: Fleet, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Of the accounts of a dead worker one row is locked; all jobs are removed, the others are due.
+    """
+    monkeypatch.setattr(transactions, "SHORT_READ_TIMEOUT", 1000)
+    add(fleet.engine, "publishing", "lost", next_run_at=func.now() + timedelta(hours=1))
+    for name in ("publishing", "lost"):
+        with fleet.engine.begin() as connection:
+            queue.put(connection, [(name, Lane.FAST)])
+        die(fleet.engine, name)
+    with fleet.engine.begin() as frozen:
+        status_rows.write(frozen, "publishing", failures=0)
+        rescued = hand_out.rescue(fleet.engine, queue)
+    with fleet.engine.connect() as connection:
+        due = select(account_status.c.account).where(account_status.c.next_run_at <= func.now())
+        due_now = connection.execute(due).scalars().all()
+
+    assert sorted(rescued) == ["lost", "publishing"]
+    assert due_now == ["lost"]
+
+
+def test_a_worker_that_is_frozen_while_it_hands_out_stops_no_other(
+    fleet: Fleet, handed_out: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The server ends its session, and with it the lock that keeps the others out.
+    """
+    add(fleet.engine, "one")
+    monkeypatch.setattr(transactions, "SHORT_READ_TIMEOUT", 100)
+
+    def freeze() -> None:
+        with transactions.short_write(fleet.engine) as frozen:
+            assert hand_out.alone(frozen, hand_out.HAND_OUT)
+            monkeypatch.undo()
+            eventually(lambda: handed_out() == 1)
+            frozen.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnavailable):
+        freeze()
 
 
 @pytest.mark.parametrize("step", ["put", "stalled"])

@@ -66,7 +66,7 @@ def rescue(engine: Engine, queue: Queue) -> list[str]:
         stalled = queue.stalled(connection)
         lost = [account for job, account in stalled.items() if queue.remove(connection, job)]
         if lost:
-            status_rows.make_due(connection, lost)
+            status_rows.make_rescued_due(connection, lost)
             log.warning("fleet.accounts_rescued", count=len(lost), first=lost[:10])
         return lost
 

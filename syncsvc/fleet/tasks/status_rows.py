@@ -38,7 +38,22 @@ def make_due(connection: Connection, accounts: Collection[str], seconds: float =
     """
     Make accounts due so many seconds from now; those that never ran are due anyway.
     """
-    these = account_status.c.account.in_(accounts)
+    _make_due(connection, account_status.c.account.in_(accounts), seconds)
+
+
+def make_rescued_due(connection: Connection, accounts: Collection[str]) -> None:
+    """
+    Make accounts due now, but for those whose row is locked.
+
+    Such a run has begun to publish, and writes itself when the account is due. If its process is
+    frozen, nobody waits for it to rescue the others.
+    """
+    rows = select(account_status.c.account).where(account_status.c.account.in_(accounts))
+    free = rows.with_for_update(skip_locked=True)
+    _make_due(connection, account_status.c.account.in_(free), 0.0)
+
+
+def _make_due(connection: Connection, these: ColumnElement[bool], seconds: float) -> None:
     due_at = seconds_from_now(seconds)
     connection.execute(update(account_status).where(these).values(next_run_at=due_at))
 

@@ -49,6 +49,9 @@ SETTLED = 60.0  # seconds after which a connection that is lost was a good one
 DRAIN = 2.0  # seconds that runs get to end before the engine connects again without them
 CONNECTIONS = 4  # to the database, beside those of the runs
 SPARE_THREADS = 4  # beside those of the runs, for what the engine does itself
+# A process that is frozen inside one of the engine's transactions, which take milliseconds, must
+# not hold a job or a worker's row for as long as it is frozen.
+FROZEN_TIMEOUT = "SET idle_in_transaction_session_timeout = '10s'"
 LOST = (
     procrastinate.exceptions.ConnectorException,
     psycopg.Error,
@@ -229,6 +232,7 @@ async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.set_autocommit(True)
     await connection.execute(cast("Query", SESSION_SETTINGS))
     await connection.execute(cast("Query", NEWER_TIMEOUTS))
+    await connection.execute(cast("Query", FROZEN_TIMEOUT))
     await connection.set_autocommit(autocommit)
 
 
