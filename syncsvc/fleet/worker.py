@@ -227,6 +227,7 @@ class FleetWorker:
                 if time.monotonic() > rescued_at + RESCUE_EVERY:
                     rescued_at = time.monotonic()
                     hand_out.rescue(self.engine, self._queue)
+                    hand_out.remove_ended(self.engine, self._queue, self._tasks.ended)
                 hand_out.hand_out(
                     self.engine, self._queue, self.running, self.slots, self.settings.api_url
                 )

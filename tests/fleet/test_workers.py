@@ -35,6 +35,19 @@ OVERLAPS = """
 SELECT count(*) FROM sync_runs AS one JOIN sync_runs AS other USING (account)
 WHERE one.id < other.id AND other.started_at < coalesce(one.finished_at, 'infinity')"""
 
+LOSE_THE_FIRST_END = """
+CREATE SEQUENCE ends;
+CREATE FUNCTION lose_session() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('ends') = 1 THEN
+        PERFORM pg_terminate_backend(pg_backend_pid());
+        PERFORM pg_sleep(1);
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER lose_session BEFORE DELETE ON procrastinate_jobs
+FOR EACH ROW EXECUTE FUNCTION lose_session()"""
+
 
 @pytest.fixture
 def provider(sandbox: Sandbox) -> Sandbox:
@@ -219,6 +232,22 @@ def test_lost_sessions_end_no_worker(fleet: Fleet, provider: Sandbox) -> None:
 
     assert [worker.poll() for worker in workers] == [None, None]
     assert overlaps(fleet.engine) == 0
+
+
+def test_no_account_is_lost_with_the_session_that_ends_its_job(
+    fleet: Fleet, provider: Sandbox
+) -> None:
+    """
+    The end of a job could not be written, and its worker lives on: the account runs again.
+    """
+    fleet.add(["one"], provider)
+    with fleet.engine.begin() as connection:
+        connection.execute(text(LOSE_THE_FIRST_END))
+    (worker,) = fleet.start(SYNCSVC_SCHEDULE="2s")
+    eventually(lambda: fleet.runs(sync_runs.c.state == "succeeded") >= 3)
+
+    assert worker.poll() is None
+    assert fleet.log().count("fleet.ended_jobs_removed") == 1
 
 
 def test_accounts_come_and_go_without_a_signal(fleet: Fleet, provider: Sandbox) -> None:

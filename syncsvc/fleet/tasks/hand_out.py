@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
 
     from syncsvc.fleet.running_accounts import RunningAccounts
+    from syncsvc.fleet.tasks.ended_jobs import EndedJobs
     from syncsvc.fleet.tasks.task_engine import Queue
 
 log = structlog.get_logger(__name__)
@@ -69,6 +70,23 @@ def rescue(engine: Engine, queue: Queue) -> list[str]:
             status_rows.make_rescued_due(connection, lost)
             log.warning("fleet.accounts_rescued", count=len(lost), first=lost[:10])
         return lost
+
+
+def remove_ended(engine: Engine, queue: Queue, ended: EndedJobs) -> list[str]:
+    """
+    Remove this process's jobs whose end the task engine could not write; return their accounts.
+
+    When such an account is due was written by its run.
+    """
+    jobs = ended.unsure()
+    if not jobs:
+        return []
+    with transactions.short_write(engine) as connection:
+        left = queue.remove_ended(connection, jobs)
+    ended.forget(len(jobs))
+    if left:
+        log.warning("fleet.ended_jobs_removed", count=len(left), first=left[:10])
+    return left
 
 
 def alone(connection: Connection, name: str) -> bool:

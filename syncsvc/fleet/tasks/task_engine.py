@@ -22,11 +22,12 @@ import procrastinate.sql
 import psycopg
 import psycopg_pool
 import structlog
-from sqlalchemy import column, select, table, text
+from sqlalchemy import column, delete, select, table, text
 
 from syncsvc.database.engine import CONNECTING, NEWER_TIMEOUTS, SESSION_SETTINGS
 from syncsvc.database.transactions import translation
 from syncsvc.errors import DatabaseUnavailable
+from syncsvc.fleet.tasks.ended_jobs import EndedJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -59,7 +60,7 @@ LOST = (
     OSError,
 )
 
-_jobs = table("procrastinate_jobs", column("queueing_lock"), column("queue_name"))
+_jobs = table("procrastinate_jobs", column("id"), column("queueing_lock"), column("queue_name"))
 _IS_OPEN = text("procrastinate_jobs.status IN ('todo', 'doing')")
 _IS_WAITING = text("procrastinate_jobs.status = 'todo'")
 
@@ -73,6 +74,9 @@ class TaskEngine:
         slots: How many accounts of each lane the process syncs at once.
         run: Syncs an account; must not raise. Called in a thread.
         nightly: What one worker of all does once a night.
+
+    Attributes:
+        ended: The jobs that it has done.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class TaskEngine:
         self._slots = slots
         self._run_account = run
         self._nightly = nightly
+        self.ended = EndedJobs()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._was_stopped = False
@@ -197,9 +202,10 @@ class TaskEngine:
         )
         app = procrastinate.App(connector=connector)
 
-        @app.task(name=RUN)
-        def sync_account(account: str) -> None:
-            self._run_account(account)
+        @app.task(name=RUN, pass_context=True)
+        def sync_account(context: procrastinate.JobContext, account: str) -> None:
+            with self.ended.noting(context.job.id):
+                self._run_account(account)
 
         # Without a periodic task, procrastinate 3.10 stops watching what it does on the side.
         @app.periodic(cron=EVERY_NIGHT)
@@ -329,6 +335,14 @@ class Queue:
         except procrastinate.exceptions.ConnectorException:
             return False  # its worker was alive, and has ended it
         return True
+
+    @staticmethod
+    def remove_ended(connection: Connection, ended: Sequence[int]) -> list[str]:
+        """
+        Remove those of these jobs that are still there; return their accounts.
+        """
+        query = delete(_jobs).where(_jobs.c.id.in_(ended)).returning(_jobs.c.queueing_lock)
+        return list(connection.execute(query).scalars())
 
 
 def schema_sql() -> str:
