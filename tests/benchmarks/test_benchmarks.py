@@ -126,3 +126,17 @@ def test_a_peer_reaches_no_other_machine(event: str, monkeypatch: pytest.MonkeyP
     stay_here(event, told("127.0.0.1"))
     with pytest.raises(PermissionError, match=r"telemetry\.example"):
         stay_here(event, told("telemetry.example"))
+
+
+def test_the_cost_of_webhooks_is_measured() -> None:
+    """
+    `make bench-webhooks` compares runs with endpoints and without, and counts events a second.
+    """
+    command = [sys.executable, str(BENCHMARKS / "webhooks_bench.py"), "--numbers", "400"]
+    done = subprocess.run(
+        [*command, "--endpoints", "2", "--rounds", "1"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| wall |") == 2
+    assert done.stdout.count("| events/s to one endpoint |") == 2
