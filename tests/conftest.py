@@ -30,6 +30,7 @@ from support.compiled_statements import share_compiled_statements
 from support.known_inventory import LAST_DAY, live_through
 from support.neighbour import belongings, move_in, sightings
 from support.quick import is_quick
+from support.receivers import Receiver
 from syncsvc.cli.app import main
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
@@ -433,6 +434,15 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=QUIET_CHROMIUM)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """
+    A receiver that accepts everything.
+    """
+    with Receiver() as serving:
+        yield serving
 
 
 @pytest.fixture

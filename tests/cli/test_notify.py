@@ -11,31 +11,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from support.build import number_row, rows_of
-from support.receivers import KEY, Answer, Receiver
+from support.receivers import KEY, Answer
 from syncsvc.notify import signing
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import notify_endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from sqlalchemy import Engine
 
     from support.build import Result
+    from support.receivers import Receiver
     from syncsvc.sandbox import Sandbox
 
 COMMANDS = ("add", "list", "test", "pause", "resume", "replay", "rotate", "remove")
 CHANGES = ["number.provisioned", "number.changed"]
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """
-    A receiver that accepts everything.
-    """
-    with Receiver() as serving:
-        yield serving
 
 
 @pytest.fixture

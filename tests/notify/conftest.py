@@ -1,5 +1,5 @@
 """
-Receivers and endpoints of webhooks.
+Endpoints of webhooks.
 """
 
 from __future__ import annotations
@@ -8,21 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.receivers import Hooks, Receiver
+from support.receivers import Hooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Engine
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """
-    A receiver that accepts everything.
-    """
-    with Receiver() as serving:
-        yield serving
 
 
 @pytest.fixture
