@@ -12,7 +12,7 @@ import structlog
 
 from syncsvc.errors import DeadlineExceeded, SyncError
 from syncsvc.payloads.records import Unchanged
-from syncsvc.provider.thread_pool import InlinePool
+from syncsvc.provider.thread_pool import InlinePool, result_of
 from syncsvc.provider.walk import Walk
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def search_numbers(
 
     futures = {request.uuid: pool.submit(search, request) for request in requests}
     try:
-        return {uuid: future.result(max(seconds_left(), 0.0)) for uuid, future in futures.items()}
+        return {uuid: result_of(future, seconds_left) for uuid, future in futures.items()}
     except TimeoutError:
         raise DeadlineExceeded.during("searching for numbers that are not listed") from None
     finally:

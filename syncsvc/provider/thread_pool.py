@@ -9,7 +9,7 @@ threads are not waited for.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 A = TypeVar("A")
 T = TypeVar("T")
+
+SIGNALS_EVERY = 0.5  # seconds
 
 
 class ThreadPool:
@@ -61,6 +63,22 @@ class ThreadPool:
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
+
+
+def result_of(future: Future[T], seconds_left: Callable[[], float]) -> T:
+    """
+    Wait for a call's result, and let Python handle signals meanwhile.
+
+    Only the main thread handles them. Of two signals at once, the second wakes another thread, and
+    that may take both: the main thread would go on waiting for a lock, and know of none.
+
+    Raises:
+        TimeoutError: There was none in time.
+    """
+    left = seconds_left()
+    while left > SIGNALS_EVERY and not wait((future,), SIGNALS_EVERY).done:
+        left = min(left - SIGNALS_EVERY, seconds_left())
+    return future.result(max(left, 0.0))
 
 
 class InlinePool(ThreadPool):

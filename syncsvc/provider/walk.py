@@ -15,6 +15,7 @@ import msgspec
 
 from syncsvc.errors import DeadlineExceeded
 from syncsvc.payloads.records import Reject
+from syncsvc.provider.thread_pool import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -178,7 +179,7 @@ class Walk:
         self._request_ahead(index)
         _index, future = self._requested.popleft()
         try:
-            return future.result(timeout=max(self._seconds_left(), 0.0))
+            return result_of(future, self._seconds_left)
         except TimeoutError:
             raise DeadlineExceeded.during(f"waiting for page {index}") from None
 

@@ -4,12 +4,14 @@ Threads that fetch pages.
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 
-from syncsvc.provider.thread_pool import ThreadPool
+from syncsvc.provider.thread_pool import ThreadPool, result_of
 
 
 def fetch_threads() -> list[threading.Thread]:
@@ -122,3 +124,27 @@ def test_leaving_does_not_wait_for_a_call_under_way() -> None:
 
     assert took < 1
     assert future.result(timeout=5)
+
+
+def test_a_signal_that_another_thread_takes_ends_the_wait() -> None:
+    """
+    Python handles a signal in the main thread only, which the kernel may have left asleep.
+    """
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def take_it() -> None:
+        time.sleep(0.1)  # until the main thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    thread = threading.Thread(target=take_it)
+    ends_at = time.monotonic() + 10
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            result_of(Future[None](), lambda: ends_at - time.monotonic())
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        thread.join()
