@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.02
 JOIN_SECONDS = 5
+BODILESS = (204, 304)  # statuses whose responses end with the head
 
 
 class OpenConnections:
@@ -102,18 +103,21 @@ class ConnectionHandler(WSGIRequestHandler):
         length = int(environ.get("CONTENT_LENGTH") or 0)
         environ["wsgi.input"] = io.BytesIO(self.rfile.read(length))
         response = Response.from_app(self.server.app, environ)
-        self._send_head(response)
+        has_body = response.status_code not in BODILESS
+        self._send_head(response, has_body=has_body)
         size = response.headers.get("Content-Length")
+        if not has_body:
+            return
         if size is None:
             self._send_chunked(response.iter_encoded())
         else:
             self._send_plain(response.iter_encoded(), int(size))
 
-    def _send_head(self, response: Response) -> None:
+    def _send_head(self, response: Response, *, has_body: bool) -> None:
         self.send_response(response.status_code)
         for name, value in response.headers.items():
             self.send_header(name, value)
-        if "Content-Length" not in response.headers:
+        if has_body and "Content-Length" not in response.headers:
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 

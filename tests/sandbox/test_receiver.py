@@ -129,6 +129,16 @@ def test_without_a_secret_nothing_is_called_verified() -> None:
     assert "  unverified: no secret was given  new  204" in str(shown[0])
 
 
+def test_events_follow_each_other_on_one_connection() -> None:
+    """
+    A response without a body leaves nothing on the connection that the next one would begin with.
+    """
+    with Receiver() as receiver, httpx.Client(trust_env=False) as client:
+        statuses = [client.post(receiver.url, content=event()).status_code for _ in range(3)]
+
+    assert statuses == [204, 204, 204]
+
+
 def test_it_fails_as_it_is_told_to() -> None:
     """
     Every request gets the given status, and the line still says if it was verified.
