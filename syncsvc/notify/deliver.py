@@ -88,11 +88,11 @@ class _Delivery:
         error: str | None = None
         while error is None and not self._context.is_stopping():
             with self._connection.begin():
-                endpoint = endpoints.require(self._connection, self._name)
                 cursor = cursors.read(self._connection, self._name, self._account)
                 now = database_time(self._connection)
-            if cursor is None or (cursor.next_attempt_at or now) > now:
-                break
+                if cursor is None or (cursor.next_attempt_at or now) > now:
+                    break
+                endpoint = endpoints.require(self._connection, self._name)
             error, moved = self._deliver_batch(endpoint, cursor)
             if not moved:
                 break
@@ -162,12 +162,12 @@ class _Delivery:
         Note a failed attempt; disable the endpoint after the last one, or if it says so.
         """
         error = str(answer.error)[:LONGEST_ERROR]
-        wait = _wait(cursor.attempts, answer.retry_after)
+        wait = None if answer.is_gone else _wait(cursor.attempts, answer.retry_after)
         with self._connection.begin():
             now = database_time(self._connection)
             due = None if wait is None else now + wait
             cursors.postpone(self._connection, self._name, self._account, cursor, due, error)
-            if wait is None or answer.is_gone:
+            if wait is None:
                 reason = _why_disabled(cursor.attempts + 1, answer, error)
                 endpoints.set_enabled(self._connection, self._name, enabled=False, reason=reason)
                 log.error("notify.disabled", endpoint=self._name, reason=reason)

@@ -16,7 +16,7 @@ from syncsvc.accounts import rows
 from syncsvc.accounts.standing import database_time
 from syncsvc.database import transactions
 from syncsvc.database.maintenance import migrate
-from syncsvc.errors import SyncError
+from syncsvc.errors import SyncError, UnknownEndpoint
 from syncsvc.notify import cursors, endpoints
 from syncsvc.notify.deliver import Context, deliver
 
@@ -162,6 +162,8 @@ class Deliveries:
                 with transactions.translated():
                     if self._stopped.is_set() or self._deliver_one(endpoint, account):
                         return
+        except UnknownEndpoint:
+            return  # somebody has removed it meanwhile
         except SyncError as exc:
             self._log_loss(exc)
         except Exception:
