@@ -185,7 +185,7 @@ Its numbers and their history are kept, unless --delete-data is given.
 Example: [bold]syncsvc accounts remove berlin --delete-data --yes[/bold]""")
 
 ACCOUNTS_RESEAL = _flowing("""\
-Seal all credentials with the first key of SYNCSVC_ACCOUNTS_KEY.
+Seal all credentials, and the secrets of webhooks, with the first key of SYNCSVC_ACCOUNTS_KEY.
 
 Afterwards the other keys are not needed. It exits with 1 if no key opens some of them.
 

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING
 from structlog.testing import capture_logs
 
 from support.build import number_row, rows_of
-from support.receivers import HOOK, Answer
-from syncsvc.notify import endpoints
+from support.receivers import HOOK, KEY, Answer
+from syncsvc.accounts import sealing
+from syncsvc.commands.accounts import changing
+from syncsvc.notify import endpoints, signing
 from syncsvc.schema.tables import notify_cursors
+from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:
+    import pytest
+
     from support.build import Watch
     from support.receivers import Hooks, Receiver
 
@@ -64,3 +69,37 @@ def test_an_endpoint_that_was_removed_before_its_turn_is_no_failure(hooks: Hooks
     Who had it on a list of those that are due finds nothing to deliver.
     """
     assert hooks.deliver("removed") is None
+
+
+def test_a_new_key_seals_the_secrets_of_endpoints_too(
+    hooks: Hooks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    After `syncsvc accounts reseal` the old key may go, and no endpoint has lost its secret.
+    """
+    new = sealing.new_key()
+    hooks.add("https://example.com/hook")
+    with hooks.engine.connect() as connection:
+        assert changing.reseal(connection, _with_key(f"{new}\n{KEY}"))
+        endpoint = endpoints.require(connection, HOOK)
+
+    assert signing.secrets_of(_with_key(new), endpoint) == [hooks.secrets[HOOK]]
+    assert "So are the secrets of 1 endpoints of webhooks." in capsys.readouterr().out
+
+
+def test_an_endpoint_that_no_key_opens_is_named(
+    hooks: Hooks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    `syncsvc accounts reseal` leaves it as it is, and fails.
+    """
+    before = hooks.add("https://example.com/hook")
+    with hooks.engine.connect() as connection:
+        assert not changing.reseal(connection, _with_key(sealing.new_key()))
+        assert endpoints.require(connection, HOOK) == before
+
+    assert "opens the sealed secret of endpoint 'ops'" in capsys.readouterr().out
+
+
+def _with_key(key: str) -> Settings:
+    return Settings(accounts_key=key)  # type: ignore[arg-type]  # pydantic wraps it

@@ -15,6 +15,7 @@ from sqlalchemy import delete, update
 from syncsvc.accounts import account_settings, labels, rows, sealing, standing
 from syncsvc.database import locks
 from syncsvc.errors import ConfigurationError, RunInProgress
+from syncsvc.notify import endpoints, signing
 from syncsvc.output import output_file
 from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import account_status, accounts, metadata
@@ -144,30 +145,58 @@ def remove(
 
 def reseal(connection: Connection, process_settings: Settings) -> bool:
     """
-    Seal all credentials with the first key; return whether all could be opened.
+    Seal all credentials, and the secrets of webhooks, with the first key.
+
+    Returns:
+        Whether all could be opened.
 
     Raises:
         ConfigurationError: There is no key.
     """
     sealing.require_key(process_settings)
-    problems, resealed = [], 0
+    problems: list[str] = []
     with rows.changing(connection):
-        for account in rows.every_for_change(connection):
-            if account.sealed is None:
-                continue
-            try:
-                opened = sealing.unseal(process_settings, account.name, account.sealed)
-            except ConfigurationError as error:
-                problems.append(str(error))
-                continue
-            sealed = sealing.seal(process_settings, account.name, opened)
-            rows.change(connection, msgspec.structs.replace(account, sealed=sealed))
-            resealed += 1
+        of_accounts = _reseal_accounts(connection, process_settings, problems)
+        of_endpoints = _reseal_endpoints(connection, process_settings, problems)
     with output_file.printing():
-        typer.echo(f"The credentials of {resealed} accounts are sealed with the first key.")
+        typer.echo(f"The credentials of {of_accounts} accounts are sealed with the first key.")
+        if of_endpoints:
+            typer.echo(f"So are the secrets of {of_endpoints} endpoints of webhooks.")
         for problem in problems:
             typer.echo(problem)
     return not problems
+
+
+def _reseal_accounts(connection: Connection, settings: Settings, problems: list[str]) -> int:
+    resealed = 0
+    for account in rows.every_for_change(connection):
+        if account.sealed is None:
+            continue
+        try:
+            opened = sealing.unseal(settings, account.name, account.sealed)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            continue
+        sealed = sealing.seal(settings, account.name, opened)
+        rows.change(connection, msgspec.structs.replace(account, sealed=sealed))
+        resealed += 1
+    return resealed
+
+
+def _reseal_endpoints(connection: Connection, settings: Settings, problems: list[str]) -> int:
+    resealed = 0
+    for endpoint in endpoints.every(connection):
+        if endpoint.sealed is None:
+            continue
+        try:
+            opened = signing.secrets_of(settings, endpoint)
+        except ConfigurationError as error:
+            problems.append(str(error))
+            continue
+        sealed = signing.seal(settings, endpoint.name, opened)
+        endpoints.change(connection, msgspec.structs.replace(endpoint, sealed=sealed))
+        resealed += 1
+    return resealed
 
 
 def _differences(
