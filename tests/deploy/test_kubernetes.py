@@ -18,7 +18,7 @@ from syncsvc import __version__
 from syncsvc.fleet.worker import HARD_STOP
 from syncsvc.metrics import EndpointState, Metrics
 from syncsvc.settings.loading import load_settings
-from syncsvc.settings.sources import SECRETS_DIRECTORY
+from syncsvc.settings.sources import CONFIG_FILE, SECRETS_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +29,8 @@ TREE = Path(__file__).parents[2]
 MANIFESTS = TREE / "deploy" / "kubernetes"
 RULES = TREE / "deploy" / "prometheus" / "syncsvc.rules.yaml"
 OPERATIONS = (TREE / "docs" / "operations.md").read_text()
+WEBHOOKS = (TREE / "docs" / "webhooks.md").read_text()
+DEPLOYMENTS = {"worker": "syncsvc", "fleet": "syncsvc-fleet"}
 VERSIONS = ("1.27", kubernetes_validate.latest_version())  # the oldest meant, the newest known
 FLEETS = ("overlays/fleet", "overlays/fleet-autoscaled")
 BUILDS = ("base", "overlays/cronjob", "overlays/monitoring", *FLEETS)
@@ -520,6 +522,40 @@ def test_the_overlay_of_the_documentation_renders(tmp_path: Path) -> None:
     assert configured["data"]["SYNCSVC_LOG_FORMAT"] == "json"
 
 
+@pytest.mark.parametrize("component", ["worker", "fleet"])
+def test_the_settings_of_endpoints_reach_the_pod(tmp_path: Path, component: str) -> None:
+    """
+    What docs/webhooks.md adds to the overlay mounts the TOML file where the service looks for it.
+
+    The secret is a further key of a Secret that is mounted already.
+    """
+    shutil.copytree(MANIFESTS, tmp_path / "deploy" / "kubernetes")
+    (file,) = re.findall(r"```toml\n(.+?)```", WEBHOOKS, re.DOTALL)
+    (written,) = re.findall(r"```yaml\n(# site/kustomization.yaml.+?)```", WEBHOOKS, re.DOTALL)
+    overlay = {"worker": "base", "fleet": "overlays/fleet"}[component]
+    resources = {"resources": [f"../deploy/kubernetes/{overlay}"], "namespace": "syncsvc"}
+    named = written.replace(
+        "  name: syncsvc\n      spec", f"  name: {DEPLOYMENTS[component]}\n      spec"
+    )
+    own = yaml.safe_load(named)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "kustomization.yaml").write_text(yaml.safe_dump({**resources, **own}))
+    (tmp_path / "site" / "syncsvc.toml").write_text(file)
+    _in_its_own_words(needs("kubectl"), tmp_path)
+
+    objects = list(yaml.safe_load_all(_rendered(tmp_path / "site")))
+
+    (pod,) = _pods(objects)
+    (found,) = (each for each in _of(objects, "ConfigMap") if "syncsvc.toml" in each["data"])
+    sources = {each["name"]: each for each in pod["volumes"]}
+    mounts = {each["mountPath"]: each["name"] for each in pod["containers"][0]["volumeMounts"]}
+    assert (
+        sources[mounts[str(CONFIG_FILE.parent)]]["configMap"]["name"] == found["metadata"]["name"]
+    )
+    assert sources[mounts[str(SECRETS_DIRECTORY)]]["secret"]["secretName"] == "syncsvc"
+    assert "items" not in sources[mounts[str(SECRETS_DIRECTORY)]]["secret"]
+
+
 def _rendered(path: Path) -> str:
     told = subprocess.run(
         [needs("kubectl"), "kustomize", str(path)], check=False, capture_output=True, text=True
@@ -545,9 +581,20 @@ def _in_its_own_words(kubectl: str, home: Path) -> None:
         resources = document.get("resources", [])
         document["bases"] = [each for each in resources if not each.endswith(".yaml")]
         document["resources"] = [each for each in resources if each.endswith(".yaml")]
-        document["patchesStrategicMerge"] = [each["path"] for each in document.pop("patches", [])]
+        patches = document.pop("patches", [])
+        document["patchesStrategicMerge"] = [
+            each.get("path") or _in_a_file(each["patch"], path.parent) for each in patches
+        ]
         document["generatorOptions"] = {"disableNameSuffixHash": True}
         path.write_text(yaml.safe_dump(document))
+
+
+def _in_a_file(patch: str, home: Path) -> str:
+    """
+    Write an inline patch to a file; its name.
+    """
+    (home / "patch.yaml").write_text(patch)
+    return "patch.yaml"
 
 
 def _of(objects: list[Object], kind: str) -> list[Object]:

@@ -10,11 +10,13 @@ import pytest
 
 from support.build import needs
 from syncsvc.fleet.worker import HARD_STOP
+from syncsvc.notify.signing import file_name
 from syncsvc.settings.sources import SECRETS
 
 TREE = Path(__file__).parents[2]
 UNITS = TREE / "deploy" / "systemd"
 OPERATIONS = (TREE / "docs" / "operations.md").read_text()
+WEBHOOKS = (TREE / "docs" / "webhooks.md").read_text()
 SERVICES = sorted(UNITS.glob("*.service"))
 INSTALLED = "/opt/syncsvc/bin/syncsvc"
 SHARED = "# --- Sandboxing"
@@ -122,6 +124,19 @@ def test_the_drop_ins_of_the_documentation_fit(tmp_path: Path) -> None:
 
         assert _analyze("verify", str(path)).stderr == ""
         assert _analyze(*SECURITY, str(path)).returncode == 0
+
+
+def test_the_secret_of_an_endpoint_reaches_the_unit(tmp_path: Path) -> None:
+    """
+    The drop-in of docs/webhooks.md loads the credential by the name that is looked for.
+    """
+    (written,) = re.findall(r"^```ini\n(.+?)^```", WEBHOOKS, re.MULTILINE | re.DOTALL)
+    for path in SERVICES:
+        unit = tmp_path / path.name
+        unit.write_text(f"{path.read_text()}\n{written}".replace(INSTALLED, "/bin/true"))
+
+        assert _analyze("verify", str(unit)).stderr == ""
+    assert f"LoadCredential={file_name('ops')}:syncsvc.{file_name('ops')}\n" in written
 
 
 def _analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
