@@ -12,7 +12,7 @@ SEED ?= $(shell date +%s)
 LOCKING := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo quick test coverage answers pictures docs bench bench-peers bench-views bench-webhooks soak mutants check format lock build image-check systemd-check clean
+.PHONY: help install demo quick test coverage answers pictures docs bench bench-fleet bench-peers bench-views bench-webhooks soak mutants check format lock build image-check systemd-check clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ mutants: install ## Try mutants of modules on their tests, and print those alive
 
 bench: install ## Compare speed and memory with the limit, 15 minutes; BENCH="--sizes 10000 --rounds 1"
 	$(BIN)/python tests/benchmarks/bench_sync.py $(BENCH)
+
+bench-fleet: install ## Measure and simulate a fleet of accounts, 40 minutes; BENCH="--only constants --accounts 20"
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/bench_fleet.py $(BENCH)
 
 bench-peers: install $(PEERS_VENV)/.installed ## Compare syncsvc with dlt and an ORM script; BENCH="--rounds 1 --peers orm"
 	$(BIN)/python tests/benchmarks/peers_bench.py --python $(PEERS_VENV)/bin/python $(BENCH)

