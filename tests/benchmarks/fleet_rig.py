@@ -30,6 +30,9 @@ TABLES = (
     *("numbers", "number_history", "addresses", "address_history", "listing_fingerprints"),
     *("sync_runs", "account_status"),
 )
+SIZE = """
+SELECT coalesce(sum(pg_total_relation_size(relid)), pg_total_relation_size('{0}'))
+FROM pg_partition_tree('{0}')"""
 
 
 class Served(NamedTuple):
@@ -131,14 +134,7 @@ class Accounts:
         """
         Bytes of each table, with its indexes.
         """
-        return {
-            table: int(
-                self.ask(
-                    f"SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('{table}')"
-                )
-            )
-            for table in TABLES
-        }
+        return {table: int(self.ask(SIZE.format(table))) for table in TABLES}
 
     def ask(self, query: str) -> Any:
         """
