@@ -118,6 +118,19 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, one_certificate: Path) -> None
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What `make quick` runs starts no other process.
+    """
+
+    def refuse(_self: object, *arguments: object, **_options: object) -> None:
+        pytest.fail(f"support/quick.py takes this test for quick, and it starts {arguments}")
+
+    if request.node.get_closest_marker("quick"):
+        monkeypatch.setattr("subprocess.Popen.__init__", refuse)
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[URL]:
     """

@@ -64,9 +64,19 @@ def _names_reached(function: Callable[..., Any]) -> set[str]:
         elif isinstance(each, FunctionType) and _is_of_tests(each) and each.__code__ not in seen:
             seen.add(each.__code__)
             used = set(_names(each.__code__))
-            names |= used
-            waiting += [each.__globals__[name] for name in used if name in each.__globals__]
+            reached = [each.__globals__[name] for name in used if name in each.__globals__]
+            names |= used.union(*map(_names_of_module, reached))
+            waiting += reached
     return names
+
+
+def _names_of_module(thing: Any) -> set[str]:
+    """
+    The names in the service's module that a thing is or is defined in.
+    """
+    module = thing if inspect.ismodule(thing) else inspect.getmodule(thing)
+    is_ours = module is not None and module.__name__.startswith("syncsvc.")
+    return set(vars(module)) if is_ours else set()
 
 
 def _names(code: CodeType) -> Iterator[str]:
