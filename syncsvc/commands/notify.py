@@ -143,7 +143,8 @@ def rotate(connection: Connection, settings: Settings, name: str, *, finish: boo
     Give an endpoint a new secret beside its present one, or drop the older one.
 
     Raises:
-        ConfigurationError: Its secret is a file, or there is nothing to finish.
+        ConfigurationError: Its secret is a file, there is nothing to finish, or a rotation before
+            is not finished.
     """
     with rows.changing(connection):
         endpoint = endpoints.require(connection, name)
@@ -153,6 +154,8 @@ def rotate(connection: Connection, settings: Settings, name: str, *, finish: boo
                 f"{signing.file_name(name)}: write the new one into it, above the present one."
             )
         present = signing.secrets_of(settings, endpoint)
+        if finish != (len(present) > 1):
+            raise ConfigurationError(_no_rotation(name, finish=finish))
         after = present[:1] if finish else [signing.new_secret(), present[0]]
         sealed = signing.seal(settings, name, after)
         endpoints.change(connection, msgspec.structs.replace(endpoint, sealed=sealed))
@@ -182,6 +185,15 @@ def _nothing_to_replay(endpoint: Endpoint, account: str | None) -> str:
     if account is None:
         return f"No account that endpoint {endpoint.name!r} covers has run yet."
     return f"Endpoint {endpoint.name!r} gets no events of {account!r}, or it never ran."
+
+
+def _no_rotation(name: str, *, finish: bool) -> str:
+    if finish:
+        return f"Endpoint {name!r} has one secret: there is nothing to finish."
+    return (
+        f"Endpoint {name!r} has two secrets already. When its receiver has the newer one, run "
+        f"`syncsvc notify rotate {name} --finish`, which drops the older one."
+    )
 
 
 def _as_object(standing: Standing, settings: Settings) -> dict[str, Any]:

@@ -6,19 +6,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from structlog.testing import capture_logs
 
 from support.build import number_row, rows_of
 from support.receivers import HOOK, KEY, Answer
 from syncsvc.accounts import sealing
+from syncsvc.commands import notify
 from syncsvc.commands.accounts import changing
+from syncsvc.errors import ConfigurationError
 from syncsvc.notify import endpoints, signing
 from syncsvc.schema.tables import notify_cursors
 from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:
-    import pytest
-
     from support.build import Watch
     from support.receivers import Hooks, Receiver
 
@@ -99,6 +100,24 @@ def test_an_endpoint_that_no_key_opens_is_named(
         assert endpoints.require(connection, HOOK) == before
 
     assert "opens the sealed secret of endpoint 'ops'" in capsys.readouterr().out
+
+
+def test_no_rotation_drops_the_secret_that_the_receiver_has(hooks: Hooks) -> None:
+    """
+    A second one, before the first is finished, is refused; so is to finish what was not begun.
+    """
+    hooks.add("https://example.com/hook")
+    with hooks.engine.connect() as connection:
+        with pytest.raises(ConfigurationError, match="nothing to finish"):
+            notify.rotate(connection, hooks.settings, HOOK, finish=True)
+        notify.rotate(connection, hooks.settings, HOOK, finish=False)
+        with pytest.raises(ConfigurationError, match="two secrets already"):
+            notify.rotate(connection, hooks.settings, HOOK, finish=False)
+        endpoint = endpoints.require(connection, HOOK)
+
+    secrets = signing.secrets_of(hooks.settings, endpoint)
+    assert len(secrets) == 2
+    assert secrets[1] == hooks.secrets[HOOK]
 
 
 def _with_key(key: str) -> Settings:
