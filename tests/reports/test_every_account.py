@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
 from support.build import NEW_YEAR, Row, profile
-from support.report_answers import STATUS, Answers, defaults
+from support.report_answers import STATUS, Answers, Tables, defaults
 from support.report_lives import ACCOUNTS, days, live, questions
 from syncsvc.clock import now
 from syncsvc.reports import REPORTS, Arguments, every_account
@@ -114,14 +114,14 @@ def test_the_rows_of_all_accounts_are_those_of_each(
     ]
     assert firsts
 
-    told = questions(now())[which]
+    told, tables = questions(now())[which], Tables(engine)
     for name, report in OF_ALL.items():
         taken = {key: value for key, value in told.items() if key in report.takes}
         asked = {"now": now(), "currency": currency, **defaults(report), **taken}
         expected = [
             {**row, **first}
             for first in firsts
-            for row in Answers(engine, Arguments(account=first["account"], **asked)).to(name)
+            for row in Answers(tables, Arguments(account=first["account"], **asked)).to(name)
         ]
         answered = over_all(engine, name, Arguments(account="all", **asked))
         assert len(answered) == len(expected), name
@@ -179,7 +179,7 @@ def test_a_row_for_each_account_is_as_plain_python_works_it_out(
     with engine.connect() as connection:
         answered = list(REPORTS["accounts"].rows(connection, arguments))
 
-    expected = Answers(engine, arguments).to("accounts")
+    expected = Answers(Tables(engine), arguments).to("accounts")
     assert [row["account"] for row in answered] == covered[: asked["limit"]]
     assert [{name: row[name] for name in names} for row in answered] == [
         {name: row[name] for name in names} for row in expected

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support.build import Row, profile, uuid_at
 from support.histories import pasts, write
-from support.report_answers import Answers, defaults
+from support.report_answers import Answers, Tables, defaults
 from support.report_lives import days, live, questions
 from syncsvc import clock
 from syncsvc.errors import ReportUsageError
@@ -23,7 +23,7 @@ from syncsvc.sync.run import run_once
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from support.build import Clock
     from support.histories import Past
@@ -64,15 +64,16 @@ def test_every_report_is_as_plain_python_works_it_out(
     wipe()
     live(job, sandbox, clock, lives)
     account = lives[-1]["account"]
+    tables = Tables(engine)
 
-    for told in questions(clock.time):
-        for name, report in REPORTS.items():
+    with engine.connect() as connection:
+        for told, (name, report) in product(questions(clock.time), REPORTS.items()):
             if name == "accounts":
                 continue  # it has the neighbour's row; test_every_account works it out
             taken = {key: value for key, value in told.items() if key in report.takes}
             arguments = Arguments(account=account, now=clock.time, **{**defaults(report), **taken})
-            expected, answered = Answers(engine, arguments).to(name), ask(engine, name, arguments)
-            for right, row in zip_longest(expected, answered):
+            expected = Answers(tables, arguments).to(name)
+            for right, row in zip_longest(expected, answered(connection, name, arguments)):
                 assert right is not None, (name, row)
                 known = row.keys() - UNSAID
                 assert {key: row[key] for key in known} == {key: right[key] for key in known}, name
@@ -94,7 +95,7 @@ def test_an_invoice_is_what_counting_day_by_day_gives(
         month = (month - timedelta(days=1)).replace(day=1)
     told: Row = {"now": now, "month": month}
 
-    expected = Answers(engine, Arguments(account="default", **told))
+    expected = Answers(Tables(engine), Arguments(account="default", **told))
     bills = ask(engine, "invoice", **told)
 
     for right, bill in zip_longest(expected.to("invoice"), bills):
@@ -112,11 +113,18 @@ def ask(engine: Engine, name: str, arguments: Arguments | None = None, **told: A
     """
     The documented columns of a report's rows, from the default account at noon unless told.
     """
-    report = REPORTS[name]
-    usual = {"account": "default", "now": NOON, **defaults(report), **told}
+    usual = {"account": "default", "now": NOON, **defaults(REPORTS[name]), **told}
     with engine.connect() as connection:
-        rows = report.rows(connection, arguments or Arguments(**usual))
-        return [{column.name: row[column.name] for column in report.columns} for row in rows]
+        return answered(connection, name, arguments or Arguments(**usual))
+
+
+def answered(connection: Connection, name: str, arguments: Arguments) -> list[Row]:
+    """
+    The documented columns of a report's rows.
+    """
+    report = REPORTS[name]
+    rows = report.rows(connection, arguments)
+    return [{column.name: row[column.name] for column in report.columns} for row in rows]
 
 
 def test_every_row_has_the_columns_that_its_report_tells(known_inventory: Engine) -> None:

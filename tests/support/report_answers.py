@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from support.build import rows_of
@@ -30,7 +31,7 @@ from syncsvc.schema.tables import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Engine, Table
 
     from syncsvc.reports import Arguments, Report
 
@@ -60,30 +61,59 @@ def defaults(report: Report) -> Row:
     }
 
 
+class Tables:
+    """
+    What is in a database that does not change meanwhile: each table is read once.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        """
+        Read nothing yet.
+        """
+        self._engine = engine
+        self._read: dict[tuple[str, str | None], list[Row]] = {}
+
+    def rows(self, table: Table, account: str | None = None) -> list[Row]:
+        """
+        The rows of a table, or of an account in it.
+        """
+        wanted = {"account": account} if account else {}
+        key = (table.name, account)
+        if key not in self._read:
+            self._read[key] = rows_of(self._engine, table, **wanted)
+        return self._read[key]
+
+    @cached_property
+    def told(self) -> Told:
+        """
+        What the history tells.
+        """
+        return Told(self._engine, now())
+
+
 class Answers:
     """
     The answers to be expected of a database.
     """
 
-    def __init__(self, engine: Engine, arguments: Arguments) -> None:
+    def __init__(self, tables: Tables, arguments: Arguments) -> None:
         """
-        Read all tables.
+        Look up what belongs to the account.
         """
         self.arguments = arguments
-        self.every_number = rows_of(engine, numbers)
-        self.engine = engine
-        self.runs = rows_of(engine, sync_runs, account=arguments.account)
-        self.addresses = {
-            row["id"]: row for row in rows_of(engine, addresses, account=arguments.account)
-        }
-        self.withheld = rows_of(engine, withheld_cancellations, account=arguments.account)
-        self.address_history = rows_of(engine, address_history, account=arguments.account)
+        self.tables = tables
+        of_account = partial(tables.rows, account=arguments.account)
+        self.every_number = tables.rows(numbers)
+        self.runs = of_account(sync_runs)
+        self.addresses = {row["id"]: row for row in of_account(addresses)}
+        self.withheld = of_account(withheld_cancellations)
+        self.address_history = of_account(address_history)
         self.numbers = {
             row["uuid"]: row for row in self.every_number if row["account"] == arguments.account
         }
-        self.every_row = rows_of(engine, number_history, account=arguments.account)
+        self.every_row = of_account(number_history)
         self.history = [row for row in self.every_row if self._wanted(self.numbers[row["uuid"]])]
-        self.told = Told(engine, now())
+        self.told = tables.told
 
     def to(self, name: str) -> list[Row]:
         """
@@ -376,8 +406,8 @@ class Answers:
         return sorted(found, key=lambda row: (-row["live"], *(row[name] for name in names)))
 
     def _accounts(self) -> list[Row]:
-        statuses = {row["account"]: row for row in rows_of(self.engine, account_status)}
-        found = rows_of(self.engine, accounts) or [
+        statuses = {row["account"]: row for row in self.tables.rows(account_status)}
+        found = self.tables.rows(accounts) or [
             {"account": name, "enabled": True, "settings": {}}
             for name, status in statuses.items()
             if status["last_run_id"] is not None
