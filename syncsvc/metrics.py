@@ -35,7 +35,7 @@ ENDED = (*PUBLISHED, RunState.FAILED)
 
 class EndpointState(msgspec.Struct, frozen=True, kw_only=True):
     """
-    How an endpoint of webhooks stands.
+    The state of an endpoint of webhooks.
 
     Attributes:
         pending: Events that wait, at least; not those of a paused or disabled one.

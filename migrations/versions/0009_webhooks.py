@@ -1,5 +1,5 @@
 """
-Add the endpoints of webhooks, and what each of them has had.
+Add the endpoints of webhooks, and how far each is with the events of each account.
 """
 
 from __future__ import annotations
@@ -76,11 +76,14 @@ def _create_cursors() -> None:
             nullable=False,
             comment="Name under which this account's rows are kept (SYNCSVC_ACCOUNT).",
         ),
-        _position("run_id", "The last run of which the endpoint has had everything."),
-        _position("history_id", "The last row of number_history that it has had, or passed over."),
+        _position("run_id", "The last run whose events the endpoint has all received."),
+        _position(
+            "history_id",
+            "The last row of number_history that it received, or that was passed over.",
+        ),
         _position(
             "run_events",
-            "How many events about the run itself it has had of the run after run_id.",
+            "How many events about the run after run_id itself it has received.",
             sa.Integer(),
         ),
         _position("wanted_run_id", "The last run with events; beyond run_id, some of them wait."),
@@ -108,7 +111,7 @@ def _create_cursors() -> None:
             name=op.f("fk_notify_cursors_endpoint"),
             ondelete="CASCADE",
         ),
-        comment="What each endpoint has had of each account's events.",
+        comment="How far each endpoint is with each account's events.",
         postgresql_with={"fillfactor": 70},
     )
     op.create_index(op.f("ix_notify_cursors_account"), "notify_cursors", ["account"])

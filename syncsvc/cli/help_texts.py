@@ -192,7 +192,7 @@ Afterwards the other keys are not needed. It exits with 1 if no key opens some o
 Example: [bold]syncsvc accounts reseal[/bold]""")
 
 NOTIFY = _flowing("""\
-The endpoints of webhooks: who is told of numbers, runs and failing accounts, and how.
+The endpoints of webhooks: who is notified of numbers, runs and failing accounts.
 
 Events are signed by Standard Webhooks and sent by `syncsvc run`, with --fleet or without, and once
 after `syncsvc sync`. A worker's own endpoints may also be tables \\[notify.NAME] of its TOML file.
@@ -211,7 +211,7 @@ number.reinstated, run.published (in place of the numbers of a first run, and of
 Example: [bold]syncsvc notify add ops --url https://example.com/hook --events 'number.*'[/bold]""")
 
 NOTIFY_LIST = _flowing("""\
-List the endpoints and how they stand.
+List the endpoints and the state of their deliveries.
 
 Example: [bold]syncsvc notify list --json[/bold]""")
 
@@ -221,19 +221,19 @@ Send a test event to an endpoint, and print the whole exchange.
 Example: [bold]syncsvc notify test ops[/bold]""")
 
 NOTIFY_PAUSE = _flowing("""\
-Pause an endpoint: it gets nothing until it is resumed, and misses nothing then.
+Pause an endpoint: nothing is sent until it is resumed, and then nothing is missing.
 
 Example: [bold]syncsvc notify pause ops[/bold]""")
 
 NOTIFY_RESUME = _flowing("""\
-Resume an endpoint that is paused or was disabled, with everything that waits for it.
+Resume an endpoint that is paused or was disabled; everything that waits is sent.
 
 Example: [bold]syncsvc notify resume ops[/bold]""")
 
 NOTIFY_REPLAY = _flowing("""\
-Let an endpoint get again what runs found that began at a time or later.
+Send an endpoint again what runs found that began at a time or later.
 
-Events keep their webhook-id, so that a receiver can drop those it has had.
+Events keep their webhook-id, so that a receiver can drop those that it knows.
 
 Example: [bold]syncsvc notify replay ops --since 2026-11-01[/bold]""")
 

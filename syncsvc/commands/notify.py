@@ -69,7 +69,7 @@ def add(connection: Connection, settings: Settings, name: str, table: dict[str, 
 
 def show_list(connection: Connection, settings: Settings, *, as_json: bool) -> None:
     """
-    Print the endpoints and how they stand, as a table or a JSON array.
+    Print the endpoints and the state of their deliveries, as a table or a JSON array.
     """
     found = [_as_object(standing, settings) for standing in overview.every(connection)]
     with output_file.printing():
@@ -119,7 +119,7 @@ def set_enabled(connection: Connection, name: str, *, enabled: bool) -> None:
 
 def replay(connection: Connection, name: str, since: datetime, account: str | None) -> None:
     """
-    Let an endpoint get again what runs found that began at a time or later.
+    Send an endpoint again what runs found that began at a time or later.
 
     Args:
         account: Only this one; None for all that it covers.

@@ -1,3 +1,3 @@
 """
-Webhooks: what the history says, sent to others, signed and in order.
+Webhooks: the events of the history, sent to others, signed and in order.
 """

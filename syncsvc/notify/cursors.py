@@ -1,8 +1,8 @@
 """
-What each endpoint has had of each account's events: rows of `notify_cursors`.
+How far each endpoint is with each account's events: rows of `notify_cursors`.
 
-A run that has something to tell raises `wanted_run_id`, in its own transaction. Whoever delivers
-moves the rest on. Neither waits for the other, and no event can fall between them.
+A run that has events raises `wanted_run_id`, in its own transaction. Whoever delivers moves the
+other columns on. Neither waits for the other, and no event is lost between them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     How far an endpoint is with an account's events.
 
     Attributes:
-        run_id: The last run of which it has had everything.
-        history_id: The last history row that it has had, or passed over.
-        run_events: How many events about the next run itself it has had.
+        run_id: The last run whose events it has all received.
+        history_id: The last history row that it has received, or that was passed over.
+        run_events: How many events about the next run itself it has received.
     """
 
     run_id: int = 0
@@ -68,7 +68,7 @@ def wake(
     connection: Connection, account: str, run_id: int, endpoints: list[Endpoint], now: datetime
 ) -> None:
     """
-    Note that a run has events for these endpoints.
+    Record that a run has events for these endpoints.
     """
     if not endpoints:
         return
@@ -93,7 +93,7 @@ def wake(
 
 def start_now(connection: Connection, endpoint: str, covers: Callable[[str], bool]) -> None:
     """
-    Let a new endpoint get the next events of every account that has run; not the earlier ones.
+    Start a new endpoint behind the last run of every account.
     """
     ran = connection.execute(select(account_status.c.account)).scalars().all()
     rows = [
@@ -209,7 +209,7 @@ def postpone(
     error: str,
 ) -> None:
     """
-    Note that an attempt failed, and when the next one is due; None if there is none.
+    Record a failed attempt, and when the next one is due; None if there is none.
     """
     values = {
         "attempts": cursor.attempts + 1,
@@ -237,7 +237,7 @@ def forget(connection: Connection, endpoint: str) -> None:
 
 def rewind(connection: Connection, endpoint: str, account: str, since: datetime) -> None:
     """
-    Let an endpoint get again what an account's runs found that began at this time or later.
+    Send an endpoint again what the account's runs found that began at this time or later.
     """
     run, change = sync_runs.c, number_history.c
     earlier_run = select(func.max(run.id)).where(run.account == account, run.started_at < since)

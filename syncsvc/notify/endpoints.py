@@ -130,7 +130,7 @@ def is_enabled(connection: Connection, name: str) -> bool:
 
 def add(connection: Connection, endpoint: Endpoint) -> None:
     """
-    Add an endpoint, which gets what happens from now on.
+    Add an endpoint; it is sent what happens from now on.
 
     Raises:
         ConfigurationError: There is one of that name.
@@ -174,7 +174,7 @@ def set_enabled(
 
 def remove(connection: Connection, name: str) -> None:
     """
-    Remove an endpoint, and what it has had.
+    Remove an endpoint and its cursors.
 
     Raises:
         UnknownEndpoint: There is none of that name.
@@ -203,15 +203,15 @@ def adopt(connection: Connection, webhooks: dict[str, Webhook]) -> None:
 
 def wake(connection: Connection, account: str, run_id: int) -> None:
     """
-    Note, in the run's own transaction, that a run has events for the endpoints of its account.
+    Record, in the run's own transaction, that it has events for the endpoints of its account.
     """
     covering = [endpoint for endpoint in every(connection) if endpoint.covers(account)]
     cursors.wake(connection, account, run_id, covering, database_time(connection))
 
 
-def wake_if_told(connection: Connection, run: Run, counts: Mapping[str, Any]) -> None:
+def wake_if_changed(connection: Connection, run: Run, counts: Mapping[str, Any]) -> None:
     """
-    Do so for a run that publishes, if it has something to tell.
+    Do the same for a run that publishes, if it has events.
 
     That is a change, a cancellation withheld, a first success, or one after a failure. Most runs
     have none of these, and then cost one look at the account.

@@ -1,7 +1,7 @@
 """
-The events that endpoints are told of, each made of a history row or of a run.
+The events that are sent to endpoints, each made from a history row or from a run.
 
-An event made again is the same to the byte, so that receivers can drop what they had before.
+An event that is made again is the same to the byte, so that receivers can drop what they know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_BODY = 20_000  # bytes, as Standard Webhooks recommends
 NAMESPACE = uuid.UUID("0c6d1e6e-3b0e-5f0a-9d58-6f2f5c9b7a41")  # of the ids of events
-NOT_TOLD = frozenset({"extra"})  # of a number: unknown fields may contain street addresses
+UNSENT = frozenset({"extra"})  # of a number: unknown fields may contain street addresses
 COUNTS = (
     *("listed", "added", "provisioned", "cancelled", "reinstated", "changed", "unchanged"),
     *("address_changes", "rejected", "withheld"),
@@ -53,7 +53,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: The same in every attempt and replay.
         body: The JSON that is sent.
-        after: Where a cursor is that has had it.
+        after: The position of a cursor after it.
     """
 
     id: str
@@ -73,7 +73,7 @@ def of_number(row: RowMapping, after: Position) -> Event:
         **{name: _time(row[name]) for name in times},
         "occurred_at_source": row["occurred_at_source"],
         "lifecycle": row["lifecycle"],
-        "changes": _told(row["changes"]),
+        "changes": _without_unsent(row["changes"]),
         "run_id": row["run_id"],
         "history_id": row["id"],
     }
@@ -135,10 +135,10 @@ def _shortened(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "error": error and error[:1000]}
 
 
-def _told(changes: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _without_unsent(changes: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if changes is None:
         return None
-    return {name: change for name, change in changes.items() if name not in NOT_TOLD}
+    return {name: change for name, change in changes.items() if name not in UNSENT}
 
 
 def _time(moment: datetime | None) -> str | None:

@@ -1,5 +1,5 @@
 """
-How every endpoint stands, for people and for metrics.
+The state of every endpoint, for people and for metrics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_COUNTED = 1000  # changes of one account
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """
-    An endpoint, and how it stands.
+    An endpoint, and the state of its deliveries.
 
     Attributes:
         pending: Events that wait, at least; of an account 1,000 are counted at most.
@@ -45,7 +45,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 def every(connection: Connection) -> list[Standing]:
     """
-    Return all endpoints and how they stand, by name.
+    Return all endpoints and the state of their deliveries, by name.
     """
     cursor = notify_cursors.c
     waiting = case((cursors.IS_PENDING, cursor.pending_since))
@@ -66,7 +66,7 @@ def every(connection: Connection) -> list[Standing]:
 
 def states(connection: Connection) -> dict[str, EndpointState]:
     """
-    Return how every endpoint stands, for metrics.
+    Return the state of every endpoint, for metrics.
     """
     now = database_time(connection)
     found = {}

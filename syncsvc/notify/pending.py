@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, RowMapping, Select
 
-BULK = 1000  # changes in a run beyond which it is told as one event
+BULK = 1000  # changes in a run beyond which it is reported as one event
 ROWS_READ = BULK + 1
 RUNS_READ = 500
 RUN = [
@@ -162,9 +162,9 @@ def _batch(found: _Found, earlier: _Earlier, position: Position, *, bulk: bool) 
                 batch.append(events.of_number(row, position))
             if run_id == found.unfinished:
                 break
-        for told, kind in enumerate(_about(run, earlier, is_bulk=is_bulk), start=1):
-            if told > position.run_events:
-                after = msgspec.structs.replace(position, run_events=told)
+        for count, kind in enumerate(_about(run, earlier, is_bulk=is_bulk), start=1):
+            if count > position.run_events:
+                after = msgspec.structs.replace(position, run_events=count)
                 batch.append(events.of_run(kind, run, after))
         position = Position(run_id=run_id, history_id=position.history_id)
         earlier = _later(earlier, run)
@@ -173,7 +173,7 @@ def _batch(found: _Found, earlier: _Earlier, position: Position, *, bulk: bool) 
 
 def _is_bulk(run: Mapping[str, Any], changes: list[RowMapping], earlier: _Earlier) -> bool:
     """
-    Return whether a run is told as one event: the account's first one, or one of many changes.
+    Return whether a run is reported as one event: the first one, or one with many changes.
     """
     if run["state"] not in PUBLISHED:
         return False

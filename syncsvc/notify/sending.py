@@ -73,7 +73,7 @@ class Sender:
 
     def send(self, event: Event, headers: Mapping[str, str]) -> Answer:
         """
-        Send an event once; whatever goes wrong is in the answer.
+        Send an event once; the answer has whatever went wrong.
 
         Args:
             headers: Those of the signature.

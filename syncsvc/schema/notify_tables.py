@@ -1,5 +1,5 @@
 """
-The tables of webhooks: where events are sent, and what each endpoint has had of each account.
+The tables of webhooks: where events are sent, and how far each endpoint is with each account.
 
 There is no table of events: `number_history` and `sync_runs` are where they come from.
 """
@@ -91,14 +91,16 @@ notify_cursors = Table(
     metadata,
     Column("endpoint", Text, nullable=False, comment="Name of the endpoint."),
     account_column(),
-    _position("run_id", "The last run of which the endpoint has had everything."),
-    _position("history_id", "The last row of number_history that it has had, or passed over."),
+    _position("run_id", "The last run whose events the endpoint has all received."),
+    _position(
+        "history_id", "The last row of number_history that it received, or that was passed over."
+    ),
     Column(
         "run_events",
         Integer,
         nullable=False,
         server_default=text("0"),
-        comment="How many events about the run itself it has had of the run after run_id.",
+        comment="How many events about the run after run_id itself it has received.",
     ),
     _position("wanted_run_id", "The last run with events; beyond run_id, some of them wait."),
     Column(
@@ -123,6 +125,6 @@ notify_cursors = Table(
     PrimaryKeyConstraint("endpoint", "account"),
     ForeignKeyConstraint(["endpoint"], ["notify_endpoints.name"], ondelete="CASCADE"),
     Index(None, "account"),
-    comment="What each endpoint has had of each account's events.",
+    comment="How far each endpoint is with each account's events.",
     postgresql_with={"fillfactor": 70},  # so that most updates stay on their page
 )

@@ -181,7 +181,7 @@ def _publish(
         found = _publish_difference(connection, record, stage, verdict)
         detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
         counts = {**run.progress.reading(), **found}
-        endpoints.wake_if_told(connection, record, counts)
+        endpoints.wake_if_changed(connection, record, counts)
         runs.finish(connection, record, counts, detail, _status(run, stage))
         runs.forget_rejects(connection, record, older_than=job.keep_rejects)
         job.on_found(connection, record.id)

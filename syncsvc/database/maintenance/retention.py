@@ -100,7 +100,7 @@ def remove(connection: Connection, table: Table, conditions: list[ColumnElement[
 
 def _is_pending(account: str, comes_after: ColumnElement[bool]) -> ColumnElement[bool]:
     """
-    Select rows of which an enabled endpoint of webhooks has not been told yet.
+    Select rows that have not been sent to an enabled endpoint of webhooks yet.
     """
     cursor = notify_cursors.c
     pending = (
