@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fleet_constants
+import fleet_fairness
 import fleet_kills
 import fleet_large
 import fleet_simulate
@@ -52,6 +53,9 @@ WITH_SERVER: dict[str, Callable[[argparse.Namespace, Postgresql, Path], Figures]
     },
     "kills": lambda options, server, home: fleet_kills.measure(
         server, home, options.pages, min(options.accounts, 200), options.kills
+    ),
+    "fairness": lambda options, server, home: fleet_fairness.measure(
+        server, home, options.pages, options.seconds
     ),
 }
 PARTS = (*WITH_SERVER, "large", "day")
@@ -123,6 +127,7 @@ def options_of(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--due", type=int, default=10_000, help="accounts, of throughput")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="of throughput")
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=120.0, help="of fairness")
     parser.add_argument(
         "--large", type=int, nargs=2, default=[1_000, 10_000], metavar=("ACCOUNTS", "NUMBERS")
     )

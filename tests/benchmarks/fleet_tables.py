@@ -33,6 +33,7 @@ def write(known: Figures, plot: Path) -> None:
         "throughput": throughput,
         "partitions": partitions,
         "kills": kills,
+        "fairness": fairness,
         "large": large,
         "day": day,
     }
@@ -181,6 +182,27 @@ def kills(figures: Figures) -> list[str]:
         f"{figures['overlaps']} overlaps."
     )
     return [*table(("seconds until run elsewhere", "min", "median", "max"), rows), counted]
+
+
+def fairness(figures: Figures) -> list[str]:
+    """
+    How late healthy accounts were beside dead and hung ones, and what runs at once do to others.
+    """
+    late, limit, loads = figures["late"], figures["limit"], figures["first_loads"]
+    percent = statistics.quantiles(late, n=100, method="inclusive")
+    head = ("seconds late", "median", "99 %", "max")
+    row = (
+        f"{len(late)} runs of healthy accounts",
+        *map("{:.1f}".format, (percent[49], percent[98])),
+    )
+    return [
+        *table(head, [(*row, f"{late[-1]:.1f}")]),
+        (
+            f"8 runs against 50 requests a second: {limit['rate']:.1f} granted a second, "
+            f"{limit['refused']:.1%} refused. First runs side by side: {loads['waits']} waits "
+            f"for a lock in {loads['samples']} looks. {figures['overlaps']} overlaps."
+        ),
+    ]
 
 
 def large(figures: Figures) -> list[str]:

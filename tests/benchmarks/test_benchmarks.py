@@ -80,6 +80,7 @@ def test_the_constants_of_a_fleet_are_measured_and_a_day_is_simulated_with_them(
         ("throughput", ["--due", "100", "--workers", "1"]),
         ("partitions", ["--sizes", "200", "--sample", "8"]),
         ("kills", ["--accounts", "12", "--kills", "1"]),
+        ("fairness", ["--seconds", "20"]),
         ("large", ["--large", "6", "400", "--sample", "2"]),
     ],
 )
