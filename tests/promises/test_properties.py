@@ -257,13 +257,22 @@ def found(tables: dict[str, list[Row]], *left_out: str) -> dict[str, dict[Any, l
     }
 
 
+@pytest.fixture
+def watch(watch: Watch, reader: Engine) -> Watch:
+    """
+    Runs whose tables are looked at over a session that is kept.
+    """
+    watch.engine = reader
+    return watch
+
+
 @profile
 @given(steps=st.lists(STEPS, min_size=1, max_size=5))
 def test_the_tables_are_what_the_contract_says(
     *,
     watch: Watch,
     clock: Clock,
-    engine: Engine,
+    reader: Engine,
     wipe: Callable[[], None],
     tally: Counter[str],
     steps: list[Any],
@@ -285,7 +294,7 @@ def test_the_tables_are_what_the_contract_says(
         summary = show(watch, view)
         oracle.run(view, summary.run_id or 0, at)
 
-        tables = published(engine)
+        tables = published(reader)
         assert found(tables) == told(oracle)
         assert_history_replays(tables)
         row = watch.last_run()
@@ -293,16 +302,16 @@ def test_the_tables_are_what_the_contract_says(
         state = "withheld" if oracle.counts["withheld"] else "succeeded"
         assert (row["state"], row["walks"]) == (state, 1)
         assert row["detail"]["early_stamps"] == oracle.early_stamps
-        withheld = rows_of(engine, withheld_cancellations)
+        withheld = rows_of(reader, withheld_cancellations)
         assert {each["run_id"] for each in withheld} <= {summary.run_id}
         assert {
             each["uuid"]: (each["evidence"], each["reason"]) for each in withheld
         } == oracle.withheld
 
-    assert tables == before or row["withheld"] < rows_of(engine, sync_runs)[-2]["withheld"]
-    rejects = [(row["run_id"], row["uuid"]) for row in rows_of(engine, sync_rejects)]
+    assert tables == before or row["withheld"] < rows_of(reader, sync_runs)[-2]["withheld"]
+    rejects = [(row["run_id"], row["uuid"]) for row in rows_of(reader, sync_rejects)]
     assert sorted(rejects, key=str) == sorted(oracle.rejects, key=str)
-    assert len(rows_of(engine, sync_runs)) == len(steps) + 1
+    assert len(rows_of(reader, sync_runs)) == len(steps) + 1
     tally["sequences"] += 1
     tally["runs"] += len(steps) + 1
 
