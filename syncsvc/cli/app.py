@@ -15,7 +15,15 @@ from typing import Annotated
 import typer
 
 from syncsvc import __version__
-from syncsvc.cli import accounts, help_texts, maintenance, notify, query, sandbox, syncing
+from syncsvc.cli import (
+    accounts,
+    help_texts,
+    migrate_prune_check,
+    notify,
+    query,
+    sandbox_and_demo,
+    sync_and_run,
+)
 from syncsvc.cli.common import FAILED, LOCKED, MISUSED, Command, Group, use_utf8
 from syncsvc.errors import (
     ConfigurationError,
@@ -101,12 +109,12 @@ def common(
 
 
 _command = partial(app.command, cls=Command)
-_command(help=help_texts.SYNC)(syncing.sync)
-_command(help=help_texts.RUN)(syncing.run)
-_command(help=help_texts.MIGRATE)(maintenance.migrate)
-_command(help=help_texts.PRUNE)(maintenance.prune)
-_command(help=help_texts.CHECK)(maintenance.check)
-_command(help=help_texts.CONFIG)(maintenance.config)
+_command(help=help_texts.SYNC)(sync_and_run.sync)
+_command(help=help_texts.RUN)(sync_and_run.run)
+_command(help=help_texts.MIGRATE)(migrate_prune_check.migrate)
+_command(help=help_texts.PRUNE)(migrate_prune_check.prune)
+_command(help=help_texts.CHECK)(migrate_prune_check.check)
+_command(help=help_texts.CONFIG)(migrate_prune_check.config)
 _command(help=help_texts.RUNS)(query.runs)
 _command(help=help_texts.HISTORY)(query.history)
 _command(
@@ -117,7 +125,7 @@ _command(
         "help_option_names": [],  # with a name, --help is that report's
     },
 )(query.report)
-_command(help=help_texts.SANDBOX)(sandbox.sandbox)
-_command(help=help_texts.DEMO)(sandbox.demo)
+_command(help=help_texts.SANDBOX)(sandbox_and_demo.sandbox)
+_command(help=help_texts.DEMO)(sandbox_and_demo.demo)
 app.add_typer(accounts.app, name="accounts", help=help_texts.ACCOUNTS)
 app.add_typer(notify.app, name="notify", help=help_texts.NOTIFY)

@@ -167,12 +167,12 @@ def open_current(settings: Settings) -> Iterator[Connection]:
     """
     Connect to a database whose schema is current.
     """
-    from syncsvc import bootstrap
+    from syncsvc import build_from_settings
     from syncsvc.database import sqlite_file, transactions
     from syncsvc.database.maintenance import migrate
 
     sqlite_file.require_exists(settings.database)
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     with (
         transactions.translated(),
         sqlite_file.unchanged(settings.database),

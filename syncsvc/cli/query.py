@@ -52,11 +52,11 @@ def runs(
     """
     List the last runs, newest first.
     """
-    from syncsvc.commands import query
+    from syncsvc.commands import runs_and_history
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with open_current(settings) as connection:
-        query.show_runs(connection, settings.account, limit, as_json=as_json)
+        runs_and_history.show_runs(connection, settings.account, limit, as_json=as_json)
 
 
 def history(
@@ -69,11 +69,11 @@ def history(
     """
     Show the timeline of one number.
     """
-    from syncsvc.commands import query
+    from syncsvc.commands import runs_and_history
 
     settings = settings_of(context, quiet=True, account=account, database_url=database_url)
     with open_current(settings) as connection:
-        query.show_history(connection, settings.account, number, as_json=as_json)
+        runs_and_history.show_history(connection, settings.account, number, as_json=as_json)
 
 
 def report(

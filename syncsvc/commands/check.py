@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import text
 
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.accounts import account_settings
 from syncsvc.database import sqlite_file, transactions
 from syncsvc.database.engine import untested_server
@@ -79,7 +79,7 @@ def _examine_database(settings: Settings) -> Iterator[Finding]:
         session = _finding("session", lambda: _session(settings))
         yield session
         schema = schema if session.healthy else session
-    if schema.healthy and not migrate.is_new_file(bootstrap.engine_from(settings)):
+    if schema.healthy and not migrate.is_new_file(build_from_settings.engine_from(settings)):
         yield _finding("triggers", lambda: _triggers(settings))
         yield _finding("rehearsal", lambda: _rehearsal(settings))
 
@@ -98,7 +98,7 @@ def _account_row(settings: Settings) -> Account | None:
     Return the row of the account; None if it has none, or if the database's line is the problem.
     """
     try:
-        return bootstrap.account_of(settings)
+        return build_from_settings.account_of(settings)
     except SyncError:
         return None
 
@@ -130,7 +130,7 @@ def _database(settings: Settings) -> str:
     sqlite_file.require_usable(settings.database)
     if sqlite_file.is_missing(settings.database):
         return f"no file {settings.database.database} yet; the first `syncsvc sync` creates it"
-    with bootstrap.engine_from(settings).connect() as connection:
+    with build_from_settings.engine_from(settings).connect() as connection:
         connection.execute(text("SELECT 1"))
         version = ".".join(map(str, connection.dialect.server_version_info or ()))
         untested = untested_server(connection)
@@ -173,21 +173,21 @@ def _is_a_readers(settings: Settings) -> bool:
 
 
 def _schema(settings: Settings) -> str:
-    if migrate.is_new_file(bootstrap.engine_from(settings)):
+    if migrate.is_new_file(build_from_settings.engine_from(settings)):
         return "no tables yet; the first `syncsvc sync` creates them"
-    with bootstrap.engine_from(settings).connect() as connection:
+    with build_from_settings.engine_from(settings).connect() as connection:
         migrate.require_current(connection)
         migrate.require_whole(connection)
         return f"current, at {migrate.newest()}"
 
 
 def _session(settings: Settings) -> str:
-    rehearse_run.require_own_session(bootstrap.engine_from(settings))
+    rehearse_run.require_own_session(build_from_settings.engine_from(settings))
     return "each connection keeps its server process between transactions"
 
 
 def _triggers(settings: Settings) -> str:
-    with bootstrap.engine_from(settings).connect() as connection:
+    with build_from_settings.engine_from(settings).connect() as connection:
         rehearse_run.require_triggers(connection)
     return "those on numbers are there and enabled"
 
@@ -195,7 +195,7 @@ def _triggers(settings: Settings) -> str:
 def _rehearsal(settings: Settings) -> str:
     if _is_a_readers(settings):
         return "left out: this user only reads the database"
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     if rehearse_run.is_standby(engine):
         return "left out: the server is a standby; reports work there, runs do not"
     try:
@@ -225,16 +225,16 @@ def _credentials(settings: Settings) -> str:
     settings.require_credentials()
     if settings.api_token is not None:
         return "a fixed token; the listing shows whether it is accepted"
-    transport = bootstrap.transport_from(settings)
+    transport = build_from_settings.transport_from(settings)
     try:
-        bootstrap.tokens_from(settings, transport).current()
+        build_from_settings.tokens_from(settings, transport).current()
     finally:
         transport.close()
     return "the provider issued a token for the client id and secret"
 
 
 def _listing(settings: Settings) -> str:
-    api = bootstrap.api_from(settings, retries=0)
+    api = build_from_settings.api_from(settings, retries=0)
     began_at = time.perf_counter()
     try:
         page = api.page(1)
@@ -273,7 +273,7 @@ def _clock(settings: Settings, *, ask_provider: bool) -> str:
 
 
 def _database_clock(settings: Settings) -> timedelta | None:
-    with transactions.short_read(bootstrap.engine_from(settings)) as connection:
+    with transactions.short_read(build_from_settings.engine_from(settings)) as connection:
         return transactions.clock_ahead(connection)
 
 
@@ -281,7 +281,7 @@ def _provider_clock(settings: Settings) -> timedelta | None:
     """
     Ask for the `Date` of any response; one without a token will do.
     """
-    transport = bootstrap.transport_from(settings)
+    transport = build_from_settings.transport_from(settings)
     try:
         response = transport.send("GET", "/api/numbers", headers={})
     finally:

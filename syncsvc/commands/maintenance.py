@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import typer
 
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.database import locks, sqlite_file, transactions
 from syncsvc.database.engine import untested_server
 from syncsvc.database.maintenance import migrate, monthly_view, retention
@@ -46,7 +46,7 @@ def migrate_database(
     """
     if check:
         sqlite_file.require_exists(settings.database)
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     with transactions.translated():
         if reporting_role is not None:
             roles.require(engine, reporting_role)
@@ -101,7 +101,7 @@ def prune(
         RunInProgress: A run of the account is in progress; nothing was deleted.
     """
     sqlite_file.require_exists(settings.database)
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     chosen = retention.superseded(settings.account, history_before, runs_before)
     with transactions.translated(), engine.connect() as connection:
         migrate.require_current(connection)

@@ -15,20 +15,20 @@ from sqlalchemy import select
 from syncsvc import clock
 from syncsvc.accounts import rows
 from syncsvc.errors import ConfigurationError, SyncError
-from syncsvc.notify import cursors, endpoints, events, overview, signing
-from syncsvc.notify.endpoints import Endpoint
+from syncsvc.notify import cursors, endpoint_rows, endpoint_standing, events, secrets_and_signatures
+from syncsvc.notify.endpoint_rows import Endpoint
 from syncsvc.notify.sending import Sender
 from syncsvc.output import output_file
 from syncsvc.output.formats import terminal
 from syncsvc.reports import Column, Kind
 from syncsvc.schema.tables import account_status
-from syncsvc.settings import webhooks
-from syncsvc.settings.webhooks import without_query
+from syncsvc.settings import webhook_endpoints
+from syncsvc.settings.webhook_endpoints import without_query
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from syncsvc.notify.overview import Standing
+    from syncsvc.notify.endpoint_standing import Standing
     from syncsvc.settings.settings import Settings
 
 COLUMNS = [
@@ -51,13 +51,13 @@ def add(connection: Connection, settings: Settings, name: str, table: dict[str, 
     Raises:
         ConfigurationError: Something of it can't be used, or there is one of that name.
     """
-    webhook, problems = webhooks.judged(name, table, "")
+    webhook, problems = webhook_endpoints.judged(name, table, "")
     if webhook is None:
         raise ConfigurationError("\n".join(problems))
-    secret = signing.new_secret()
-    sealed = signing.seal(settings, name, [secret])
+    secret = secrets_and_signatures.new_secret()
+    sealed = secrets_and_signatures.seal(settings, name, [secret])
     with rows.changing(connection):
-        endpoints.add(connection, Endpoint.of(name, webhook, sealed))
+        endpoint_rows.add(connection, Endpoint.of(name, webhook, sealed))
     with output_file.printing():
         typer.echo(secret)
     typer.echo(
@@ -71,7 +71,7 @@ def show_list(connection: Connection, settings: Settings, *, as_json: bool) -> N
     """
     Print the endpoints and the state of their deliveries, as a table or a JSON array.
     """
-    found = [_as_object(standing, settings) for standing in overview.every(connection)]
+    found = [_as_object(standing, settings) for standing in endpoint_standing.every(connection)]
     with output_file.printing():
         if as_json:
             typer.echo(msgspec.json.format(msgspec.json.encode(found)))
@@ -87,12 +87,12 @@ def try_out(connection: Connection, settings: Settings, name: str) -> None:
     Raises:
         SyncError: It was not delivered.
     """
-    endpoint = endpoints.require(connection, name)
+    endpoint = endpoint_rows.require(connection, name)
     connection.rollback()
-    secrets = signing.secrets_of(settings, endpoint)
+    secrets = secrets_and_signatures.secrets_of(settings, endpoint)
     now = clock.now()
     event = events.for_trial(name, now)
-    headers = signing.headers(event, secrets, now)
+    headers = secrets_and_signatures.headers(event, secrets, now)
     with closing(Sender(endpoint)) as sender:
         answer = sender.send(event, headers)
     with output_file.printing():
@@ -112,7 +112,7 @@ def set_enabled(connection: Connection, name: str, *, enabled: bool) -> None:
     Pause an endpoint, or resume it with all that it has not had.
     """
     with rows.changing(connection):
-        endpoints.set_enabled(connection, name, enabled=enabled)
+        endpoint_rows.set_enabled(connection, name, enabled=enabled)
     with output_file.printing():
         typer.echo(f"Endpoint {name!r} is now {'enabled' if enabled else 'paused'}.")
 
@@ -125,7 +125,7 @@ def replay(connection: Connection, name: str, since: datetime, account: str | No
         account: Only this one; None for all that it covers.
     """
     with rows.changing(connection):
-        endpoint = endpoints.require(connection, name)
+        endpoint = endpoint_rows.require(connection, name)
         ran = connection.execute(select(account_status.c.account).order_by("account")).scalars()
         chosen = [each for each in ran if endpoint.covers(each) and account in {None, each}]
         if not chosen:
@@ -147,18 +147,19 @@ def rotate(connection: Connection, settings: Settings, name: str, *, finish: boo
             is not finished.
     """
     with rows.changing(connection):
-        endpoint = endpoints.require(connection, name)
+        endpoint = endpoint_rows.require(connection, name)
         if endpoint.sealed is None:
             raise ConfigurationError(
                 f"The secret of endpoint {name!r} is the credential file "
-                f"{signing.file_name(name)}: write the new one into it, above the present one."
+                f"{secrets_and_signatures.file_name(name)}: write the new one into it, above "
+                "the present one."
             )
-        present = signing.secrets_of(settings, endpoint)
+        present = secrets_and_signatures.secrets_of(settings, endpoint)
         if finish != (len(present) > 1):
             raise ConfigurationError(_no_rotation(name, finish=finish))
-        after = present[:1] if finish else [signing.new_secret(), present[0]]
-        sealed = signing.seal(settings, name, after)
-        endpoints.change(connection, msgspec.structs.replace(endpoint, sealed=sealed))
+        after = present[:1] if finish else [secrets_and_signatures.new_secret(), present[0]]
+        sealed = secrets_and_signatures.seal(settings, name, after)
+        endpoint_rows.change(connection, msgspec.structs.replace(endpoint, sealed=sealed))
     with output_file.printing():
         if finish:
             typer.echo(f"Endpoint {name!r} signs with its newest secret alone.")
@@ -176,7 +177,7 @@ def remove(connection: Connection, name: str) -> None:
     Remove an endpoint.
     """
     with rows.changing(connection):
-        endpoints.remove(connection, name)
+        endpoint_rows.remove(connection, name)
     with output_file.printing():
         typer.echo(f"Endpoint {name!r} was removed.")
 

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import make_url
 
-from syncsvc import bootstrap
-from syncsvc.database import queries, transactions
+from syncsvc import build_from_settings
+from syncsvc.database import account_and_run_queries, transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SyncError
 from syncsvc.metrics import Metrics
-from syncsvc.notify import deliveries, overview
+from syncsvc.notify import delivery_threads, endpoint_standing
 from syncsvc.output import output_file
 from syncsvc.output.formats import terminal
 from syncsvc.sync.dry_run_rows import PlannedRows
@@ -88,15 +88,15 @@ def _run(settings: Settings, options: Options, metrics: Metrics, collect: Collec
     with ExitStack() as stack:
         try:
             process_settings = settings
-            settings = bootstrap.own_settings(process_settings)
+            settings = build_from_settings.own_settings(process_settings)
             settings.require_credentials()
             engine = stack.enter_context(_prepared(settings, dry_run=options.dry_run))
             if not options.dry_run:
-                deliveries.adopt(engine, process_settings)
+                delivery_threads.adopt(engine, process_settings)
             on_page = stack.enter_context(_progress_bar()) if options.show_progress else _ignore
-            api = bootstrap.api_from(settings, meter=metrics)
+            api = build_from_settings.api_from(settings, meter=metrics)
             stack.callback(api.close)
-            job = bootstrap.job_from(settings, engine, api)
+            job = build_from_settings.job_from(settings, engine, api)
             guard = msgspec.structs.replace(job.guard, lifted=options.allow_mass_cancel)
             job = msgspec.structs.replace(job, guard=guard, on_page=on_page)
             if options.dry_run:
@@ -113,8 +113,8 @@ def _deliver(settings: Settings, metrics: Metrics, account: str) -> None:
     Send once what waits for the endpoints of webhooks; a signal ends only that.
     """
     with suppress(KeyboardInterrupt):
-        engine = bootstrap.engine_from(settings)
-        deliveries.deliver_once(engine, settings, metrics.notify, account)
+        engine = build_from_settings.engine_from(settings)
+        delivery_threads.deliver_once(engine, settings, metrics.notify, account)
 
 
 def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path: Path) -> None:
@@ -122,10 +122,10 @@ def _write_metrics(settings: Settings, metrics: Metrics, summary: Summary, path:
     Write the metrics of the run and, if the database can be read, of the tables.
     """
     metrics.run_ended(summary.state, summary.duration_seconds, msgspec.structs.asdict(summary))
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     with suppress(SyncError), transactions.short_read(engine) as connection:
-        queries.set_gauges(connection, settings.account, metrics)
-        metrics.notify.stand(overview.states(connection))
+        account_and_run_queries.set_gauges(connection, settings.account, metrics)
+        metrics.notify.stand(endpoint_standing.states(connection))
     with output_file.open_output(path) as stream:
         stream.write(metrics.text())
 
@@ -138,7 +138,7 @@ def _collector(options: Options, planned: PlannedRows, changes: list[Any]) -> Co
         return planned.collect
 
     def note_changes(connection: Connection, run_id: int) -> None:
-        changes.extend(queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
+        changes.extend(account_and_run_queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
 
     return note_changes
 
@@ -148,7 +148,7 @@ def _prepared(settings: Settings, *, dry_run: bool) -> Iterator[Engine]:
     """
     Return the engine; create the tables in an empty SQLite file, for a dry run in a scratch file.
     """
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     if not migrate.is_new_file(engine):
         yield engine
     elif dry_run:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Text, cast, func, or_, select
 
-from syncsvc.database.queries import fetch_rows, history, same_number
+from syncsvc.database.account_and_run_queries import fetch_rows, history, same_number
 from syncsvc.errors import UnknownNumber
 from syncsvc.schema.tables import number_history, numbers
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from syncsvc.database.queries import Row
+    from syncsvc.database.account_and_run_queries import Row
 
 
 def find_numbers(connection: Connection, account: str, wanted: str) -> list[Row]:

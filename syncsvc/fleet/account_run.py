@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from sqlalchemy import func
 
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.accounts import account_settings, rows
 from syncsvc.database import transactions
 from syncsvc.errors import (
@@ -26,9 +26,9 @@ from syncsvc.errors import (
     SchemaNotCurrent,
     SyncError,
 )
-from syncsvc.fleet.tasks import status_rows
+from syncsvc.fleet.tasks import account_due_times
 from syncsvc.sync import run as sync
-from syncsvc.sync.next_run import Schedule, fleet_deadline, wait_after
+from syncsvc.sync.next_due import Schedule, fleet_deadline, wait_after
 from syncsvc.vocabulary import Lane, RunState, Trigger
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class AccountRuns:
         except RunInProgress as exc:
             log.info("fleet.other_run_in_progress", account=account, reason=str(exc))
             self._write(
-                account, partial(status_rows.make_due, accounts=[account], seconds=OTHER_RUN)
+                account, partial(account_due_times.make_due, accounts=[account], seconds=OTHER_RUN)
             )
         except SchemaNotCurrent as exc:
             self._on_outdated(exc)
@@ -132,12 +132,14 @@ class AccountRuns:
     def _run(self, account: str) -> None:
         with self._engine.connect() as connection:
             row = rows.find(connection, account)
-            before = status_rows.read(connection, account)
+            before = account_due_times.read(connection, account)
         if row is None or not row.enabled:
             return
         settings = account_settings.complete(row, self._settings.current())
         lane = Lane(before.get("lane") or Lane.FAST)
-        with self._running.running(account, lane, bootstrap.origin(settings.api_url)) as begin:
+        with self._running.running(
+            account, lane, build_from_settings.origin(settings.api_url)
+        ) as begin:
             summary = self._sync(settings, before, begin)
         if summary.state == RunState.FAILED and self._running.ending:
             self._put_back(account, before)
@@ -145,10 +147,10 @@ class AccountRuns:
     def _sync(
         self, settings: Settings, before: Mapping[str, Any], begin: Callable[..., None]
     ) -> Summary:
-        api = bootstrap.shared_api_from(settings, self._hosts)
+        api = build_from_settings.shared_api_from(settings, self._hosts)
         try:
             job = msgspec.structs.replace(
-                bootstrap.job_from(settings, self._engine, api),
+                build_from_settings.job_from(settings, self._engine, api),
                 trigger=Trigger.SCHEDULE,
                 deadline=fleet_deadline(settings.run_deadline, before.get("last_seconds")),
                 refresh_months=False,
@@ -167,7 +169,8 @@ class AccountRuns:
         """
         kept = {name: before[name] for name in ("lane", "failures", "attention") if name in before}
         self._write(
-            account, partial(status_rows.write, account=account, **kept, next_run_at=func.now())
+            account,
+            partial(account_due_times.write, account=account, **kept, next_run_at=func.now()),
         )
 
     def _note_failure(self, account: str, error: str) -> None:
@@ -178,15 +181,15 @@ class AccountRuns:
         interval = Schedule.of(settings.schedule, settings.interval).interval
 
         def note(connection: Connection) -> None:
-            failures = status_rows.read(connection, account).get("failures", 0) + 1
+            failures = account_due_times.read(connection, account).get("failures", 0) + 1
             wait = wait_after(failures, interval).total_seconds()
-            status_rows.write(
+            account_due_times.write(
                 connection,
                 account,
                 failures=failures,
                 attention=error,
                 last_error=error,
-                next_run_at=status_rows.seconds_from_now(wait),
+                next_run_at=account_due_times.seconds_from_now(wait),
             )
 
         self._write(account, note)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncsvc.accounts.standing import Standing
-from syncsvc.database import queries, transactions
+from syncsvc.database import account_and_run_queries, transactions
 from syncsvc.errors import SyncError
-from syncsvc.notify import overview as endpoints
+from syncsvc.notify import endpoint_standing as endpoint_rows
 from syncsvc.worker.status_page import health, page_environment
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class FleetPages:
         try:
             overview = self._overview()
             with transactions.short_read(self._engine) as connection:
-                shown["endpoints"] = endpoints.every(connection)
+                shown["endpoints"] = endpoint_rows.every(connection)
         except SyncError as exc:
             shown["problem"] = str(exc)
         else:
@@ -122,9 +122,9 @@ class FleetPages:
             if row is None:
                 return None
             with transactions.short_read(self._engine) as connection:
-                status = queries.account_status(connection, name)
-                runs = queries.last_runs(connection, name, RUNS_SHOWN)
-                changes = queries.latest_changes(connection, CHANGES_SHOWN, name)
+                status = account_and_run_queries.account_status(connection, name)
+                runs = account_and_run_queries.last_runs(connection, name, RUNS_SHOWN)
+                changes = account_and_run_queries.latest_changes(connection, CHANGES_SHOWN, name)
         except SyncError as exc:
             return self._render("fleet_page.html.j2", overview=None, problem=str(exc))
         return self._render(

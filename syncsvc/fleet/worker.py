@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.database import transactions
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
@@ -29,11 +29,11 @@ from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.fleet.status_page import SlotsInUse
 from syncsvc.fleet.tasks import hand_out, nightly, task_schema
 from syncsvc.fleet.tasks.task_engine import Queue, TaskEngine
-from syncsvc.notify import deliveries
-from syncsvc.notify.deliveries import Deliveries
+from syncsvc.notify import delivery_threads
+from syncsvc.notify.delivery_threads import Deliveries
 from syncsvc.provider.shared_hosts import SharedHosts
 from syncsvc.vocabulary import Lane
-from syncsvc.worker.webhooks import WebhookScheduler
+from syncsvc.worker.webhook_schedule import WebhookScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ class FleetWorker:
             Lane.SLOW: settings.fleet_slow_slots,
         }
         self.outdated: SchemaNotCurrent | None = None
-        self.engine = bootstrap.engine_from(settings)
+        self.engine = build_from_settings.engine_from(settings)
         task_schema.require_postgresql(self.engine)
         self._stopping = threading.Event()
         self._wake = threading.Event()
@@ -146,7 +146,7 @@ class FleetWorker:
             raise self.outdated
 
     def _work_until_stopped(self) -> None:
-        deliveries.adopt(self.engine, self.settings)
+        delivery_threads.adopt(self.engine, self.settings)
         self._engine_thread.start()
         self._notifier.ready()
         log.info("fleet.started", slots=self.settings.fleet_slots)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from syncsvc.notify.endpoints import Endpoint
+    from syncsvc.notify.endpoint_rows import Endpoint
 
 IS_PENDING = notify_cursors.c.wanted_run_id > notify_cursors.c.run_id
 KEY = ["endpoint", "account"]

@@ -18,7 +18,7 @@ import structlog
 from syncsvc.accounts.standing import database_time
 from syncsvc.database import locks
 from syncsvc.errors import ConfigurationError
-from syncsvc.notify import cursors, endpoints, pending, signing
+from syncsvc.notify import cursors, endpoint_rows, pending_events, secrets_and_signatures
 from syncsvc.notify.sending import Answer, Sender
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from syncsvc.metrics import NotifyMetrics
     from syncsvc.notify.cursors import Cursor, Position
-    from syncsvc.notify.endpoints import Endpoint
+    from syncsvc.notify.endpoint_rows import Endpoint
     from syncsvc.notify.events import Event
     from syncsvc.settings.settings import Settings
 
@@ -92,7 +92,7 @@ class _Delivery:
                 now = database_time(self._connection)
                 if cursor is None or (cursor.next_attempt_at or now) > now:
                     break
-                endpoint = endpoints.require(self._connection, self._name)
+                endpoint = endpoint_rows.require(self._connection, self._name)
             error, moved = self._deliver_batch(endpoint, cursor)
             if not moved:
                 break
@@ -109,9 +109,11 @@ class _Delivery:
         """
         Send the next events; return what failed, and whether the cursor is where it was left.
         """
-        batch = pending.read(self._connection, self._account, cursor.position, bulk=endpoint.bulk)
+        batch = pending_events.read(
+            self._connection, self._account, cursor.position, bulk=endpoint.bulk
+        )
         try:
-            signing_secrets = signing.secrets_of(self._context.settings(), endpoint)
+            signing_secrets = secrets_and_signatures.secrets_of(self._context.settings(), endpoint)
             sender = Sender(endpoint)
         except ConfigurationError as exc:
             return self._failed(cursor, Answer(status=None, error=str(exc))), True
@@ -135,7 +137,7 @@ class _Delivery:
     def _send(self, sender: Sender, event: Event, signing_secrets: list[str]) -> Answer:
         with self._connection.begin():
             now = database_time(self._connection)
-        answer = sender.send(event, signing.headers(event, signing_secrets, now))
+        answer = sender.send(event, secrets_and_signatures.headers(event, signing_secrets, now))
         self._context.metrics.attempted(self._name, delivered=answer.error is None)
         return answer
 
@@ -155,7 +157,7 @@ class _Delivery:
                 now,
                 delivered=delivered,
             )
-            return moved and endpoints.is_enabled(self._connection, self._name)
+            return moved and endpoint_rows.is_enabled(self._connection, self._name)
 
     def _failed(self, cursor: Cursor, answer: Answer) -> str:
         """
@@ -169,7 +171,9 @@ class _Delivery:
             cursors.postpone(self._connection, self._name, self._account, cursor, due, error)
             if wait is None:
                 reason = _why_disabled(cursor.attempts + 1, answer, error)
-                endpoints.set_enabled(self._connection, self._name, enabled=False, reason=reason)
+                endpoint_rows.set_enabled(
+                    self._connection, self._name, enabled=False, reason=reason
+                )
                 log.error("notify.disabled", endpoint=self._name, reason=reason)
         self._log_failure(cursor.attempts + 1, error, due)
         return error

@@ -13,7 +13,7 @@ import msgspec
 
 from syncsvc import __version__
 from syncsvc.provider.http import http_environment
-from syncsvc.provider.http.network import ForbiddenAddress, UnknownHost, deadline
+from syncsvc.provider.http.deadline_network import ForbiddenAddress, UnknownHost, deadline
 from syncsvc.provider.http.response import retry_after
 from syncsvc.provider.http.transport import ERRNO, DeadlineTransport
 from syncsvc.settings import values, webhook_values
@@ -21,7 +21,7 @@ from syncsvc.settings import values, webhook_values
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from syncsvc.notify.endpoints import Endpoint
+    from syncsvc.notify.endpoint_rows import Endpoint
     from syncsvc.notify.events import Event
 
 TIMEOUT = 15.0  # seconds

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
-from syncsvc.payloads import unknown_fields, values
+from syncsvc.payloads import extra_fields, values
 from syncsvc.payloads.records import Address
 from syncsvc.payloads.shapes import ADDRESS_SHAPE, LooseAddress, SentAddress, SentCountry, repaired
 
@@ -83,7 +83,7 @@ def _decode_address(raw: bytes, ignored: frozenset[str]) -> tuple[SentAddress | 
     try:
         return ADDRESS.decode(raw), None
     except msgspec.ValidationError:
-        return _decode_address_loosely(raw), unknown_fields.unknown_fields(
+        return _decode_address_loosely(raw), extra_fields.unknown_fields(
             raw, ADDRESS_SHAPE, ignored
         )
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.iso_countries import alpha2
-from syncsvc.payloads import split_json, unknown_fields, values
+from syncsvc.payloads import extra_fields, split_json, values
 from syncsvc.payloads.decode_address import Addresses, read_addresses
+from syncsvc.payloads.extra_fields import IgnoredFields
 from syncsvc.payloads.fingerprint import fingerprint, salt
 from syncsvc.payloads.page_envelope import open_envelope
 from syncsvc.payloads.records import Number, Page, Reject, Unchanged
@@ -31,7 +32,6 @@ from syncsvc.payloads.shapes import (
     ShortRow,
     repaired,
 )
-from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _unchanged(raw: bytes, mark: int, known: Known, ignored: IgnoredFields) -> U
     """
     try:
         row = SHORT_ROW.decode(raw)
-    except unknown_fields.UNREADABLE:
+    except extra_fields.UNREADABLE:
         return None
     uuid = row.uuid.lower()
     slot = known.slot(uuid, mark)
@@ -140,7 +140,7 @@ def _addresses_of(
 def _read_row(raw: bytes, zone: tzinfo, ignored: IgnoredFields) -> Number | Reject:
     try:
         return _number(raw, zone, ignored)
-    except unknown_fields.UNREADABLE as exc:
+    except extra_fields.UNREADABLE as exc:
         text = raw.decode()
         return Reject(uuid=_readable_uuid(text), reason=_reason(exc), payload=text)
 
@@ -205,7 +205,7 @@ def _decode_row(raw: bytes, ignored: frozenset[str]) -> tuple[SentRow, str | Non
     try:
         return ROW.decode(raw), None
     except msgspec.ValidationError:
-        return _decode_loosely(raw), unknown_fields.unknown_fields(raw, ROW_SHAPE, ignored)
+        return _decode_loosely(raw), extra_fields.unknown_fields(raw, ROW_SHAPE, ignored)
 
 
 def _decode_loosely(raw: bytes) -> SentRow:
@@ -223,13 +223,13 @@ def _bad_e164(sent: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _amount(field: str, raw: bytes) -> Decimal | None:
-    return values.amount(field, unknown_fields.read(raw))
+    return values.amount(field, extra_fields.read(raw))
 
 
 def _readable_uuid(text: str) -> str | None:
     try:
-        return values.uuid(str(unknown_fields.read(split_json.members(text)["uuid"].encode())))
-    except (KeyError, *unknown_fields.UNREADABLE):
+        return values.uuid(str(extra_fields.read(split_json.members(text)["uuid"].encode())))
+    except (KeyError, *extra_fields.UNREADABLE):
         return None
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import tzinfo
 
-    from syncsvc.payloads.unknown_fields import IgnoredFields
+    from syncsvc.payloads.extra_fields import IgnoredFields
 
 # Raise it whenever a row may be read differently than before. Rows that were stored by another
 # reader are then decoded once more; until then they would count as unchanged.

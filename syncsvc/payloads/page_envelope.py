@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.payloads import split_json, unknown_fields, values
+from syncsvc.payloads import extra_fields, split_json, values
+from syncsvc.payloads.extra_fields import UNREADABLE
 from syncsvc.payloads.shapes import NULL
-from syncsvc.payloads.unknown_fields import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -123,7 +123,7 @@ def _require_json(rows: Iterable[str]) -> None:
 
 def _if_readable(raw: msgspec.Raw) -> Any:  # noqa: ANN401 - any JSON value
     try:
-        return unknown_fields.read(bytes(raw))
+        return extra_fields.read(bytes(raw))
     except UNREADABLE:
         return None
 

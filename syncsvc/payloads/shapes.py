@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
-from syncsvc.payloads import unknown_fields
+from syncsvc.payloads import extra_fields
 
 if TYPE_CHECKING:
-    from syncsvc.payloads.unknown_fields import Shape
+    from syncsvc.payloads.extra_fields import Shape
 
 NULL = msgspec.Raw(b"null")
 
@@ -154,7 +154,7 @@ def repaired(raw: bytes, documented: Any) -> bytes:  # noqa: ANN401 - a type, or
     Raises:
         MsgspecError, ValueError, RecursionError: It is not JSON, or has a number beyond limits.
     """
-    return unknown_fields.CANONICAL.encode(_repair(unknown_fields.read(raw), documented))
+    return extra_fields.CANONICAL.encode(_repair(extra_fields.read(raw), documented))
 
 
 def _repair(value: Any, documented: Any) -> Any:  # noqa: ANN401 - any JSON value

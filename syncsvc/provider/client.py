@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta, tzinfo
 
+    from syncsvc.payloads.extra_fields import IgnoredFields
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Page
-    from syncsvc.payloads.unknown_fields import IgnoredFields
     from syncsvc.provider.http.response import Response
     from syncsvc.provider.http.transport import HttpTransport
     from syncsvc.provider.shared_hosts import AccountTransport

@@ -19,7 +19,7 @@ from sqlalchemy import and_, exists, insert, literal, not_, or_, select
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Number, Reject
 from syncsvc.provider.confirm_absence import SearchOutcome, SearchRequest
-from syncsvc.reconcile.cancelled_stamps import (
+from syncsvc.reconcile.credible_stamps import (
     AHEAD,
     EARLY,
     apply_stamps,

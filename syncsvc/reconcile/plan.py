@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from syncsvc.reconcile.cancelled_stamps import (
+from syncsvc.reconcile.credible_stamps import (
     Columns,
     is_credible,
     is_not_listed,

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import and_, case, func, insert, literal, not_, null, select
 
 from syncsvc.provider.confirm_absence import SearchOutcome
-from syncsvc.reconcile.cancelled_stamps import cancels_live_number
+from syncsvc.reconcile.credible_stamps import cancels_live_number
 from syncsvc.reconcile.temp_tables import (
     count,
     missing_numbers,

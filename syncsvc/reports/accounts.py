@@ -12,7 +12,7 @@ from syncsvc.accounts.standing import standing, usable_interval
 from syncsvc.reports.definition.expressions import exact_sum, portable_order
 from syncsvc.reports.definition.report import SUM_DIGITS, Column, Kind, Report
 from syncsvc.reports.every_account import ACCOUNT, CURRENCY, covered
-from syncsvc.reports.spending.monthly_cost import ZERO
+from syncsvc.reports.spending.pro_rata_billing import ZERO
 from syncsvc.schema.tables import account_status, numbers
 from syncsvc.vocabulary import Lifecycle
 

@@ -8,20 +8,20 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from syncsvc.errors import ReportUsageError
-from syncsvc.reports import accounts, addresses, data_quality, inventory
-from syncsvc.reports.changes import differences, events, provisioning, withheld
+from syncsvc.reports import accounts, address_compliance, inventory, trust_report
+from syncsvc.reports.changes import differences, events, reserved_and_delivered, withheld
 from syncsvc.reports.spending import charges_changed, invoice, spend
 
 if TYPE_CHECKING:
     from syncsvc.reports.definition.report import Report
 
 REPORTS_BY_AUDIENCE: dict[str, tuple[Report, ...]] = {
-    "Trust": (*data_quality.REPORTS, *withheld.REPORTS),
+    "Trust": (*trust_report.REPORTS, *withheld.REPORTS),
     "Inventory": (*inventory.REPORTS, *differences.REPORTS),
     "Finance": (*spend.REPORTS, *charges_changed.REPORTS, *invoice.REPORTS),
-    "Compliance": addresses.REPORTS,
+    "Compliance": address_compliance.REPORTS,
     "Fleet": accounts.REPORTS,
-    "Operations": (*events.REPORTS, *provisioning.REPORTS),
+    "Operations": (*events.REPORTS, *reserved_and_delivered.REPORTS),
 }
 REPORTS = {report.name: report for reports in REPORTS_BY_AUDIENCE.values() for report in reports}
 

@@ -15,7 +15,7 @@ from msgspec import structs
 from sqlalchemy import Text, cast, exists, null, select, true, union_all
 from sqlalchemy.exc import ProgrammingError
 
-from syncsvc.database import queries
+from syncsvc.database import account_and_run_queries
 from syncsvc.reports.definition.expressions import portable_order
 from syncsvc.reports.definition.report import Column, Kind
 from syncsvc.schema.tables import account_status, accounts
@@ -82,7 +82,7 @@ def coverage(connection: Connection, currency: str | None) -> Coverage:
     Args:
         currency: The currency of accounts whose row has none.
     """
-    rows, ran = covered(), queries.accounts(connection)
+    rows, ran = covered(), account_and_run_queries.accounts(connection)
     query = select(rows.c.account, rows.c.currency).order_by(*portable_order(rows.c.account))
     try:
         found = [

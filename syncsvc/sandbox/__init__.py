@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from syncsvc.sandbox.faults import Endpoint, Fault
 from syncsvc.sandbox.inventory import Inventory
-from syncsvc.sandbox.paging_and_tokens import Behaviour
+from syncsvc.sandbox.pages_and_access_tokens import Behaviour
 from syncsvc.sandbox.server import ACCEPT, Request, Sandbox
 
 __all__ = ["ACCEPT", "Behaviour", "Endpoint", "Fault", "Inventory", "Request", "Sandbox"]

@@ -31,7 +31,7 @@ from werkzeug.wrappers import Response
 
 from syncsvc.sandbox.connections import LocalServer, OpenConnections
 from syncsvc.sandbox.faults import JSON, Fault, Pending, faulty, problem
-from syncsvc.sandbox.paging_and_tokens import Behaviour, Tokens, envelope
+from syncsvc.sandbox.pages_and_access_tokens import Behaviour, Tokens, envelope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

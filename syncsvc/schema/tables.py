@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from syncsvc.schema.account_tables import account_status, accounts
+from syncsvc.schema.accounts_and_status import account_status, accounts
 from syncsvc.schema.columns import (
     EXTRA_COMMENT,
     PERSONAL,

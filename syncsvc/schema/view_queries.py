@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syncsvc import clock
-from syncsvc.schema.dialects import exact_sum
 from syncsvc.schema.live_periods import MOVES, SPELLS
+from syncsvc.schema.sql_fragments import exact_sum
 from syncsvc.schema.tables import number_history, numbers
 from syncsvc.vocabulary import PUBLISHED
 
 if TYPE_CHECKING:
-    from syncsvc.schema.dialects import SqlFragments
+    from syncsvc.schema.sql_fragments import SqlFragments
 
 ADDRESS_FIELDS = {
     "name": "name",

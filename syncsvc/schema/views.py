@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from syncsvc.schema import view_queries
 from syncsvc.schema.columns import Money, UtcDateTime, account_column
-from syncsvc.schema.dialects import FRAGMENTS
+from syncsvc.schema.sql_fragments import FRAGMENTS
 from syncsvc.schema.tables import TRACKED_COLUMNS, addresses, number_history, numbers, sync_runs
 from syncsvc.schema.view_queries import ADDRESS_FIELDS, OF_NUMBER, ROLES
 

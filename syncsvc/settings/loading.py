@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from syncsvc.errors import ConfigurationError
-from syncsvc.settings import webhooks
+from syncsvc.settings import webhook_endpoints
 from syncsvc.settings.settings import Settings
 from syncsvc.settings.sources import SECRETS, Found, gather, shown, variable
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from syncsvc.settings.sources import Table
-    from syncsvc.settings.webhooks import Webhook
+    from syncsvc.settings.webhook_endpoints import Webhook
 
 REASONS = dict.fromkeys(
     ("greater_than", "greater_than_equal", "less_than", "less_than_equal"), "is out of range"
@@ -55,16 +55,16 @@ def _webhooks(tables: Mapping[str, Table]) -> tuple[dict[str, Webhook], list[str
     """
     Return the endpoints that the TOML file describes, and a line for each problem.
     """
-    table = tables.get(webhooks.TABLE)
+    table = tables.get(webhook_endpoints.TABLE)
     if table is None:
         return {}, []
     if not isinstance(table.value, dict):
-        problem = f"{webhooks.TABLE}{table.where}: is not a table; write [notify.NAME]"
+        problem = f"{webhook_endpoints.TABLE}{table.where}: is not a table; write [notify.NAME]"
         return {}, [problem]
     found: dict[str, Webhook] = {}
     problems = []
     for name, described in table.value.items():
-        webhook, wrong = webhooks.judged(name, described, table.where)
+        webhook, wrong = webhook_endpoints.judged(name, described, table.where)
         problems += wrong
         found |= {name: webhook} if webhook else {}
     return found, problems

@@ -30,7 +30,7 @@ from syncsvc.errors import ConfigurationError
 from syncsvc.settings import database_url as db_url
 from syncsvc.settings import values
 from syncsvc.settings.sources import SECRETS, variable
-from syncsvc.settings.webhooks import Webhook  # noqa: TC001 - pydantic resolves it
+from syncsvc.settings.webhook_endpoints import Webhook  # noqa: TC001 - pydantic resolves it
 
 if TYPE_CHECKING:
     from sqlalchemy import URL

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from syncsvc.database import queries
+from syncsvc.database import account_and_run_queries
 from syncsvc.schema.tables import address_history, number_history, withheld_cancellations
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PlannedRows:
         for table in TABLES:
             file = self._files[table.name] = tempfile.TemporaryFile()  # noqa: SIM115 - see close()
             separator = b"\n"
-            for row in queries.rows_of_run(connection, table, run_id):
+            for row in account_and_run_queries.rows_of_run(connection, table, run_id):
                 file.write(separator + msgspec.json.encode(row))
                 separator = b",\n"
 

@@ -16,7 +16,7 @@ from structlog.contextvars import bound_contextvars
 from syncsvc import clock
 from syncsvc.database import locks, runs, transactions
 from syncsvc.database.maintenance import migrate, monthly_view
-from syncsvc.notify import endpoints
+from syncsvc.notify import endpoint_rows
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.reconcile import cancellation_evidence, plan, temp_tables
@@ -25,9 +25,9 @@ from syncsvc.reconcile.publishing import publish, run_counts
 from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
 from syncsvc.reconcile.withhold_cancellations import Scope
-from syncsvc.sync.failure import failure_text, record_failure
-from syncsvc.sync.next_run import Ending, Standing
+from syncsvc.sync.next_due import Ending, Standing
 from syncsvc.sync.read_listings import read_listings
+from syncsvc.sync.record_failure import failure_text, record_failure
 from syncsvc.sync.run_context import RunContext
 from syncsvc.sync.summary import Progress
 from syncsvc.vocabulary import PUBLISHED, RunState
@@ -92,7 +92,7 @@ def _begin(run: RunContext) -> None:
     with run.connection.begin():
         crashed = runs.mark_crashed(run.connection, run.account)
         if crashed:
-            endpoints.wake(run.connection, run.account, max(crashed))
+            endpoint_rows.wake(run.connection, run.account, max(crashed))
         run.progress.record = _record_begin(run)
     if crashed:
         log.warning("sync.crashed_run_found", account=run.account, runs=len(crashed))
@@ -181,7 +181,7 @@ def _publish(
         found = _publish_difference(connection, record, stage, verdict)
         detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
         counts = {**run.progress.reading(), **found}
-        endpoints.wake_if_changed(connection, record, counts)
+        endpoint_rows.wake_if_changed(connection, record, counts)
         runs.finish(connection, record, counts, detail, _status(run, stage))
         runs.forget_rejects(connection, record, older_than=job.keep_rejects)
         job.on_found(connection, record.id)

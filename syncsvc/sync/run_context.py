@@ -10,7 +10,7 @@ import msgspec
 
 from syncsvc import clock
 from syncsvc.database import runs
-from syncsvc.sync.next_run import EndedRun, after_run
+from syncsvc.sync.next_due import EndedRun, after_run
 from syncsvc.sync.summary import Progress, Summary
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from syncsvc.sync.next_run import Ending, Standing
+    from syncsvc.sync.next_due import Ending, Standing
     from syncsvc.sync.run_inputs import Job
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.reconcile.withhold_cancellations import Guard
-from syncsvc.sync.next_run import Schedule
+from syncsvc.sync.next_due import Schedule
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:

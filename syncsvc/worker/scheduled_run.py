@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from syncsvc import bootstrap
-from syncsvc.database import queries, sqlite_file, transactions
+from syncsvc import build_from_settings
+from syncsvc.database import account_and_run_queries, sqlite_file, transactions
 from syncsvc.database.locks import LeaderLock
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ActionRequired, ConfigurationError, RunInProgress, SyncError
-from syncsvc.notify import deliveries
+from syncsvc.notify import delivery_threads
 from syncsvc.sync import run as sync
-from syncsvc.sync.failure import failure_text
+from syncsvc.sync.record_failure import failure_text
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class ScheduledRuns:
         self._on_ready_called = False
         self._gauges_at = float("-inf")
         self._unrecorded_error: str | None = None  # of a last run that sync_runs may not show
-        self._use_database(bootstrap.engine_from(settings))
-        self._api = bootstrap.api_from(settings, meter=metrics)
+        self._use_database(build_from_settings.engine_from(settings))
+        self._api = build_from_settings.api_from(settings, meter=metrics)
 
     def _use_database(self, engine: Engine) -> None:
         """
@@ -145,8 +145,8 @@ class ScheduledRuns:
         """
         try:
             fresh = self.settings.with_secrets_of(self._read_settings())
-            engine = bootstrap.engine_from(fresh)
-            api = bootstrap.api_from(fresh, meter=self._metrics)
+            engine = build_from_settings.engine_from(fresh)
+            api = build_from_settings.api_from(fresh, meter=self._metrics)
         except ConfigurationError as exc:
             log.error("worker.credentials_reload_failed", error=str(exc))  # noqa: TRY400 - it is not a bug
             return
@@ -173,7 +173,7 @@ class ScheduledRuns:
         try:
             with transactions.short_read(self._engine) as connection:
                 migrate.require_current(connection)
-                trouble = queries.last_trouble(connection, self.settings.account)
+                trouble = account_and_run_queries.last_trouble(connection, self.settings.account)
             trouble = trouble or self._unrecorded_error
             problems += [trouble] if trouble else []
         except SyncError as exc:
@@ -207,7 +207,7 @@ class ScheduledRuns:
 
     def _call_on_ready(self) -> None:
         if not self._on_ready_called:
-            deliveries.adopt(self._engine, self.settings)
+            delivery_threads.adopt(self._engine, self.settings)
             self._on_ready()
             self._on_ready_called = True
 
@@ -218,7 +218,7 @@ class ScheduledRuns:
         self._metrics.standing_by(standby=role == "standby")
 
     def _run(self, trigger: Trigger) -> RunOutcome:
-        job = bootstrap.job_from(self.settings, self._engine, self._api)
+        job = build_from_settings.job_from(self.settings, self._engine, self._api)
         summary = sync.run_once(msgspec.structs.replace(job, trigger=trigger))
         counts = msgspec.structs.asdict(summary)
         self._metrics.run_ended(summary.state, summary.duration_seconds, counts)
@@ -239,7 +239,7 @@ class ScheduledRuns:
             return
         self.readiness()
         with suppress(SyncError), transactions.short_read(self._engine) as connection:
-            queries.set_gauges(connection, self.settings.account, self._metrics)
+            account_and_run_queries.set_gauges(connection, self.settings.account, self._metrics)
             self._gauges_at = time.monotonic()
 
 

@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from syncsvc.metrics import Metrics
-from syncsvc.notify.deliveries import Deliveries
+from syncsvc.notify.delivery_threads import Deliveries
 from syncsvc.worker import web
 from syncsvc.worker.loop import Worker
 from syncsvc.worker.scheduled_run import ScheduledRuns
 from syncsvc.worker.status_page import StatusPage, WorkerState
 from syncsvc.worker.systemd import Notifier
-from syncsvc.worker.webhooks import WebhookScheduler
+from syncsvc.worker.webhook_schedule import WebhookScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable

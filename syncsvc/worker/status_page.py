@@ -12,9 +12,9 @@ import msgspec
 from markupsafe import Markup
 
 from syncsvc import clock
-from syncsvc.database import queries, transactions
+from syncsvc.database import account_and_run_queries, transactions
 from syncsvc.errors import SyncError
-from syncsvc.notify import overview
+from syncsvc.notify import endpoint_standing
 from syncsvc.output import templating
 from syncsvc.output.formats import terminal
 from syncsvc.vocabulary import RunState
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from sqlalchemy import Engine
 
-    from syncsvc.database.queries import AccountStatus
+    from syncsvc.database.account_and_run_queries import AccountStatus
 
 RUNS_SHOWN = 10
 CHANGES_SHOWN = 20
@@ -84,13 +84,15 @@ class StatusPage:
         now, worker = clock.now(), self._worker_state()
         try:
             with transactions.short_read(self._engine()) as connection:
-                for account in _own_first(queries.accounts(connection), worker.account):
-                    standing = queries.account_status(connection, account)
+                for account in _own_first(
+                    account_and_run_queries.accounts(connection), worker.account
+                ):
+                    standing = account_and_run_queries.account_status(connection, account)
                     verdict = health(standing, now, _limit(account, worker))
-                    last_runs = queries.last_runs(connection, account, RUNS_SHOWN)
+                    last_runs = account_and_run_queries.last_runs(connection, account, RUNS_SHOWN)
                     found["accounts"].append((standing, verdict, last_runs))
-                found["changes"] = queries.latest_changes(connection, CHANGES_SHOWN)
-                found["endpoints"] = overview.every(connection)
+                found["changes"] = account_and_run_queries.latest_changes(connection, CHANGES_SHOWN)
+                found["endpoints"] = endpoint_standing.every(connection)
         except SyncError as exc:
             found["problem"] = str(exc)
         return self._template.render(

@@ -189,7 +189,7 @@ def sync(url: str, database: str, runs: str = "1") -> dict[str, Any]:
     """
     One run, as `syncsvc sync` does it, or several in one process, as the worker does them.
     """
-    from syncsvc import bootstrap  # noqa: PLC0415 - the limit's tasks have no use for it
+    from syncsvc import build_from_settings  # noqa: PLC0415 - the limit's tasks have no use for it
     from syncsvc.logs import set_up_logging  # noqa: PLC0415
     from syncsvc.settings.loading import load_settings  # noqa: PLC0415
     from syncsvc.sync.run import run_once  # noqa: PLC0415
@@ -197,8 +197,8 @@ def sync(url: str, database: str, runs: str = "1") -> dict[str, Any]:
     given = {"api_url": url, "api_token": "benchmark", "database_url": database}
     settings = load_settings(flags=given, environ={})
     set_up_logging("warning", "console")
-    engine = bootstrap.engine_from(settings)
-    job = bootstrap.job_from(settings, engine, bootstrap.api_from(settings))
+    engine = build_from_settings.engine_from(settings)
+    job = build_from_settings.job_from(settings, engine, build_from_settings.api_from(settings))
     return measured(lambda: [msgspec.to_builtins(run_once(job)) for _ in range(int(runs))][-1])
 
 

@@ -23,7 +23,7 @@ from syncsvc.fleet.tasks.task_engine import STALLED_AFTER
 from syncsvc.fleet.worker import HAND_OUT_EVERY, HAND_OUT_PAUSE, RESCUE_EVERY, RUNS_END
 from syncsvc.provider.client import FIRST_BACKOFF, LONGEST_BACKOFF
 from syncsvc.provider.http.host_breaker import HostBreaker
-from syncsvc.sync.next_run import EndedRun, Ending, Schedule, Standing, after_run, fleet_deadline
+from syncsvc.sync.next_due import EndedRun, Ending, Schedule, Standing, after_run, fleet_deadline
 from syncsvc.vocabulary import Lane
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from syncsvc.accounts.sealing import new_key
 from syncsvc.clock import now
 from syncsvc.database.engine import open_engine
 from syncsvc.metrics import Metrics
-from syncsvc.notify import cursors, endpoints, signing
+from syncsvc.notify import cursors, endpoint_rows, secrets_and_signatures
 from syncsvc.notify.deliver import Context, deliver
-from syncsvc.notify.endpoints import Endpoint
+from syncsvc.notify.endpoint_rows import Endpoint
 from syncsvc.schema.tables import notify_endpoints
 from syncsvc.settings.settings import Settings
 
@@ -68,8 +68,10 @@ def add(url: str, count: int, address: str) -> None:
     """
     with open_engine(make_url(url)).begin() as connection:
         for number in range(count):
-            sealed = signing.seal(SETTINGS, f"hook-{number}", [signing.new_secret()])
-            endpoints.add(
+            sealed = secrets_and_signatures.seal(
+                SETTINGS, f"hook-{number}", [secrets_and_signatures.new_secret()]
+            )
+            endpoint_rows.add(
                 connection, Endpoint(name=f"hook-{number}", url=address, sealed=sealed, bulk=True)
             )
 

@@ -12,7 +12,7 @@ import pytest
 
 from support.build import number_row, rows_of
 from support.receivers import KEY, Answer
-from syncsvc.notify import signing
+from syncsvc.notify import secrets_and_signatures
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import notify_endpoints
 
@@ -289,7 +289,7 @@ def test_an_endpoint_of_the_settings_needs_no_key(
     """
     It is a table of the TOML file, with its secret in a credential file.
     """
-    secret = signing.new_secret()
+    secret = secrets_and_signatures.new_secret()
     (tmp_path / "notify_ops_secret").write_text(secret)
     (tmp_path / "syncsvc.toml").write_text(f'[notify.ops]\nurl = "{receiver.url}"\n')
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))

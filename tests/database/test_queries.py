@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 from support.build import Watch, number_row
 from syncsvc import clock
 from syncsvc.database import runs
+from syncsvc.database.account_and_run_queries import set_gauges
 from syncsvc.database.number_lookup import find_numbers
-from syncsvc.database.queries import set_gauges
 from syncsvc.errors import UnknownNumber
 from syncsvc.metrics import Metrics
 from syncsvc.schema.tables import sync_runs

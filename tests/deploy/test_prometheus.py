@@ -20,8 +20,8 @@ from syncsvc.fleet.metrics import FleetMetrics
 from syncsvc.fleet.overview import AccountOverview, Overview
 from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.metrics import Metrics
-from syncsvc.notify import endpoints
-from syncsvc.notify.endpoints import Endpoint
+from syncsvc.notify import endpoint_rows
+from syncsvc.notify.endpoint_rows import Endpoint
 from syncsvc.sandbox import Fault, Inventory, Sandbox
 from syncsvc.vocabulary import Lane
 
@@ -262,7 +262,7 @@ def _add_endpoint(engine: Engine, *, enabled: bool) -> None:
         disabled_reason=reason,
     )
     with engine.begin() as connection:
-        endpoints.add(connection, endpoint)
+        endpoint_rows.add(connection, endpoint)
 
 
 def _accounts_of(ask: Ask, name: str) -> set[str]:

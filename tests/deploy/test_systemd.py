@@ -10,7 +10,7 @@ import pytest
 
 from support.build import needs
 from syncsvc.fleet.worker import HARD_STOP
-from syncsvc.notify.signing import file_name
+from syncsvc.notify.secrets_and_signatures import file_name
 from syncsvc.settings.sources import SECRETS
 
 TREE = Path(__file__).parents[2]

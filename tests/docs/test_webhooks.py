@@ -32,17 +32,17 @@ from support.processes import free_port
 from support.receivers import HOOK, Hooks, Receiver
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
-from syncsvc.notify import cursors, endpoints, events, pending, signing
+from syncsvc.notify import cursors, endpoint_rows, events, pending_events, secrets_and_signatures
 from syncsvc.notify.deliver import RETRIES
-from syncsvc.notify.deliveries import LONGEST_ONCE, MOST_AT_ONCE
+from syncsvc.notify.delivery_threads import LONGEST_ONCE, MOST_AT_ONCE
 from syncsvc.notify.events import EventType
 from syncsvc.notify.sending import TIMEOUT
 from syncsvc.sandbox import Fault
 from syncsvc.schema.columns import PERSONAL
 from syncsvc.schema.tables import number_history
 from syncsvc.settings.loading import load_settings
+from syncsvc.settings.webhook_endpoints import Webhook
 from syncsvc.settings.webhook_values import is_webhook_secret
-from syncsvc.settings.webhooks import Webhook
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert retries in TEXT
     assert f"it fails {len(RETRIES) + 1} times" in TEXT
     assert f"not within {TIMEOUT:g} s" in TEXT
-    assert f"more than {pending.BULK:,} changes" in TEXT
+    assert f"more than {pending_events.BULK:,} changes" in TEXT
     assert f"less than {events.LARGEST_BODY // 1000} KB" in TEXT
     assert f"up to {MOST_AT_ONCE} in each process" in TEXT
     assert f"up to {LONGEST_ONCE:g} s while" in TEXT
@@ -168,7 +168,7 @@ def test_the_command_for_a_secret_prints_one() -> None:
     printed = subprocess.run(["/bin/sh", "-c", command], check=True, capture_output=True, text=True)
 
     assert is_webhook_secret(printed.stdout.strip())
-    assert f"credential file `{signing.file_name('ops')}`" in TEXT
+    assert f"credential file `{secrets_and_signatures.file_name('ops')}`" in TEXT
 
 
 def test_the_shell_understands_every_command() -> None:
@@ -282,7 +282,7 @@ def test_an_event_that_could_not_be_handled_comes_again(
         watch.see(number_row(1))
         assert hooks.deliver() == "It responded 500."
         with hooks.engine.begin() as connection:
-            endpoints.set_enabled(connection, HOOK, enabled=True)
+            endpoint_rows.set_enabled(connection, HOOK, enabled=True)
         assert hooks.deliver() is None
 
     assert handled == ["run.published"] * 2

@@ -17,7 +17,7 @@ from support.build import address, number_row, rows_of, uuid_at
 from support.receivers import HOOK, Answer, Receiver
 from syncsvc import clock
 from syncsvc.accounts.standing import database_time
-from syncsvc.notify import cursors, endpoints
+from syncsvc.notify import cursors, endpoint_rows
 from syncsvc.notify.deliver import RETRIES
 from syncsvc.sandbox import Fault
 from syncsvc.schema.tables import notify_cursors, notify_endpoints, number_history, sync_runs
@@ -326,7 +326,7 @@ def set_enabled(engine: Engine, *, enabled: bool) -> None:
     Pause or resume the endpoint.
     """
     with engine.begin() as connection:
-        endpoints.set_enabled(connection, HOOK, enabled=enabled)
+        endpoint_rows.set_enabled(connection, HOOK, enabled=enabled)
 
 
 def test_a_pause_in_between_is_kept_to(watch: Watch, hooks: Hooks, receiver: Receiver) -> None:

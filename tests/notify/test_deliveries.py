@@ -18,11 +18,11 @@ from support.build import NEW_YEAR, number_row, rows_of
 from support.processes import PATIENCE, Workers, eventually
 from support.receivers import KEY, Answer, Hooks, Receiver
 from syncsvc.database.engine import open_engine
-from syncsvc.notify import endpoints, overview
-from syncsvc.notify.deliveries import BUSY, Deliveries
+from syncsvc.notify import endpoint_rows, endpoint_standing
+from syncsvc.notify.delivery_threads import BUSY, Deliveries
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import notify_cursors, number_history
-from syncsvc.settings.webhooks import Webhook
+from syncsvc.settings.webhook_endpoints import Webhook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,11 +145,11 @@ def test_endpoints_of_the_settings_keep_their_state(hooks: Hooks) -> None:
     """
     before, after = (Webhook(url=f"https://example.com/{path}") for path in ("a", "b"))
     with hooks.engine.begin() as connection:
-        endpoints.adopt(connection, {"ops": before})
-        endpoints.set_enabled(connection, "ops", enabled=False)
+        endpoint_rows.adopt(connection, {"ops": before})
+        endpoint_rows.set_enabled(connection, "ops", enabled=False)
     with hooks.engine.begin() as connection:
-        endpoints.adopt(connection, {"ops": after})
-        (found,) = endpoints.every(connection)
+        endpoint_rows.adopt(connection, {"ops": after})
+        (found,) = endpoint_rows.every(connection)
 
     assert (found.url, found.state) == ("https://example.com/b", "paused")
 
@@ -162,10 +162,10 @@ def test_how_endpoints_stand(watch: Watch, hooks: Hooks, receiver: Receiver) -> 
     hooks.add(receiver)
     hooks.add(receiver, "another")
     with hooks.engine.begin() as connection:
-        endpoints.set_enabled(connection, "another", enabled=False, reason="It failed.")
+        endpoint_rows.set_enabled(connection, "another", enabled=False, reason="It failed.")
     watch.see(*[number_row(place, monthly_charge="7") for place in (1, 2)])
     with hooks.engine.connect() as connection:
-        states = overview.states(connection)
+        states = endpoint_standing.states(connection)
 
     assert (states["ops"].pending, states["ops"].disabled) == (2, False)
     assert 0 < states["ops"].oldest_seconds < PATIENCE

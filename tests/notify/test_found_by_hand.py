@@ -15,7 +15,7 @@ from syncsvc.accounts import sealing
 from syncsvc.commands import notify
 from syncsvc.commands.accounts import changing
 from syncsvc.errors import ConfigurationError
-from syncsvc.notify import endpoints, signing
+from syncsvc.notify import endpoint_rows, secrets_and_signatures
 from syncsvc.schema.tables import notify_cursors
 from syncsvc.settings.settings import Settings
 
@@ -52,7 +52,7 @@ def test_an_endpoint_may_be_removed_while_an_event_is_on_its_way(
 
     def remove() -> None:
         with hooks.engine.begin() as connection:
-            endpoints.remove(connection, HOOK)
+            endpoint_rows.remove(connection, HOOK)
 
     watch.see(number_row(1), number_row(2))
     hooks.add(receiver)
@@ -82,9 +82,9 @@ def test_a_new_key_seals_the_secrets_of_endpoints_too(
     hooks.add("https://example.com/hook")
     with hooks.engine.connect() as connection:
         assert changing.reseal(connection, _with_key(f"{new}\n{KEY}"))
-        endpoint = endpoints.require(connection, HOOK)
+        endpoint = endpoint_rows.require(connection, HOOK)
 
-    assert signing.secrets_of(_with_key(new), endpoint) == [hooks.secrets[HOOK]]
+    assert secrets_and_signatures.secrets_of(_with_key(new), endpoint) == [hooks.secrets[HOOK]]
     assert "So are the secrets of 1 endpoints of webhooks." in capsys.readouterr().out
 
 
@@ -97,7 +97,7 @@ def test_an_endpoint_that_no_key_opens_is_named(
     before = hooks.add("https://example.com/hook")
     with hooks.engine.connect() as connection:
         assert not changing.reseal(connection, _with_key(sealing.new_key()))
-        assert endpoints.require(connection, HOOK) == before
+        assert endpoint_rows.require(connection, HOOK) == before
 
     assert "opens the sealed secret of endpoint 'ops'" in capsys.readouterr().out
 
@@ -113,9 +113,9 @@ def test_no_rotation_drops_the_secret_that_the_receiver_has(hooks: Hooks) -> Non
         notify.rotate(connection, hooks.settings, HOOK, finish=False)
         with pytest.raises(ConfigurationError, match="two secrets already"):
             notify.rotate(connection, hooks.settings, HOOK, finish=False)
-        endpoint = endpoints.require(connection, HOOK)
+        endpoint = endpoint_rows.require(connection, HOOK)
 
-    secrets = signing.secrets_of(hooks.settings, endpoint)
+    secrets = secrets_and_signatures.secrets_of(hooks.settings, endpoint)
     assert len(secrets) == 2
     assert secrets[1] == hooks.secrets[HOOK]
 

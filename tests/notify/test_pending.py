@@ -11,7 +11,7 @@ import pytest
 from support.build import number_row
 from support.receivers import HOOK
 from syncsvc import clock
-from syncsvc.notify import cursors, pending
+from syncsvc.notify import cursors, pending_events
 from syncsvc.notify.cursors import Position
 from syncsvc.sandbox import Fault
 from syncsvc.schema.tables import sync_runs
@@ -65,7 +65,7 @@ def read_all(engine: Engine, *, one_by_one: bool = False) -> list[Any]:
     position, found = Position(), []
     with engine.connect() as connection:
         while True:
-            batch = pending.read(connection, "default", position, bulk=False)
+            batch = pending_events.read(connection, "default", position, bulk=False)
             found += batch.events[:1] if one_by_one else batch.events
             if not batch.events and batch.is_last:
                 return found
@@ -81,8 +81,8 @@ def test_batches_make_no_difference(
     Few rows or runs at a time, or all at once.
     """
     everything = read_all(lived)
-    monkeypatch.setattr(pending, "ROWS_READ", rows)
-    monkeypatch.setattr(pending, "RUNS_READ", runs)
+    monkeypatch.setattr(pending_events, "ROWS_READ", rows)
+    monkeypatch.setattr(pending_events, "RUNS_READ", runs)
 
     assert read_all(lived) == everything
     assert len({event.id for event in everything}) == len(everything)

@@ -14,7 +14,7 @@ import pytest
 from support.receivers import Answer, Receiver
 from syncsvc import clock
 from syncsvc.notify import events, sending
-from syncsvc.notify.endpoints import Endpoint
+from syncsvc.notify.endpoint_rows import Endpoint
 from syncsvc.notify.sending import Sender
 
 PRIVATE = ("10.0.0.8", "192.168.1.1", "172.16.0.1", "fd00::1", "127.0.0.1", "::ffff:10.0.0.8")

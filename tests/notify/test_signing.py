@@ -15,9 +15,9 @@ from support.build import NEW_YEAR
 from support.receivers import KEY, Hooks
 from syncsvc import clock
 from syncsvc.errors import ConfigurationError
-from syncsvc.notify import events, signing
+from syncsvc.notify import events, secrets_and_signatures
 from syncsvc.notify.cursors import Position
-from syncsvc.notify.endpoints import Endpoint
+from syncsvc.notify.endpoint_rows import Endpoint
 from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def headers(*secrets: str) -> tuple[events.Event, dict[str, str]]:
     An event, and the headers with which it is sent.
     """
     event = events.for_trial("ops", clock.now())
-    return event, signing.headers(event, list(secrets), clock.now())
+    return event, secrets_and_signatures.headers(event, list(secrets), clock.now())
 
 
 @pytest.mark.parametrize("secret", [OLD, NEW])
@@ -79,11 +79,13 @@ def test_a_seal_opens_in_its_own_row_alone() -> None:
     """
     Whoever copies one to another endpoint gets nothing.
     """
-    sealed = signing.seal(SETTINGS, "ops", [OLD])
+    sealed = secrets_and_signatures.seal(SETTINGS, "ops", [OLD])
 
-    assert signing.secrets_of(SETTINGS, Endpoint(name="ops", url="", sealed=sealed)) == [OLD]
+    assert secrets_and_signatures.secrets_of(
+        SETTINGS, Endpoint(name="ops", url="", sealed=sealed)
+    ) == [OLD]
     with pytest.raises(ConfigurationError, match="endpoint 'sales'"):
-        signing.secrets_of(SETTINGS, Endpoint(name="sales", url="", sealed=sealed))
+        secrets_and_signatures.secrets_of(SETTINGS, Endpoint(name="sales", url="", sealed=sealed))
 
 
 def test_without_a_key_nothing_is_sealed() -> None:
@@ -91,7 +93,7 @@ def test_without_a_key_nothing_is_sealed() -> None:
     The error says what else there is.
     """
     with pytest.raises(ConfigurationError, match=r"SYNCSVC_ACCOUNTS_KEY.*\[notify\.ops\]"):
-        signing.seal(Settings(), "ops", [OLD])
+        secrets_and_signatures.seal(Settings(), "ops", [OLD])
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_a_file_has_a_secret_or_two(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / "notify_ops_secret").write_text(written)
 
-    assert signing.secrets_of(Settings(), Endpoint(name="ops", url="")) == found
+    assert secrets_and_signatures.secrets_of(Settings(), Endpoint(name="ops", url="")) == found
 
 
 @pytest.mark.parametrize(
@@ -122,7 +124,7 @@ def test_a_file_with_something_else_is_refused(
     (tmp_path / "notify_ops_secret").write_text(written)
 
     with pytest.raises(ConfigurationError) as caught:
-        signing.secrets_of(Settings(), Endpoint(name="ops", url=""))
+        secrets_and_signatures.secrets_of(Settings(), Endpoint(name="ops", url=""))
 
     assert "Endpoint 'ops' (file " in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -133,7 +135,7 @@ def test_a_missing_file_is_told() -> None:
     With its name, and what belongs into it.
     """
     with pytest.raises(ConfigurationError, match="notify_ops_secret"):
-        signing.secrets_of(Settings(), Endpoint(name="ops", url=""))
+        secrets_and_signatures.secrets_of(Settings(), Endpoint(name="ops", url=""))
 
 
 def test_an_event_made_again_is_the_same() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from support.build import address, number_row
 from syncsvc.payloads.decode_page import read_page
+from syncsvc.payloads.extra_fields import IgnoredFields
 from syncsvc.payloads.records import Number
-from syncsvc.payloads.unknown_fields import IgnoredFields
 
 if TYPE_CHECKING:
     from support.build import Row

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import select
 
 from support.build import api_for, number_row, published
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.provider.http.response import BODY_LIMIT
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
 from syncsvc.schema.tables import sync_rejects, sync_runs
@@ -183,10 +183,10 @@ def test_no_object_shows_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setenv("SYNCSVC_DATABASE_URL", f"postgresql://user:{PASSWORD}@127.0.0.1/db")
     settings = load_settings()
-    transport = bootstrap.transport_from(settings)
-    tokens = bootstrap.tokens_from(settings, transport)
-    api = bootstrap.api_from(settings)
-    engine = bootstrap.engine_from(settings)
+    transport = build_from_settings.transport_from(settings)
+    tokens = build_from_settings.tokens_from(settings, transport)
+    api = build_from_settings.api_from(settings)
+    engine = build_from_settings.engine_from(settings)
     objects: list[Any] = [settings, transport, tokens, api, engine, engine.url, settings.redacted()]
 
     for each in objects:

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from support.build import api_for, number_row
-from syncsvc.payloads.unknown_fields import IgnoredFields
+from syncsvc.payloads.extra_fields import IgnoredFields
 from syncsvc.reconcile.find_volatile_field import lone_difference
 
 if TYPE_CHECKING:

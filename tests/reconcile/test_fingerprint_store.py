@@ -16,6 +16,7 @@ from sqlalchemy import event, select, text, update
 
 from support.build import address, number_row, published, rows_of, uuid_at
 from syncsvc.payloads.decode_page import NOTHING_IGNORED, read_page
+from syncsvc.payloads.extra_fields import IgnoredFields
 from syncsvc.payloads.fingerprint import (
     Known,
     fingerprint,
@@ -25,9 +26,8 @@ from syncsvc.payloads.fingerprint import (
     unpacked,
 )
 from syncsvc.payloads.records import Number, Unchanged
-from syncsvc.payloads.unknown_fields import IgnoredFields
 from syncsvc.reconcile.staging import fingerprint_store, stage_listing
-from syncsvc.reconcile.staging.summarise_live_rows import (
+from syncsvc.reconcile.staging.live_rows_checksum import (
     NO_ROWS,
     summarise,
     summarise_all,

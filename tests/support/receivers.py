@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from standardwebhooks import Webhook
 
 from syncsvc.metrics import Metrics
-from syncsvc.notify import endpoints, signing
+from syncsvc.notify import endpoint_rows, secrets_and_signatures
 from syncsvc.notify.deliver import Context, deliver
-from syncsvc.notify.endpoints import Endpoint
+from syncsvc.notify.endpoint_rows import Endpoint
 from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -196,11 +196,11 @@ class Hooks:
         Add an endpoint at a receiver, or at an address.
         """
         url = receiver if isinstance(receiver, str) else receiver.url
-        self.secrets[name] = signing.new_secret()
-        sealed = signing.seal(self.settings, name, [self.secrets[name]])
+        self.secrets[name] = secrets_and_signatures.new_secret()
+        sealed = secrets_and_signatures.seal(self.settings, name, [self.secrets[name]])
         endpoint = Endpoint(name=name, url=url, sealed=sealed, **options)
         with self.engine.begin() as connection:
-            endpoints.add(connection, endpoint)
+            endpoint_rows.add(connection, endpoint)
         return endpoint
 
     def deliver(

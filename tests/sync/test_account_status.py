@@ -15,11 +15,11 @@ from sqlalchemy import Engine, delete, event, func, insert, select, update
 
 from support import standing
 from support.build import Row, number_row, rows_of, uuid_at
-from syncsvc.bootstrap import origin
+from syncsvc.build_from_settings import origin
 from syncsvc.errors import RunInProgress
 from syncsvc.sandbox import Fault, Inventory
 from syncsvc.schema.tables import account_status, numbers
-from syncsvc.sync.next_run import Schedule
+from syncsvc.sync.next_due import Schedule
 from syncsvc.sync.run import run_once
 
 if TYPE_CHECKING:

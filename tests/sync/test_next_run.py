@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncsvc.sync import next_run
-from syncsvc.sync.next_run import EndedRun, Ending, Schedule, Standing
+from syncsvc.sync import next_due
+from syncsvc.sync.next_due import EndedRun, Ending, Schedule, Standing
 from syncsvc.vocabulary import Lane
 
 NOW = datetime(2026, 1, 5, 12, 7, tzinfo=UTC)
@@ -55,7 +55,7 @@ def after(*runs: EndedRun, schedule: Schedule = QUARTER) -> Standing:
     standing, now = Standing(), NOW
     for run in runs:
         now += timedelta(seconds=run.seconds)
-        standing = next_run.after_run(standing, run, schedule, now)
+        standing = next_due.after_run(standing, run, schedule, now)
         assert standing.next_run_at is not None
         now = standing.next_run_at
     return standing
@@ -72,7 +72,7 @@ def waits(number: int, interval: timedelta) -> list[timedelta]:
     """
     How long an account waits after each of so many failures.
     """
-    return [next_run.wait_after(failures, interval) for failures in range(1, number + 1)]
+    return [next_due.wait_after(failures, interval) for failures in range(1, number + 1)]
 
 
 @given(st.lists(ended_runs(), min_size=1, max_size=12), schedules, moments)
@@ -84,7 +84,7 @@ def test_the_next_run_is_never_in_the_past(
     """
     standing = Standing()
     for run in runs:
-        standing = next_run.after_run(standing, run, schedule, now)
+        standing = next_due.after_run(standing, run, schedule, now)
         assert standing.next_run_at is not None
         assert standing.next_run_at > now
         now = standing.next_run_at + timedelta(seconds=run.seconds)
@@ -99,7 +99,7 @@ def test_intervals_count_from_the_start_of_a_run(
     """
     run = EndedRun(ending=Ending.PUBLISHED, seconds=took)
 
-    due = next_run.after_run(Standing(), run, Schedule(interval), now).next_run_at
+    due = next_due.after_run(Standing(), run, Schedule(interval), now).next_run_at
 
     assert due is not None
     assert now < due <= now + interval
@@ -114,7 +114,7 @@ def test_a_crontab_keeps_to_its_times(crontab: str, now: datetime, took: float) 
     schedule = Schedule.of(crontab, None)
     run = EndedRun(ending=Ending.PUBLISHED, seconds=took)
 
-    due = next_run.after_run(Standing(), run, schedule, now).next_run_at
+    due = next_due.after_run(Standing(), run, schedule, now).next_run_at
 
     assert schedule.crontab is not None
     assert due == next(schedule.crontab.times(now))
@@ -125,7 +125,7 @@ def test_accounts_that_had_to_wait_are_not_due_at_once_again() -> None:
     Two accounts that were due together and ran one after the other stay apart by that.
     """
     one, other = (
-        next_run.after_run(Standing(), PUBLISHED, QUARTER, NOW + timedelta(seconds=late))
+        next_due.after_run(Standing(), PUBLISHED, QUARTER, NOW + timedelta(seconds=late))
         for late in (0, 40)
     )
 
@@ -195,7 +195,7 @@ def test_any_number_of_failures_has_a_wait(failures: int, interval: timedelta) -
     """
     An account that has failed for years is still asked.
     """
-    assert timedelta(0) < next_run.wait_after(failures, interval) <= SIX_HOURS
+    assert timedelta(0) < next_due.wait_after(failures, interval) <= SIX_HOURS
 
 
 @pytest.mark.parametrize("before", [(), (PUBLISHED,), (failed(),) * 3])
@@ -206,7 +206,7 @@ def test_a_refusal_calls_somebody_and_waits_for_six_hours(before: tuple[EndedRun
     standing = after(*before)
     began = standing.next_run_at or NOW
 
-    refused = next_run.after_run(standing, REFUSED, QUARTER, began)
+    refused = next_due.after_run(standing, REFUSED, QUARTER, began)
 
     assert refused.attention == "Check the credentials."
     assert refused.next_run_at == began + SIX_HOURS
@@ -253,11 +253,11 @@ def test_a_run_in_a_fleet_has_twenty_times_the_last_one_s_time(
     """
     At least 5 minutes, never more than the setting, and never less because the last took longer.
     """
-    deadline = next_run.fleet_deadline(longest, took)
+    deadline = next_due.fleet_deadline(longest, took)
 
     assert min(longest, timedelta(minutes=5)) <= deadline <= longest
     if took is None:
         assert deadline == longest
     else:
         assert deadline in {longest, timedelta(minutes=5), timedelta(seconds=20 * took)}
-        assert deadline <= next_run.fleet_deadline(longest, took + more)
+        assert deadline <= next_due.fleet_deadline(longest, took + more)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.accounts import account_settings, credential_files, labels, rows, sealing
 from syncsvc.accounts.rows import Account
 from syncsvc.errors import ConfigurationError, ProviderRefused, ProviderUnavailable, SyncError
@@ -122,7 +122,7 @@ def _listed(settings: Settings, name: str) -> int | None:
     """
     Ask the provider for one page; return how many numbers it counts, if it says so.
     """
-    api = bootstrap.api_from(settings, retries=0)
+    api = build_from_settings.api_from(settings, retries=0)
     try:
         page = api.page(1)
     except (ProviderRefused, ProviderUnavailable) as error:

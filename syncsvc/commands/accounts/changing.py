@@ -15,7 +15,7 @@ from sqlalchemy import delete, update
 from syncsvc.accounts import account_settings, labels, rows, sealing, standing
 from syncsvc.database import locks
 from syncsvc.errors import ConfigurationError, RunInProgress
-from syncsvc.notify import endpoints, signing
+from syncsvc.notify import endpoint_rows, secrets_and_signatures
 from syncsvc.output import output_file
 from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import account_status, accounts, metadata
@@ -185,16 +185,16 @@ def _reseal_accounts(connection: Connection, settings: Settings, problems: list[
 
 def _reseal_endpoints(connection: Connection, settings: Settings, problems: list[str]) -> int:
     resealed = 0
-    for endpoint in endpoints.every(connection):
+    for endpoint in endpoint_rows.every(connection):
         if endpoint.sealed is None:
             continue
         try:
-            opened = signing.secrets_of(settings, endpoint)
+            opened = secrets_and_signatures.secrets_of(settings, endpoint)
         except ConfigurationError as error:
             problems.append(str(error))
             continue
-        sealed = signing.seal(settings, endpoint.name, opened)
-        endpoints.change(connection, msgspec.structs.replace(endpoint, sealed=sealed))
+        sealed = secrets_and_signatures.seal(settings, endpoint.name, opened)
+        endpoint_rows.change(connection, msgspec.structs.replace(endpoint, sealed=sealed))
         resealed += 1
     return resealed
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 from sqlalchemy import select
 
-from syncsvc.database import queries
+from syncsvc.database import account_and_run_queries
 from syncsvc.reports import Kind
 from syncsvc.reports.every_account import ACCOUNT
 from syncsvc.schema.tables import number_history
@@ -81,7 +81,7 @@ def of_unknown(connection: Connection, arguments: Arguments, accounts: Coverage)
     """
     Report on stderr of which accounts nothing was known, or nothing is yet.
     """
-    known = queries.known_by(connection, arguments.at)
+    known = account_and_run_queries.known_by(connection, arguments.at)
     unknown = [each.name for each in accounts.accounts if each.name not in known]
     if not accounts.accounts:
         typer.echo("There are no accounts yet: no run has been started.", err=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from syncsvc import clock
-from syncsvc.commands.reports.read_settings import own_settings, read_only
-from syncsvc.database.queries import require_account
+from syncsvc.commands.reports.settings_and_snapshot import own_settings, read_only
+from syncsvc.database.account_and_run_queries import require_account
 from syncsvc.errors import ReportUsageError
 from syncsvc.output import output_file
 

@@ -13,10 +13,10 @@ from syncsvc import clock
 from syncsvc.accounts.standing import database_time
 from syncsvc.commands.reports import notes
 from syncsvc.commands.reports.describe_reports import named_report
-from syncsvc.commands.reports.read_settings import own_settings, read_only
+from syncsvc.commands.reports.settings_and_snapshot import own_settings, read_only
+from syncsvc.database.account_and_run_queries import require_account, require_address
 from syncsvc.database.maintenance import monthly_view
 from syncsvc.database.maintenance.reporting_role import reads_addresses
-from syncsvc.database.queries import require_account, require_address
 from syncsvc.errors import ReportUsageError
 from syncsvc.output.write_rows import require_format, write_rows
 from syncsvc.reports import every_account, read_arguments

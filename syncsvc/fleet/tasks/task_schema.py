@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 from sqlalchemy import func, select, text
 
-from syncsvc import bootstrap
+from syncsvc import build_from_settings
 from syncsvc.database import transactions
 from syncsvc.database.locks import lock_key
 from syncsvc.errors import ConfigurationError, SchemaNotCurrent
@@ -57,7 +57,7 @@ def migrate(settings: Settings, *, check: bool) -> bool:
     Raises:
         ConfigurationError: The database is not PostgreSQL.
     """
-    engine = bootstrap.engine_from(settings)
+    engine = build_from_settings.engine_from(settings)
     require_postgresql(engine)
     with transactions.translated(), engine.begin() as connection:
         if not check:

@@ -18,7 +18,7 @@ import httpx
 from syncsvc import __version__
 from syncsvc.errors import ProviderUnavailable
 from syncsvc.provider.http import http_environment
-from syncsvc.provider.http.network import DeadlineBackend, UnknownHost, deadline
+from syncsvc.provider.http.deadline_network import DeadlineBackend, UnknownHost, deadline
 from syncsvc.provider.http.response import Response, read_body
 from syncsvc.provider.meter import NoMeter, endpoint
 from syncsvc.provider.throttle import Throttle

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import msgspec
 from sqlalchemy import Text, cast, select
 
+from syncsvc.payloads.extra_fields import canonical
 from syncsvc.payloads.records import Address
-from syncsvc.payloads.unknown_fields import canonical
 from syncsvc.schema.tables import addresses
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
-from syncsvc.reconcile.staging.summarise_live_rows import (
+from syncsvc.reconcile.staging.live_rows_checksum import (
     NO_ROWS,
     WHOLE,
     LiveRows,

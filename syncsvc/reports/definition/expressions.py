@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Text, and_, cast, func, null, or_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from syncsvc.schema import dialects
+from syncsvc.schema import sql_fragments
 from syncsvc.schema.columns import Money
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class exact_sum(FunctionElement[Any]):  # noqa: N801 - reads as a function of th
 @compiles(exact_sum)
 def _compile_exact_sum(element: exact_sum, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the compiler's own
     amount = compiler.process(element.clauses, **options)
-    return dialects.exact_sum(dialects.FRAGMENTS[compiler.dialect.name], amount)
+    return sql_fragments.exact_sum(sql_fragments.FRAGMENTS[compiler.dialect.name], amount)
 
 
 class code_point_order(FunctionElement[str]):  # noqa: N801 - reads as a function of the database

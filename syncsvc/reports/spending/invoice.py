@@ -23,7 +23,7 @@ from syncsvc.reports.definition.report import (
     Kind,
     Report,
 )
-from syncsvc.reports.spending.monthly_cost import ZERO, Month, bill
+from syncsvc.reports.spending.pro_rata_billing import ZERO, Month, bill
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.live_periods import SPELLS
 from syncsvc.schema.tables import number_history, numbers

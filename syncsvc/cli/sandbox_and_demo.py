@@ -53,7 +53,7 @@ def sandbox(
     """
     Serve a simulated provider on loopback, until interrupted.
     """
-    from syncsvc.commands import sandbox as sandbox_commands
+    from syncsvc.commands import sandbox_and_demo as sandbox_commands
 
     if not receiver and (receiver_secret_file or receiver_status):
         raise typer.BadParameter("The options of the receiver need --receiver.")
@@ -91,6 +91,6 @@ def demo(
         with interrupts():
             run_demo()
         return
-    from syncsvc.commands import sandbox as sandbox_commands
+    from syncsvc.commands import sandbox_and_demo as sandbox_commands
 
     sandbox_commands.run_demo()

@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from syncsvc import clock
 from syncsvc.database import transactions
 from syncsvc.errors import SyncError
-from syncsvc.notify import overview
+from syncsvc.notify import endpoint_standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from syncsvc.metrics import NotifyMetrics
-    from syncsvc.notify.deliveries import Deliveries
+    from syncsvc.notify.delivery_threads import Deliveries
 
 LOOK_EVERY = timedelta(seconds=30)  # for what others left, and for new endpoints
 SHORTEST_PAUSE = timedelta(seconds=1)  # between two looks
@@ -92,4 +92,4 @@ class WebhookScheduler:
         Read how the endpoints stand; without the database the gauges stay as they are.
         """
         with suppress(SyncError), transactions.short_read(self._engine()) as connection:
-            self._metrics.stand(overview.states(connection))
+            self._metrics.stand(endpoint_standing.states(connection))

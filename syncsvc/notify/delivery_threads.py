@@ -17,7 +17,7 @@ from syncsvc.accounts.standing import database_time
 from syncsvc.database import transactions
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import SyncError, UnknownEndpoint
-from syncsvc.notify import cursors, endpoints
+from syncsvc.notify import cursors, endpoint_rows
 from syncsvc.notify.deliver import Context, deliver
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def adopt(engine: Engine, settings: Settings) -> None:
     with transactions.translated(), engine.connect() as connection:
         migrate.require_current(connection)
         with rows.changing(connection):
-            endpoints.adopt(connection, settings.webhooks)
+            endpoint_rows.adopt(connection, settings.webhooks)
 
 
 def deliver_once(engine: Engine, settings: Settings, metrics: NotifyMetrics, account: str) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 
 from syncsvc.database import runs, transactions
 from syncsvc.errors import DeadlineExceeded, ProviderRefused, ProviderUnavailable, SyncError
-from syncsvc.notify import endpoints
-from syncsvc.sync.next_run import Ending, Standing
+from syncsvc.notify import endpoint_rows
+from syncsvc.sync.next_due import Ending, Standing
 from syncsvc.vocabulary import RunState
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _close_record(run: RunContext, record: Run, exc: BaseException) -> Mapping[s
         with run.job.engine.begin() as fresh:
             counts = {**run.progress.reading(), "withheld": 0}
             runs.fail(fresh, record, counts, error, _status(run, fresh, ending(exc), error))
-            endpoints.wake(fresh, record.account, record.id)
+            endpoint_rows.wake(fresh, record.account, record.id)
             return runs.published(fresh, record)
     except DBAPIError as again:
         context = run.log_context()

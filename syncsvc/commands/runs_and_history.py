@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import typer
 
+from syncsvc.database.account_and_run_queries import last_runs, require_account
 from syncsvc.database.number_lookup import find_numbers, timeline
-from syncsvc.database.queries import last_runs, require_account
 from syncsvc.output.formats import terminal
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from syncsvc.database.queries import Row
+    from syncsvc.database.account_and_run_queries import Row
 
 
 def show_runs(connection: Connection, account: str, limit: int, *, as_json: bool) -> None:

@@ -21,7 +21,7 @@ import typer
 from rich.rule import Rule
 from sqlalchemy import make_url, text
 
-from syncsvc.database import number_lookup, queries
+from syncsvc.database import account_and_run_queries, number_lookup
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.errors import ConfigurationError
@@ -117,7 +117,7 @@ def _sync_and_print(console: Console, engine: Engine, api: NumberApi) -> None:
     changes: list[Any] = []
 
     def note_changes(connection: Connection, run_id: int) -> None:
-        changes.extend(queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
+        changes.extend(account_and_run_queries.changes_of_run(connection, run_id, CHANGES_SHOWN))
 
     job = Job(
         engine=engine,

@@ -14,14 +14,14 @@ from sqlalchemy import inspect
 from syncsvc.accounts import account_settings, rows
 from syncsvc.database import sqlite_file, transactions
 from syncsvc.database.engine import open_engine
-from syncsvc.payloads.unknown_fields import IgnoredFields
+from syncsvc.payloads.extra_fields import IgnoredFields
 from syncsvc.provider.client import NumberApi
 from syncsvc.provider.http.transport import HttpTransport
 from syncsvc.provider.shared_hosts import Address
 from syncsvc.provider.tokens import ClientCredentials, FixedToken
 from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.schema.tables import accounts
-from syncsvc.sync.next_run import Schedule
+from syncsvc.sync.next_due import Schedule
 from syncsvc.sync.run_inputs import Job
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from sqlalchemy import and_, case, func, literal_column, select
 
 from syncsvc.accounts.standing import database_time
 from syncsvc.metrics import EndpointState
-from syncsvc.notify import cursors, endpoints
+from syncsvc.notify import cursors, endpoint_rows
 from syncsvc.schema.tables import notify_cursors, number_history
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, ScalarSelect
 
-    from syncsvc.notify.endpoints import Endpoint
+    from syncsvc.notify.endpoint_rows import Endpoint
 
 MOST_COUNTED = 1000  # changes of one account
 
@@ -60,7 +60,8 @@ def every(connection: Connection) -> list[Standing]:
     ).group_by(cursor.endpoint)
     found = {row["endpoint"]: row for row in connection.execute(query).mappings()}
     return [
-        _standing(endpoint, found.get(endpoint.name)) for endpoint in endpoints.every(connection)
+        _standing(endpoint, found.get(endpoint.name))
+        for endpoint in endpoint_rows.every(connection)
     ]
 
 

@@ -18,7 +18,7 @@ from syncsvc.settings.sources import UnreadableError, credential_directories, cr
 from syncsvc.settings.webhook_values import is_webhook_secret
 
 if TYPE_CHECKING:
-    from syncsvc.notify.endpoints import Endpoint
+    from syncsvc.notify.endpoint_rows import Endpoint
     from syncsvc.notify.events import Event
     from syncsvc.settings.settings import Settings
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping
 
     from syncsvc.database.runs import Run
-    from syncsvc.settings.webhooks import Webhook
+    from syncsvc.settings.webhook_endpoints import Webhook
 
 NAMES_SHOWN = 3
 
