@@ -1,7 +1,7 @@
 """
 Reports that work out a month's invoice, for those who check the carrier's.
 
-How the days and charges of a number are counted is in `billing`.
+How the days and charges of a number are counted is in `pro_rata_billing`.
 """
 
 from __future__ import annotations
