@@ -128,6 +128,8 @@ class AccountRuns:
             unexpected = "The run could not begin, because of a bug; the log has its traceback."
             log.exception("fleet.account_not_run", account=account, error=unexpected)
             self._note_failure(account, unexpected)
+        finally:
+            self._running.ended()
 
     def _run(self, account: str) -> None:
         with self._engine.connect() as connection:

@@ -31,7 +31,7 @@ class RunningAccounts:
     Safe to use from several threads.
 
     Args:
-        on_end: Called after each run, when its slot is free.
+        on_end: Called by `ended`.
 
     Attributes:
         ending: Whether all runs have been told to end.
@@ -60,7 +60,12 @@ class RunningAccounts:
         finally:
             with self._lock:
                 self._running.remove(entry)
-            self._on_end()
+
+    def ended(self) -> None:
+        """
+        Note that a slot is free, also of an account whose run could not even begin.
+        """
+        self._on_end()
 
     def by_host(self, lane: Lane) -> dict[str, int]:
         """

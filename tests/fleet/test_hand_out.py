@@ -16,9 +16,12 @@ from support.processes import eventually
 from syncsvc.accounts import rows
 from syncsvc.database import transactions
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
+from syncsvc.fleet.account_run import AccountRuns, ProcessSettings
+from syncsvc.fleet.metrics import FleetMetrics
 from syncsvc.fleet.running_accounts import RunningAccounts
 from syncsvc.fleet.tasks import account_due_times, hand_out, task_schema
 from syncsvc.fleet.tasks.task_engine import Queue, schema_steps
+from syncsvc.provider.shared_hosts import SharedHosts
 from syncsvc.schema.tables import account_status
 from syncsvc.sync.summary import Progress
 from syncsvc.vocabulary import Lane
@@ -293,14 +296,36 @@ def test_an_account_may_run_twice_in_a_process() -> None:
     """
     While a run goes on that the task engine left to itself, the next one begins and is refused.
     """
-    ends: list[str] = []
-    running = RunningAccounts(on_end=lambda: ends.append("end"))
+    running = RunningAccounts()
     with running.running("one", Lane.FAST, URL):
         with running.running("one", Lane.FAST, URL):
             assert running.by_host(Lane.FAST) == {URL: 2}
         assert (running.names(), running.by_host(Lane.FAST)) == (["one"], {URL: 1})
 
-    assert (running.names(), ends) == ([], ["end", "end"])
+    assert running.names() == []
+
+
+def test_an_account_that_cannot_begin_gives_its_slot_back_at_once(fleet: Fleet) -> None:
+    """
+    The next hand-out does not wait, so that accounts with wrong settings delay no others.
+    """
+    ends: list[str] = []
+    metrics = FleetMetrics()
+    runs = AccountRuns(
+        fleet.engine,
+        ProcessSettings(fleet.settings(), fleet.settings),
+        SharedHosts(connections=1, by_account=False, meter=metrics),
+        metrics,
+        RunningAccounts(on_end=lambda: ends.append("end")),
+        on_outdated=lambda _: None,
+    )
+    with fleet.engine.begin() as connection:
+        rows.add(connection, rows.Account(name="without credentials"))
+    for name in ("without credentials", "without a row"):
+        runs.run(name)
+
+    assert ends == ["end", "end"]
+    assert fleet.status()["without credentials"]["failures"] == 1
 
 
 def test_runs_are_shortened_when_the_process_ends() -> None:
