@@ -59,7 +59,10 @@ def sizes(known: Figures) -> Iterator[tuple[str, ...]]:
     """
     added = engine_costs(known)
     if "upkeep" in known:
-        added |= {"run_bytes": known["upkeep"]["parts"][-1]["sync_runs"]}
+        added["run_bytes"] = known["upkeep"]["parts"][-1]["sync_runs"]
+    if "large" in known:
+        one = known["large"]
+        added["number_bytes"] = one["large"]["bytes"] / (one["accounts"] * one["numbers"])
     for one in EXAMPLES:
         name = f"{one.accounts:,} of {one.numbers:,}, {one.interval / 60:.0f} min, {one.page:g} s"
         found = needs(one, known["constants"], added)
@@ -72,11 +75,11 @@ def engine_costs(known: Figures) -> dict[str, float]:
     """
     if "throughput" not in known or "constants" not in known:
         return dict.fromkeys(COSTS, 0.0)
-    part = known["throughput"]
-    tiny = next(each for each in part["sweeps"] if each["kind"] == "tiny")
-    formulas = known["constants"]["formulas"]
+    sweeps = {each["kind"]: each for each in known["throughput"]["sweeps"]}
+    tiny, formulas = sweeps["tiny, unchanged"], known["constants"]["formulas"]
     return {
-        cost: max(tiny[cost] - Formula(**formulas[cost]["first"]).of(2.0), 0.0) for cost in COSTS
+        cost: max(tiny[cost] - Formula(**formulas[cost]["later"]).of(2.0, 0.0, 0.0), 0.0)
+        for cost in COSTS
     }
 
 
@@ -86,7 +89,7 @@ def needs(one: Example, known: Figures, engine: dict[str, float]) -> Figures:
 
     Args:
         known: The constants.
-        engine: What the hand-out and the engine add to a run.
+        engine: What the hand-out and the engine add to a run, and bytes of a run and a number.
     """
     rate = one.accounts / one.interval
     changes = one.numbers * CHANGED_A_DAY * one.interval / DAY  # of a run, on average
@@ -113,7 +116,7 @@ def needs(one: Example, known: Figures, engine: dict[str, float]) -> Figures:
         "requests": rate * pages,
         "wal": rate * DAY * cost["wal_bytes"] * GB,
         "disk": (
-            largest["number"] * one.accounts * one.numbers
+            engine.get("number_bytes", largest["number"]) * one.accounts * one.numbers
             + largest["change"] * changed
             + engine.get("run_bytes", 0.0) * runs
         )

@@ -174,11 +174,15 @@ def kills(figures: Figures) -> list[str]:
     """
     rows = [
         (name, *(f"{figure(figures[key]):.1f}" for figure in SPREAD))
-        for name, key in (("the last account of a kill", "seconds"), ("each account", "each"))
+        for name, key in (
+            ("each account, until its run began", "begun"),
+            ("each account, until its run ended", "ended"),
+            ("the last account of a kill, until its run ended", "last"),
+        )
     ]
     counted = (
         f"{figures['kills']} kills, {figures['accounts']} accounts, {figures['runs']:,} runs, "
-        f"{figures['crashed']} crashed, {len(figures['each'])} accounts lost and rescued, "
+        f"{figures['crashed']} crashed, {len(figures['ended'])} accounts lost and rescued, "
         f"{figures['overlaps']} overlaps."
     )
     return [*table(("seconds until run elsewhere", "min", "median", "max"), rows), counted]

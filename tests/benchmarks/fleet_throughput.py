@@ -3,7 +3,7 @@ Thousands of due accounts through the hand-out and the task engine, with real wo
 
 Two kinds of run: `refused`, whose row has a setting that can't be used, so that nothing but the
 hand-out, the engine and a note in the account's status is left of it; and `tiny`, the whole run of
-an account with two numbers, of most of them the first one.
+an account with two numbers.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fleet_rig import Accounts
 
 NUMBERS = 2  # of a tiny account
+PART = 20  # of all accounts, one in so many is tiny
 HAND_OUTS = 20  # timed for each length of the row
 SLOTS = {Lane.FAST: 6, Lane.SLOW: 2}
 REFUSED = {"schedule": "never"}
@@ -47,14 +48,14 @@ def measure(
     """
     found: Figures = {"accounts": accounts, "hand_outs": [], "sweeps": []}
     with new_accounts(server, home) as some, serving(prepare(pages, NUMBERS)) as api:
-        for due in sorted({accounts // 100, accounts // 10, accounts}):
-            some.fleet.add(_names("tiny", some, due), Served(api))
-            _let_all_be_due(some)
-            found["hand_outs"].append({"due": due, "ms": time_hand_outs(some, due)})
-            if due > accounts // 100:
-                found["sweeps"].append(_swept(some, "tiny", workers[-1]))
+        some.fleet.add(_names("tiny", some, max(accounts // PART, 1)), Served(api))
+        for kind in ("tiny, first", "tiny, unchanged"):
+            found["sweeps"].append(_swept(some, kind, workers[-1]))
     with new_accounts(server, home) as some:
-        some.fleet.add(_names("refused", some, accounts), Served("http://127.0.0.1:9"), **REFUSED)
+        for due in sorted({accounts // 100, accounts // 10, accounts}):
+            names = _names("refused", some, due)
+            some.fleet.add(names, Served("http://127.0.0.1:9"), **REFUSED)
+            found["hand_outs"].append({"due": due, "ms": time_hand_outs(some, due)})
         for count in workers:
             found["sweeps"].append(_swept(some, "refused", count))
     return found
