@@ -9,7 +9,7 @@ threads are not waited for.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
@@ -76,7 +76,12 @@ def result_of(future: Future[T], seconds_left: Callable[[], float]) -> T:
         TimeoutError: There was none in time.
     """
     left = seconds_left()
-    while left > SIGNALS_EVERY and not wait((future,), SIGNALS_EVERY).done:
+    while left > SIGNALS_EVERY and not future.done():
+        try:
+            return future.result(SIGNALS_EVERY)
+        except TimeoutError:
+            if future.done():  # meanwhile, or the error is the call's own
+                return future.result()
         left = min(left - SIGNALS_EVERY, seconds_left())
     return future.result(max(left, 0.0))
 
