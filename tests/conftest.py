@@ -342,8 +342,8 @@ def wipe(reader: Engine) -> Callable[[], None]:
     def delete_all() -> None:
         with reader.begin() as connection:
             for table in reversed(metadata.sorted_tables):
-                own = [table.c.account != NEIGHBOUR] if "account" in table.c else []
-                connection.execute(table.delete().where(*own))
+                whose = table.c.account if "account" in table.c else table.c.name
+                connection.execute(table.delete().where(whose != NEIGHBOUR))
 
     return delete_all
 

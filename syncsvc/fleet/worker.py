@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 
 HAND_OUT_EVERY = 2.0  # seconds, and whenever a slot becomes free
 HAND_OUT_PAUSE = 0.1  # seconds at least between two
-RESCUE_EVERY = 5.0  # seconds
+RESCUE_EVERY = 2.0  # seconds
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds between attempts to reach the database at start
 RUNS_END = 10.0  # seconds that runs may still take after a signal
 HARD_STOP = 15.0  # seconds after a signal when the process ends, whatever still hangs

@@ -123,6 +123,8 @@ def test_a_second_run_over_many_numbers_adds_one_row(engine: Engine) -> None:
         "withheld_cancellations": 0,
         "account_status": 1 + 1,
         "accounts": 0,
+        "notify_endpoints": 0,
+        "notify_cursors": 0,
     }
     assert (second.state, second.unchanged) == ("succeeded", SIZE)
     assert after_second == after_first | {sync_runs.name: 3}

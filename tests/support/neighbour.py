@@ -22,6 +22,8 @@ from syncsvc.schema.tables import (
     accounts,
     address_history,
     addresses,
+    notify_cursors,
+    notify_endpoints,
     number_history,
     numbers,
     sync_rejects,
@@ -62,6 +64,7 @@ TABLES = (
     listing_fingerprints,
     account_status,
     accounts,
+    notify_cursors,
 )
 
 
@@ -123,6 +126,8 @@ def _rows(first_id: int) -> dict[Table, list[Row]]:
         withheld_cancellations: [_withheld(place, ids[1]) for place in (1, 2, 3)],
         listing_fingerprints: [_fingerprints(part) for part in ("", "00")],
         accounts: [_account()],
+        notify_endpoints: [_endpoint()],
+        notify_cursors: [_cursor(runs[-1]["id"])],
     }
 
 
@@ -265,3 +270,15 @@ def _account() -> Row:
     times = {"added_at": BEGAN, "changed_at": BEGAN}
     settings = {"currency": "XXX"}
     return {"account": NEIGHBOUR, "enabled": False, "settings": settings, **texts, **times}
+
+
+def _endpoint() -> Row:
+    flags = dict.fromkeys(("bulk", "allow_http", "allow_private"), False)
+    patterns = {"events": ["*"], "accounts": [NEIGHBOUR]}
+    times = {"added_at": BEGAN, "changed_at": BEGAN}
+    url = "https://neighbour.example/hook"
+    return {"name": NEIGHBOUR, "url": url, **patterns, **flags, "enabled": True, **times}
+
+
+def _cursor(run_id: int) -> Row:
+    return {"endpoint": NEIGHBOUR, "account": NEIGHBOUR, "run_id": run_id, "wanted_run_id": run_id}
