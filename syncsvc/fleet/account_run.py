@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 OTHER_RUN = 30.0  # seconds until an account is due again if somebody else's run was in progress
+UNTROUBLED = {"lane": Lane.FAST, "failures": 0, "attention": None}  # as an account begins
 SETTINGS_AGE = 10.0  # seconds after which the process's settings, and so its keys, are read again
 
 
@@ -169,7 +170,7 @@ class AccountRuns:
         """
         Make an account due again as if it had not run: the end of the process is not its failure.
         """
-        kept = {name: before[name] for name in ("lane", "failures", "attention") if name in before}
+        kept = {name: before.get(name, default) for name, default in UNTROUBLED.items()}
         self._write(
             account,
             partial(account_due_times.write, account=account, **kept, next_run_at=func.now()),
