@@ -38,7 +38,8 @@ test: install ## Run all tests, on SQLite and on a real PostgreSQL; PYTHON=pytho
 
 coverage: install ## Run most tests on SQLite; fail if they cover less than 95 % of lines and branches
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term -k "not postgresql" \
-		--ignore tests/promises --ignore tests/deploy --ignore tests/docs/test_operations.py
+		--ignore tests/promises --ignore tests/deploy --ignore tests/benchmarks \
+		--ignore tests/docs/test_operations.py
 
 answers: install ## Regenerate the answers in docs/queries.md and docs/reports.md
 	RENEW_DOCS=1 $(BIN)/python -m pytest -n 0 tests/docs/test_queries.py tests/docs/test_reports.py -k sqlite
