@@ -110,11 +110,8 @@ class FleetWorker:
         )
         self.running = RunningAccounts(on_end=self._run_ended)
         process_settings = ProcessSettings(settings, read_settings)
-        self._webhooks = WebhookScheduler(
-            Deliveries(lambda: self.engine, process_settings.current, metrics.notify),
-            lambda: self.engine,
-            metrics.notify,
-        )
+        deliveries = Deliveries(lambda: self.engine, process_settings.current, metrics.notify)
+        self._webhooks = WebhookScheduler(deliveries, lambda: self.engine, metrics.notify)
         runs = AccountRuns(
             self._kept,
             process_settings,
@@ -146,7 +143,6 @@ class FleetWorker:
             raise self.outdated
 
     def _work_until_stopped(self) -> None:
-        delivery_threads.adopt(self.engine, self.settings)
         self._engine_thread.start()
         self._notifier.ready()
         log.info("fleet.started", slots=self.settings.fleet_slots)
@@ -214,6 +210,7 @@ class FleetWorker:
             with transactions.short_read(self.engine) as connection:
                 migrate.require_current(connection)
                 task_schema.require_current(connection)
+            delivery_threads.adopt(self.engine, self.settings)
         except DatabaseUnavailable as exc:
             log.warning("fleet.database_lost", error=str(exc))
             return False

@@ -18,8 +18,13 @@ from support.fleets import Fleet
 from support.processes import PATIENCE, eventually
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
+from syncsvc.errors import DatabaseUnavailable
+from syncsvc.fleet.worker import FleetWorker
+from syncsvc.metrics import RunMetrics
+from syncsvc.notify import delivery_threads
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.tables import sync_runs
+from syncsvc.worker.systemd import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,3 +100,24 @@ def test_a_worker_that_never_found_its_database_ends_when_told(fleet: Fleet) -> 
     assert worker.wait(PATIENCE) == 0
     assert "fleet.stopped" in fleet.log()
     assert "fleet.runs_abandoned" not in fleet.log()
+
+
+def test_a_database_lost_while_endpoints_are_written_is_waited_for(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The endpoints of the settings are written at the start, which is tried again.
+    """
+    settings = fleet.settings()
+    worker = FleetWorker(settings, lambda: settings, RunMetrics(None), Notifier({}))
+    answers = [DatabaseUnavailable("It is away."), None]
+
+    def adopt(*_: object) -> None:
+        if (answer := answers.pop(0)) is not None:
+            worker.stop()
+            raise answer
+
+    monkeypatch.setattr(delivery_threads, "adopt", adopt)
+    worker.work()
+
+    assert answers == [None]
