@@ -76,6 +76,9 @@ def show_list(connection: Connection, settings: Settings, *, as_json: bool) -> N
         if as_json:
             typer.echo(msgspec.json.format(msgspec.json.encode(found)))
             return
+        if not found:
+            typer.echo("There are no endpoints yet. `syncsvc notify add` adds one.", err=True)
+            return
         table = [{column.name: each[column.name] for column in COLUMNS} for each in found]
         terminal.show(terminal.report_table(COLUMNS, table, None))
 

@@ -319,3 +319,14 @@ def test_metrics_of_a_run_have_its_endpoints(
     written = (tmp_path / "metrics.prom").read_text()
     assert 'syncsvc_notify_delivered_total{endpoint="ops"} 1.0' in written
     assert 'syncsvc_notify_pending{endpoint="ops"} 0.0' in written
+
+
+def test_no_endpoints_are_told_as_such(notify: Callable[..., Result]) -> None:
+    """
+    With how to add one, and nothing on stdout.
+    """
+    result = notify("list")
+
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "There are no endpoints yet. `syncsvc notify add` adds one.\n"
+    assert json.loads(notify("list", "--json").out) == []
