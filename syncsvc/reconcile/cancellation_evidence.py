@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, exists, insert, literal, not_, or_, select
+from sqlalchemy import Boolean, and_, bindparam, exists, insert, not_, or_, select
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Number, Reject
@@ -23,14 +23,14 @@ from syncsvc.reconcile.credible_stamps import (
     AHEAD,
     EARLY,
     apply_stamps,
+    insert_stamped,
     is_recent_cancellation,
-    note_stamps,
 )
 from syncsvc.reconcile.staging.find_absent import doubtful_parts, find_absent
+from syncsvc.reconcile.statements import ACCOUNT, built, count
 from syncsvc.reconcile.temp_tables import (
     JUDGED,
     absent_numbers,
-    count,
     create_tables,
     credible_absences,
     credible_cancellations,
@@ -44,10 +44,11 @@ from syncsvc.reconcile.temp_tables import (
 )
 from syncsvc.reconcile.withhold_cancellations import (
     FOUND,
+    FOUND_NUMBERS,
     UNREADABLE,
+    WAS_FOUND,
     Scope,
     guard_trips,
-    with_outcome,
     withhold,
 )
 from syncsvc.schema.tables import numbers
@@ -55,13 +56,17 @@ from syncsvc.schema.tables import numbers
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Column, ColumnElement, Connection, Insert, Select, Table
 
     from syncsvc.reconcile.staging.stage_listing import Stage
 
 SEARCHES_AT_MOST = 200
 NUMBERS_NAMED = 10  # in the log and in the run's detail
-missing, searched, withheld = missing_numbers.c, searched_numbers.c, withheld_numbers.c
+missing, withheld = missing_numbers.c, withheld_numbers.c
+IS_NAMELESS = staged_rejects.c.uuid.is_(None)
+IS_WITHOUT_ENTRY = not_(missing.entered)
+IS_EARLY = stamped_numbers.c.kind == EARLY
+IS_AHEAD = stamped_numbers.c.kind == AHEAD
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +122,7 @@ def judge(
     with connection.begin():
         rows = [(uuid, _outcome(result)) for uuid, result in outcomes.items()]
         copy_into(connection, searched_numbers, rows)
-        note_stamps(connection, scope.account, scope.started_at)
+        connection.execute(built(insert_stamped), scope.values())
         withhold(connection, scope, empty_listing=empty_listing)
         _believe_the_rest(connection)
         apply_stamps(connection)
@@ -138,8 +143,13 @@ def _note_missing(connection: Connection, scope: Scope) -> None:
     """
     Fill `missing_numbers`: the absent numbers, if that may mean something.
     """
+    may_infer = _may_infer(connection, scope)
+    connection.execute(built(_insert_missing), scope.values(may_infer=may_infer))
+
+
+def _insert_missing() -> Insert:
     entry = staged_cancelled.c
-    recent = is_recent_cancellation(scope.account, scope.started_at)
+    recent = is_recent_cancellation()
     entered = and_(entry.uuid.is_not(None), recent)
     strong = and_(entered, entry.strong)
     unreadable = exists().where(staged_rejects.c.uuid == numbers.c.uuid)
@@ -147,20 +157,20 @@ def _note_missing(connection: Connection, scope: Scope) -> None:
         select(numbers.c.uuid, numbers.c.number_e164, numbers.c.number, entered, strong)
         .select_from(numbers.outerjoin(staged_cancelled, entry.uuid == numbers.c.uuid))
         .where(
-            numbers.c.account == scope.account,
+            numbers.c.account == ACCOUNT,
             numbers.c.uuid.in_(select(absent_numbers.c.uuid)),
             not_(unreadable),
-            or_(entered, literal(_may_infer(connection, scope))),
+            or_(entered, bindparam("may_infer", type_=Boolean())),
         )
     )
-    connection.execute(insert(missing_numbers).from_select(missing.keys(), query))
+    return insert(missing_numbers).from_select(missing.keys(), query)
 
 
 def _may_infer(connection: Connection, scope: Scope) -> bool:
     """
     Return whether absences count: in a complete listing whose rows all have a readable uuid.
     """
-    nameless = count(connection, staged_rejects, staged_rejects.c.uuid.is_(None))
+    nameless = count(connection, staged_rejects, IS_NAMELESS)
     return scope.complete and not nameless
 
 
@@ -170,20 +180,23 @@ def _worth_a_search(
     """
     Return the missing numbers to search for, at most as many as a run may.
     """
-    # Those without an entry come first: a search is the only further evidence for them, while an
-    # entry beside a complete listing counts without one.
     hopeless = _hopeless(connection, scope, empty_listing=empty_listing)
-    query = (
-        select(missing.uuid, missing.number, missing.number_e164)
-        .where(or_(missing.entered, literal(not hopeless)))
-        .order_by(missing.entered, missing.number_e164, missing.uuid)
-        .limit(SEARCHES_AT_MOST)
-    )
-    rows = connection.execute(query)
+    rows = connection.execute(built(_first_missing), {"hopeless": hopeless})
     return [
         SearchRequest(uuid=uuid, digits=_digits(local) or _digits(e164))
         for uuid, local, e164 in rows
     ]
+
+
+def _first_missing() -> Select[Any]:
+    # Those without an entry come first: a search is the only further evidence for them, while an
+    # entry beside a complete listing counts without one.
+    return (
+        select(missing.uuid, missing.number, missing.number_e164)
+        .where(or_(missing.entered, not_(bindparam("hopeless", type_=Boolean()))))
+        .order_by(missing.entered, missing.number_e164, missing.uuid)
+        .limit(SEARCHES_AT_MOST)
+    )
 
 
 def _digits(text: str | None) -> str:
@@ -194,7 +207,7 @@ def _hopeless(connection: Connection, scope: Scope, *, empty_listing: bool) -> b
     """
     Return whether no absence will be believed, whatever the searches find.
     """
-    absences = count(connection, missing_numbers, not_(missing.entered))
+    absences = count(connection, missing_numbers, IS_WITHOUT_ENTRY)
     too_many = absences > SEARCHES_AT_MOST and guard_trips(connection, scope, absences)
     return too_many or (empty_listing and not scope.guard.lifted)
 
@@ -203,33 +216,37 @@ def _believe_the_rest(connection: Connection) -> None:
     """
     Accept the missing numbers that were neither found nor withheld.
     """
-    doubtful = or_(missing.uuid.in_(with_outcome(FOUND)), missing.uuid.in_(select(withheld.uuid)))
-    for table, of_kind in (
-        (credible_cancellations, missing.entered),
-        (credible_absences, not_(missing.entered)),
-    ):
-        query = select(missing.uuid).where(not_(doubtful), of_kind)
-        connection.execute(insert(table).from_select(["uuid"], query))
+    connection.execute(built(_insert_believed, credible_cancellations, missing.entered))
+    connection.execute(built(_insert_believed, credible_absences, IS_WITHOUT_ENTRY))
+
+
+def _insert_believed(table: Table, of_kind: ColumnElement[bool]) -> Insert:
+    doubtful = or_(missing.uuid.in_(FOUND_NUMBERS), missing.uuid.in_(select(withheld.uuid)))
+    query = select(missing.uuid).where(not_(doubtful), of_kind)
+    return insert(table).from_select(["uuid"], query)
 
 
 def _verdict(connection: Connection) -> Verdict:
-    stamped = stamped_numbers.c
-    early = stamped.kind == EARLY
     return Verdict(
         missing=count(connection, missing_numbers),
         searches=count(connection, searched_numbers),
-        found=count(connection, searched_numbers, searched.outcome == FOUND),
+        found=count(connection, searched_numbers, WAS_FOUND),
         withheld=count(connection, withheld_numbers),
-        first_withheld=_first(connection, select(withheld.number_e164)),
-        early_stamps=count(connection, stamped_numbers, early),
-        first_early_stamps=_first(connection, select(stamped.number_e164).where(early)),
-        stamps_ahead=count(connection, stamped_numbers, stamped.kind == AHEAD),
+        first_withheld=_first(connection, withheld.number_e164),
+        early_stamps=count(connection, stamped_numbers, IS_EARLY),
+        first_early_stamps=_first(connection, stamped_numbers.c.number_e164, IS_EARLY),
+        stamps_ahead=count(connection, stamped_numbers, IS_AHEAD),
     )
 
 
-def _first(connection: Connection, numbers_of: Select[Any]) -> list[str]:
+def _first(
+    connection: Connection, number: Column[Any], *conditions: ColumnElement[bool]
+) -> list[str]:
     """
-    Return the first few numbers of a query, in their order.
+    Return the first few numbers that meet the conditions, in their order.
     """
-    query = numbers_of.order_by(numbers_of.selected_columns[0]).limit(NUMBERS_NAMED)
-    return list(connection.execute(query).scalars())
+    return list(connection.execute(built(_in_order, number, *conditions)).scalars())
+
+
+def _in_order(number: Column[Any], *conditions: ColumnElement[bool]) -> Select[Any]:
+    return select(number).where(*conditions).order_by(number).limit(NUMBERS_NAMED)

@@ -30,6 +30,7 @@ from syncsvc.reconcile.credible_stamps import (
     last_known_cancellation,
     says_cancelled,
 )
+from syncsvc.reconcile.statements import ACCOUNT, STARTED_AT, built, execute_for
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
@@ -43,12 +44,11 @@ from syncsvc.reconcile.temp_tables import (
     staged_cancelled,
     staged_numbers,
 )
-from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Event, Evidence, Lifecycle
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Insert, Select
 
     from syncsvc.database.runs import Run
 
@@ -67,21 +67,18 @@ def plan_changes(connection: Connection, run: Run) -> None:
     The tables with the evidence exist already, unless nothing was doubtful.
     """
     create_tables(connection, *PLANNED, credible_cancellations, credible_absences)
-    _plan_addresses(connection, run)
-    _plan_listed(connection, run)
-    _plan_cancelled(connection, run)
-    _plan_absent(connection, run)
+    execute_for(connection, run, _plan_addresses, _plan_listed, _plan_cancelled, _plan_absent)
 
 
-def _plan_listed(connection: Connection, run: Run) -> None:
+def _plan_listed() -> Insert:
     """
     Plan the differences that the numbers' own rows in the listing show.
     """
     to_read = not_(or_(staged_numbers.c.rejected, staged_numbers.c.unchanged))
-    _plan_sent(connection, run, staged_numbers, Evidence.LISTING, to_read)
+    return _plan_sent(staged_numbers, Evidence.LISTING, to_read)
 
 
-def _plan_cancelled(connection: Connection, run: Run) -> None:
+def _plan_cancelled() -> Insert:
     """
     Plan what the cancelled listing says about numbers that the listing does not have.
 
@@ -90,22 +87,20 @@ def _plan_cancelled(connection: Connection, run: Run) -> None:
     """
     uuid = staged_cancelled.c.uuid
     credible = or_(
-        and_(is_new, says_cancelled(run.started_at)),
-        and_(was_cancelled, is_recent_cancellation(run.account, run.started_at)),
+        and_(is_new, says_cancelled()),
+        and_(was_cancelled, is_recent_cancellation()),
         uuid.in_(select(credible_cancellations.c.uuid)),
     )
-    _plan_sent(
-        connection, run, staged_cancelled, Evidence.CANCELLED_LISTING, is_not_listed(uuid), credible
-    )
+    return _plan_sent(staged_cancelled, Evidence.CANCELLED_LISTING, is_not_listed(uuid), credible)
 
 
-def _plan_absent(connection: Connection, run: Run) -> None:
+def _plan_absent() -> Insert:
     """
     Plan the cancellation of the numbers in `credible_absences`.
     """
     set_by_absence: dict[str, ColumnElement[Any]] = {
         "lifecycle": literal(Lifecycle.CANCELLED),
-        "cancelled_at": literal(run.started_at, UtcDateTime),
+        "cancelled_at": STARTED_AT,
     }
     columns: dict[str, ColumnElement[Any]] = {
         "known": literal(value=True),
@@ -115,18 +110,12 @@ def _plan_absent(connection: Connection, run: Run) -> None:
         **{name: set_by_absence.get(name, old[name]) for name in NUMBER_FIELDS},
     }
     query = select(*columns.values()).where(
-        old.account == run.account, was_live, old.uuid.in_(select(credible_absences.c.uuid))
+        old.account == ACCOUNT, was_live, old.uuid.in_(select(credible_absences.c.uuid))
     )
-    connection.execute(insert(planned_numbers).from_select(list(columns), query))
+    return insert(planned_numbers).from_select(list(columns), query)
 
 
-def _plan_sent(
-    connection: Connection,
-    run: Run,
-    source: Table,
-    evidence: Evidence,
-    *conditions: ColumnElement[bool],
-) -> None:
+def _plan_sent(source: Table, evidence: Evidence, *conditions: ColumnElement[bool]) -> Insert:
     """
     Plan the differences that rows of one listing make.
     """
@@ -135,32 +124,31 @@ def _plan_sent(
         "known": not_(is_new),
         "event": _event(new),
         "evidence": literal(evidence),
-        "stamp": _stamp(new, run),
+        "stamp": _stamp(new),
         **{name: _value(new, name) for name in NUMBER_FIELDS},
     }
-    same_number = and_(old.account == run.account, old.uuid == new.uuid)
+    same_number = and_(old.account == ACCOUNT, old.uuid == new.uuid)
     query = (
         select(*columns.values())
         .select_from(source.outerjoin(numbers, same_number))
         .where(*conditions, _differs(new))
     )
-    connection.execute(insert(planned_numbers).from_select(list(columns), query))
+    return insert(planned_numbers).from_select(list(columns), query)
 
 
-def _plan_addresses(connection: Connection, run: Run) -> None:
+def _plan_addresses() -> Insert:
     """
     Plan the addresses that are new or different; the later page wins.
     """
-    query = _different_addresses(run.account)
-    connection.execute(insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], query))
+    return insert(planned_addresses).from_select(["known", *ADDRESS_FIELDS], _different_addresses())
 
 
-def _different_addresses(account: str) -> Select[Any]:
+def _different_addresses() -> Select[Any]:
     staged, known = staged_addresses.c, addresses.c
     latest = select(staged.id, func.max(staged.seq).label("seq")).group_by(staged.id).subquery()
     rows = staged_addresses.join(
         latest, and_(latest.c.id == staged.id, latest.c.seq == staged.seq)
-    ).outerjoin(addresses, and_(known.account == account, known.id == staged.id))
+    ).outerjoin(addresses, and_(known.account == ACCOUNT, known.id == staged.id))
     content = [name for name in ADDRESS_FIELDS if name != "id"]
     differs = or_(known.id.is_(None), *(staged[f].is_distinct_from(known[f]) for f in content))
     return (
@@ -174,15 +162,18 @@ def address_conflicts(connection: Connection) -> list[int]:
     """
     Return the ids of addresses that one listing showed with two contents.
     """
+    return list(connection.execute(built(_conflicting_ids)).scalars())
+
+
+def _conflicting_ids() -> Select[Any]:
     staged = staged_addresses.c
-    query: Select[Any] = (
+    return (
         select(staged.id)
         .where(staged.walk == select(func.max(staged.walk)).scalar_subquery())
         .group_by(staged.id)
         .having(func.min(staged.content) != func.max(staged.content))
         .order_by(staged.id)
     )
-    return list(connection.execute(query).scalars())
 
 
 def _is_cancelled(new: Columns) -> ColumnElement[bool]:
@@ -240,14 +231,14 @@ def _event(new: Columns) -> ColumnElement[str]:
     )
 
 
-def _stamp(new: Columns, run: Run) -> ColumnElement[Any]:
+def _stamp(new: Columns) -> ColumnElement[Any]:
     """
     Return the provider's own time of the event, or NULL.
     """
     event = _event(new)
-    ended_at = last_known_cancellation(run.started_at)
+    ended_at = last_known_cancellation()
     back = case((new.provisioned_at > ended_at, new.provisioned_at), else_=null())
-    ended = case((is_credible(new, run.started_at), new.cancelled_at), else_=null())
+    ended = case((is_credible(new), new.cancelled_at), else_=null())
     return case(
         (event == Event.CANCELLED, ended),
         (event == Event.PROVISIONED, new.provisioned_at),

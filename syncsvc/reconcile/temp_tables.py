@@ -32,15 +32,18 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from syncsvc.payloads.records import Address, Number
+from syncsvc.reconcile.statements import ACCOUNT, built
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, FromClause
+    from sqlalchemy import ColumnElement, Connection, Delete, Dialect
 
 NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
 ADDRESS_FIELDS = Address.__struct_fields__
+
+IS_LIVE = and_(numbers.c.account == ACCOUNT, numbers.c.lifecycle == Lifecycle.LIVE)
 
 JsonText = Text().with_variant(JSONB(), "postgresql")  # JSON that is written as text
 
@@ -218,8 +221,12 @@ def create_tables(connection: Connection, *tables: Table) -> None:
     Create those of these temporary tables that the session does not have yet.
     """
     for table in tables:
-        connection.execute(CreateTable(table, if_not_exists=True))
+        connection.exec_driver_sql(built(_creation, table, connection.dialect))
     connection.info[HAS_TABLES] = True
+
+
+def _creation(table: Table, dialect: Dialect) -> str:
+    return str(CreateTable(table, if_not_exists=True).compile(dialect=dialect))
 
 
 def empty_tables(connection: Connection) -> None:
@@ -256,9 +263,13 @@ def keep_latest_of(connection: Connection, table: Table) -> None:
     """
     Delete all staged rows of a number but the latest.
     """
+    connection.execute(built(_delete_superseded, table))
+
+
+def _delete_superseded(table: Table) -> Delete:
     later = table.alias("later")
     superseded = exists().where(later.c.uuid == table.c.uuid, later.c.seq > table.c.seq)
-    connection.execute(delete(table).where(superseded))
+    return delete(table).where(superseded)
 
 
 def keep_last_walk(connection: Connection, walk: int) -> None:
@@ -288,19 +299,3 @@ def part_of(uuid: ColumnElement[str]) -> ColumnElement[str]:
     Return the part that has a number's fingerprint, as `payloads.fingerprint.part_of` does.
     """
     return func.substr(uuid, 1, 2)
-
-
-def is_live(account: str) -> tuple[ColumnElement[bool], ...]:
-    """
-    Return the conditions for an account's live numbers.
-    """
-    return numbers.c.account == account, numbers.c.lifecycle == Lifecycle.LIVE
-
-
-def count(connection: Connection, table: FromClause, *conditions: Any) -> int:  # noqa: ANN401 - SQL expressions
-    """
-    Count the rows of a table that meet the conditions.
-    """
-    return connection.execute(
-        select(func.count()).select_from(table).where(*conditions)
-    ).scalar_one()

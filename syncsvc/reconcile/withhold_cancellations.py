@@ -4,31 +4,42 @@ Decide which cancellations are withheld: by the guard, or because a search speak
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, case, func, insert, literal, not_, null, select
+from sqlalchemy import Boolean, and_, bindparam, case, func, insert, literal, not_, null, select
 
 from syncsvc.provider.confirm_absence import SearchOutcome
-from syncsvc.reconcile.credible_stamps import cancels_live_number
+from syncsvc.reconcile.credible_stamps import CANCELS_LIVE_NUMBER
+from syncsvc.reconcile.statements import built, count, values_at
 from syncsvc.reconcile.temp_tables import (
-    count,
+    IS_LIVE,
     missing_numbers,
     searched_numbers,
     stamped_numbers,
     withheld_numbers,
 )
 from syncsvc.schema.tables import numbers
-from syncsvc.vocabulary import Evidence, Lifecycle, WithheldReason
+from syncsvc.vocabulary import Evidence, WithheldReason
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Insert
 
 FOUND, UNREADABLE = "found", "unreadable"  # outcomes of a search, beside those of `SearchOutcome`
 
 missing, searched, withheld = missing_numbers.c, searched_numbers.c, withheld_numbers.c
+
+WAS_FOUND = searched.outcome == FOUND
+FOUND_NUMBERS = select(searched.uuid).where(WAS_FOUND)
+IS_WEAK = and_(not_(missing.strong), missing.uuid.not_in(FOUND_NUMBERS))
+
+# What is known of a run before its cancellations are judged.
+TOO_MANY, NONE_BELIEVED, ANY_FOUND, COMPLETE, LIFTED = (
+    bindparam(name, type_=Boolean())
+    for name in ("too_many", "none_believed", "any_found", "complete", "lifted")
+)
 
 
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,20 +77,33 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool
     guard: Guard
 
+    def values(self, **others: bool) -> dict[str, Any]:
+        """
+        Return the values for a statement about the run, with others that it needs.
+        """
+        return {**values_at(self.account, self.started_at), **others}
+
 
 def withhold(connection: Connection, scope: Scope, *, empty_listing: bool) -> None:
     """
     Fill `withheld_numbers` with every cancellation that is not believed, and why.
     """
     too_many = guard_trips(connection, scope, _count_weak_evidence(connection))
-    any_found = count(connection, searched_numbers, searched.outcome == FOUND) > 0
-    of_entry = _doubt_about_entry(scope, too_many=too_many)
-    of_absence = _doubt_about_absence(
-        scope,
-        too_many=too_many or (empty_listing and not scope.guard.lifted),
-        any_found=any_found,
-    )
-    reason = case((missing.entered, of_entry), else_=of_absence)
+    any_found = count(connection, searched_numbers, WAS_FOUND) > 0
+    values = {
+        "too_many": too_many,
+        "none_believed": too_many or (empty_listing and not scope.guard.lifted),
+        "any_found": any_found,
+        "complete": scope.complete,
+        "lifted": scope.guard.lifted,
+    }
+    connection.execute(built(_withhold_missing), values)
+    if too_many:
+        connection.execute(built(_withhold_stamped))
+
+
+def _withhold_missing() -> Insert:
+    reason = case((missing.entered, _doubt_about_entry()), else_=_doubt_about_absence())
     evidence = case(
         (missing.entered, literal(Evidence.CANCELLED_LISTING)), else_=literal(Evidence.ABSENCE)
     )
@@ -88,28 +112,25 @@ def withhold(connection: Connection, scope: Scope, *, empty_listing: bool) -> No
         .select_from(missing_numbers.outerjoin(searched_numbers, searched.uuid == missing.uuid))
         .where(func.coalesce(searched.outcome, "") != FOUND, reason.is_not(None))
     )
-    connection.execute(insert(withheld_numbers).from_select(withheld.keys(), query))
-    if too_many:
-        _withhold_stamped(connection)
+    return insert(withheld_numbers).from_select(withheld.keys(), query)
 
 
-def _withhold_stamped(connection: Connection) -> None:
+def _withhold_stamped() -> Insert:
     stamped = stamped_numbers.c
     words = (literal(Evidence.LISTING), literal(WithheldReason.GUARD))
-    query = select(stamped.uuid, stamped.number_e164, *words).where(cancels_live_number())
-    connection.execute(insert(withheld_numbers).from_select(withheld.keys(), query))
+    query = select(stamped.uuid, stamped.number_e164, *words).where(CANCELS_LIVE_NUMBER)
+    return insert(withheld_numbers).from_select(withheld.keys(), query)
 
 
 def _count_weak_evidence(connection: Connection) -> int:
     """
     Count the absences, and the stamps beside another status, in either listing.
     """
-    not_found = missing.uuid.not_in(with_outcome(FOUND))
-    absent_or_weak = count(connection, missing_numbers, not_(missing.strong), not_found)
-    return absent_or_weak + count(connection, stamped_numbers, cancels_live_number())
+    absent_or_weak = count(connection, missing_numbers, IS_WEAK)
+    return absent_or_weak + count(connection, stamped_numbers, CANCELS_LIVE_NUMBER)
 
 
-def _doubt_about_entry(scope: Scope, *, too_many: bool) -> ColumnElement[str | None]:
+def _doubt_about_entry() -> ColumnElement[str | None]:
     """
     Return the reason to withhold a number with an entry in the cancelled listing, or NULL.
 
@@ -117,53 +138,38 @@ def _doubt_about_entry(scope: Scope, *, too_many: bool) -> ColumnElement[str | N
     show, so that beside one a search has to confirm the entry.
     """
     return case(
-        (and_(literal(too_many), not_(missing.strong)), literal(WithheldReason.GUARD)),
+        (and_(TOO_MANY, not_(missing.strong)), literal(WithheldReason.GUARD)),
         (searched.outcome == UNREADABLE, literal(WithheldReason.CONTRADICTED)),
-        (literal(scope.complete), null()),
+        (COMPLETE, null()),
         (searched.outcome.is_(None), literal(WithheldReason.SEARCH_LIMIT)),
         (searched.outcome == SearchOutcome.UNSURE, literal(WithheldReason.SEARCH_FAILED)),
         else_=null(),
     )
 
 
-def _doubt_about_absence(
-    scope: Scope, *, too_many: bool, any_found: bool
-) -> ColumnElement[str | None]:
+def _doubt_about_absence() -> ColumnElement[str | None]:
     """
     Return the reason to withhold an absent number, or NULL.
 
     With the guard lifted, absences beyond the searches are believed too, but
     none if any search found a number.
     """
-    lifted = scope.guard.lifted
     return case(
-        (literal(too_many), literal(WithheldReason.GUARD)),
+        (NONE_BELIEVED, literal(WithheldReason.GUARD)),
         (searched.outcome == UNREADABLE, literal(WithheldReason.CONTRADICTED)),
         (searched.outcome == SearchOutcome.UNSURE, literal(WithheldReason.SEARCH_FAILED)),
-        (literal(lifted and any_found), literal(WithheldReason.CONTRADICTED)),
+        (and_(LIFTED, ANY_FOUND), literal(WithheldReason.CONTRADICTED)),
         (
-            and_(literal(not lifted), searched.outcome.is_(None)),
+            and_(not_(LIFTED), searched.outcome.is_(None)),
             literal(WithheldReason.SEARCH_LIMIT),
         ),
         else_=null(),
     )
 
 
-def with_outcome(outcome: str) -> Select[tuple[str]]:
-    """
-    Return the query for the uuids whose search had this outcome.
-    """
-    return select(searched.uuid).where(searched.outcome == outcome)
-
-
 def guard_trips(connection: Connection, scope: Scope, weak: int) -> bool:
     """
     Return whether the guard withholds this many cancellations of the account.
     """
-    live = count(
-        connection,
-        numbers,
-        numbers.c.account == scope.account,
-        numbers.c.lifecycle == Lifecycle.LIVE,
-    )
+    live = count(connection, numbers, IS_LIVE, values=scope.values())
     return scope.guard.trips(weak, live)

@@ -618,7 +618,7 @@ def test_live_rows_are_summarised_with_the_runs_that_wrote_them(
     watch.see({**OF_MANY_PARTS[0], "status": "Active"}, *OF_MANY_PARTS[1:], BESIDE)
     first, second = (run["id"] for run in rows_of(engine, sync_runs))
     with engine.connect() as connection:
-        by_part = summarise(connection, "default")
+        by_part = summarise(connection, {"of_account": "default"})
         together = summarise_all(connection, "default")
         none = summarise_all(connection, "nobody")
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Text, and_, cast, not_, select, type_coerce
+from sqlalchemy import Text, and_, cast, select, type_coerce
 
 from syncsvc.database.bulk import copy_into
+from syncsvc.reconcile.publishing.run_counts import IS_PROVISIONED_TOO
+from syncsvc.reconcile.statements import ACCOUNT, built, values_of
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
@@ -21,7 +23,7 @@ from syncsvc.reconcile.temp_tables import (
     planned_numbers,
 )
 from syncsvc.schema.tables import addresses, numbers
-from syncsvc.vocabulary import Event, Lifecycle
+from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,36 +41,40 @@ def describe_number_changes(connection: Connection, run: Run) -> None:
     """
     Fill `planned_changes`.
     """
-    query = _old_and_new(run, numbers, planned_numbers, NUMBER_FIELDS)
-    _describe(connection, query, planned_changes, lambda row: _differences(row, NUMBER_FIELDS))
-    first_seen_cancelled = select(
-        planned_numbers.c.uuid, planned_numbers.c.status, planned_numbers.c.cancelled_at
-    ).where(
-        not_(planned_numbers.c.known),
-        planned_numbers.c.event == Event.CANCELLED,
-        planned_numbers.c.provisioned_at.is_not(None),
+    query = built(_old_and_new, numbers, planned_numbers, NUMBER_FIELDS)
+    _describe(connection, run, query, planned_changes, lambda row: _differences(row, NUMBER_FIELDS))
+    _describe(
+        connection, run, built(_first_seen_cancelled), planned_changes, _change_of_cancellation
     )
-    _describe(connection, first_seen_cancelled, planned_changes, _change_of_cancellation)
 
 
 def describe_address_changes(connection: Connection, run: Run) -> None:
     """
     Fill `planned_address_changes`.
     """
-    query = _old_and_new(run, addresses, planned_addresses, ADDRESS_FIELDS)
+    query = built(_old_and_new, addresses, planned_addresses, ADDRESS_FIELDS)
     _describe(
-        connection, query, planned_address_changes, lambda row: _differences(row, ADDRESS_FIELDS)
+        connection,
+        run,
+        query,
+        planned_address_changes,
+        lambda row: _differences(row, ADDRESS_FIELDS),
     )
 
 
-def _old_and_new(run: Run, target: Table, plan: Table, fields: Sequence[str]) -> Select[Any]:
+def _first_seen_cancelled() -> Select[Any]:
+    planned = planned_numbers.c
+    return select(planned.uuid, planned.status, planned.cancelled_at).where(IS_PROVISIONED_TOO)
+
+
+def _old_and_new(target: Table, plan: Table, fields: Sequence[str]) -> Select[Any]:
     """
     Select the known planned rows: the key, then the old and the new values of the other fields.
     """
     key, *others = fields
     was = [_exactly(target.c[name], target.c[name]) for name in others]
     will_be = [_exactly(plan.c[name], target.c[name]) for name in others]
-    same = and_(target.c.account == run.account, target.c[key] == plan.c[key])
+    same = and_(target.c.account == ACCOUNT, target.c[key] == plan.c[key])
     query: Select[Any] = select(plan.c[key], *was, *will_be).select_from(plan.join(target, same))
     return query.where(plan.c.known)
 
@@ -82,11 +88,13 @@ def _exactly(value: ColumnElement[Any], column: Column[Any]) -> ColumnElement[An
 
 def _describe(
     connection: Connection,
+    run: Run,
     query: Select[Any],
     target: Table,
     change: Callable[[Sequence[Any]], Change],
 ) -> None:
-    rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+    few = {"yield_per": ROWS_AT_ONCE}
+    rows = connection.execute(query, values_of(run), execution_options=few)
     for part in rows.partitions():
         described = [(row[0], msgspec.json.encode(change(row)).decode()) for row in part]
         copy_into(connection, target, described)

@@ -25,11 +25,11 @@ from syncsvc.reconcile.publishing.describe_changes import (
     describe_number_changes,
 )
 from syncsvc.reconcile.publishing.first_load_indexes import quick_first_load
-from syncsvc.reconcile.publishing.run_counts import is_provisioned_too
+from syncsvc.reconcile.publishing.run_counts import IS_PROVISIONED_TOO
+from syncsvc.reconcile.statements import ACCOUNT, RUN_ID, STARTED_AT, count, execute_for
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
-    count,
     planned_address_changes,
     planned_addresses,
     planned_changes,
@@ -37,7 +37,6 @@ from syncsvc.reconcile.temp_tables import (
     staged_rejects,
     withheld_numbers,
 )
-from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import (
     TRACKED_COLUMNS,
     address_history,
@@ -50,13 +49,14 @@ from syncsvc.schema.tables import (
 from syncsvc.vocabulary import Event, Lifecycle, Source
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Delete, Insert, Table, Update
 
     from syncsvc.database.runs import Run
 
 MANY = 1000  # new numbers that may make the statistics of a table outdated
 GROWN = 0.1  # of the rows by the statistics: more new ones than that make them outdated
 planned = planned_numbers.c
+IS_NEW = not_(planned.known)
 
 
 def publish_plan(connection: Connection, run: Run) -> None:
@@ -65,54 +65,85 @@ def publish_plan(connection: Connection, run: Run) -> None:
     """
     describe_address_changes(connection, run)
     describe_number_changes(connection, run)
-    _publish_addresses(connection, run)
+    execute_for(
+        connection,
+        run,
+        _update_addresses,
+        _insert_addresses,
+        _close_address_history,
+        _insert_address_history,
+    )
     with quick_first_load(connection) as is_without_keys:
-        _publish_numbers(connection, run)
+        execute_for(connection, run, _update_numbers, _insert_numbers)
         if not is_without_keys:
             _refresh_statistics(connection)
-        _close_history(connection, run, number_history, "uuid", _known(planned_numbers, "uuid"))
-        _write_provisioned_before_cancelled(connection, run)
-        _write_history(connection, run)
-    _write_rejects(connection, run)
+        execute_for(
+            connection,
+            run,
+            _close_number_history,
+            _insert_provisioned_before_cancelled,
+            _insert_number_history,
+        )
+    execute_for(connection, run, _insert_rejects)
 
 
 def publish_withheld(connection: Connection, run: Run, withheld: int) -> None:
     """
     Replace the account's rows in `withheld_cancellations` by those of this run.
     """
-    of_account = withheld_cancellations.c.account == run.account
-    connection.execute(delete(withheld_cancellations).where(of_account))
+    execute_for(connection, run, _delete_withheld)
     if withheld:
-        row = withheld_numbers.c
-        values: dict[str, ColumnElement[Any]] = {
-            "account": literal(run.account),
-            "run_id": literal(run.id),
-            **{name: row[name] for name in row.keys()},  # noqa: SIM118 - of columns, not of a dict
-        }
-        _insert(connection, withheld_cancellations, values, withheld_numbers)
+        execute_for(connection, run, _insert_withheld)
 
 
-def _publish_addresses(connection: Connection, run: Run) -> None:
-    _upsert(connection, run, addresses, planned_addresses, ADDRESS_FIELDS)
-    known = _known(planned_addresses, "id")
-    _close_history(connection, run, address_history, "address_id", known)
+def _delete_withheld() -> Delete:
+    return delete(withheld_cancellations).where(withheld_cancellations.c.account == ACCOUNT)
+
+
+def _insert_withheld() -> Insert:
+    row = withheld_numbers.c
+    values: dict[str, ColumnElement[Any]] = {
+        "account": ACCOUNT,
+        "run_id": RUN_ID,
+        **{name: row[name] for name in row.keys()},  # noqa: SIM118 - of columns, not of a dict
+    }
+    return _insert(withheld_cancellations, values, withheld_numbers)
+
+
+def _update_addresses() -> Update:
+    return _update(addresses, planned_addresses, ADDRESS_FIELDS)
+
+
+def _insert_addresses() -> Insert:
+    return _insert_new(addresses, planned_addresses, ADDRESS_FIELDS)
+
+
+def _close_address_history() -> Update:
+    return _close(address_history, "address_id", _known(planned_addresses, "id"))
+
+
+def _insert_address_history() -> Insert:
     planned_row, changes = planned_addresses.c, planned_address_changes.c
     values: dict[str, ColumnElement[Any]] = {
-        "account": literal(run.account),
+        "account": ACCOUNT,
         "address_id": planned_row.id,
-        "run_id": literal(run.id),
+        "run_id": RUN_ID,
         "event": case((planned_row.known, literal(Event.CHANGED)), else_=literal(Event.ADDED)),
-        "valid_from": literal(run.started_at, UtcDateTime),
+        "valid_from": STARTED_AT,
         **{name: planned_row[name] for name in ADDRESS_FIELDS if name != "id"},
         "changes": changes.changes,
     }
     rows = planned_addresses.outerjoin(planned_address_changes, changes.id == planned_row.id)
-    _insert(connection, address_history, values, rows)
+    return _insert(address_history, values, rows)
 
 
-def _publish_numbers(connection: Connection, run: Run) -> None:
-    runs = {"first_run_id": literal(run.id), "changed_run_id": literal(run.id)}
-    _upsert(connection, run, numbers, planned_numbers, NUMBER_FIELDS, **runs)
+def _update_numbers() -> Update:
+    return _update(numbers, planned_numbers, NUMBER_FIELDS, changed_run_id=RUN_ID)
+
+
+def _insert_numbers() -> Insert:
+    runs = {"first_run_id": RUN_ID, "changed_run_id": RUN_ID}
+    return _insert_new(numbers, planned_numbers, NUMBER_FIELDS, **runs)
 
 
 def _refresh_statistics(connection: Connection) -> None:
@@ -125,7 +156,7 @@ def _refresh_statistics(connection: Connection) -> None:
     """
     if connection.dialect.name != "postgresql":
         return
-    added = count(connection, planned_numbers, not_(planned_numbers.c.known))
+    added = count(connection, planned_numbers, IS_NEW)
     if added >= MANY and added > GROWN * _rows_by_statistics(connection):
         connection.exec_driver_sql("ANALYZE (SKIP_LOCKED) numbers (account, uuid)")
 
@@ -138,123 +169,114 @@ def _rows_by_statistics(connection: Connection) -> float:
     return float(connection.exec_driver_sql(query).scalar_one())
 
 
-def _upsert(
-    connection: Connection,
-    run: Run,
-    target: Table,
-    plan: Table,
-    fields: tuple[str, ...],
-    **of_run: ColumnElement[Any],
-) -> None:
+def _update(
+    target: Table, plan: Table, fields: tuple[str, ...], **of_run: ColumnElement[Any]
+) -> Update:
     """
-    Update the known rows of a table and insert the others.
+    Return the update of the known rows of a table.
 
     The table's key is the account and the first of the fields.
     """
-    at = literal(run.started_at, UtcDateTime)
-    key = fields[0]
-    changed = {"changed_at": at, **{k: v for k, v in of_run.items() if k == "changed_run_id"}}
-    connection.execute(
-        update(target)
-        .values({**{name: plan.c[name] for name in fields if name != key}, **changed})
-        .where(target.c.account == run.account, target.c[key] == plan.c[key], plan.c.known)
-    )
+    key, *others = fields
+    values = {**{name: plan.c[name] for name in others}, "changed_at": STARTED_AT, **of_run}
+    same = target.c[key] == plan.c[key]
+    return update(target).values(values).where(target.c.account == ACCOUNT, same, plan.c.known)
+
+
+def _insert_new(
+    target: Table, plan: Table, fields: tuple[str, ...], **of_run: ColumnElement[Any]
+) -> Insert:
+    """
+    Return the insert of the rows that a table does not have yet.
+    """
     values = {
-        "account": literal(run.account),
+        "account": ACCOUNT,
         **{name: plan.c[name] for name in fields},
-        "first_seen_at": at,
-        "changed_at": at,
+        "first_seen_at": STARTED_AT,
+        "changed_at": STARTED_AT,
         **of_run,
     }
-    _insert(connection, target, values, plan, not_(plan.c.known))
+    return _insert(target, values, plan, not_(plan.c.known))
 
 
-def _close_history(
-    connection: Connection, run: Run, history: Table, key: str, changed: ColumnElement[Any]
-) -> None:
+def _close(history: Table, key: str, changed: ColumnElement[Any]) -> Update:
     """
-    Close the open rows of what has changed; the only update of a history table.
+    Return the only update of a history table: it closes the open rows of what has changed.
     """
-    connection.execute(
+    row = history.c
+    is_open = row.valid_to.is_(None)
+    return (
         update(history)
-        .values(valid_to=run.started_at)
-        .where(
-            history.c.account == run.account,
-            history.c.valid_to.is_(None),
-            history.c[key].in_(changed),
-        )
+        .values(valid_to=STARTED_AT)
+        .where(row.account == ACCOUNT, is_open, row[key].in_(changed))
     )
+
+
+def _close_number_history() -> Update:
+    return _close(number_history, "uuid", _known(planned_numbers, "uuid"))
 
 
 def _known(plan: Table, key: str) -> Any:  # noqa: ANN401 - a subquery of the key's type
     return select(plan.c[key]).where(plan.c.known).scalar_subquery()
 
 
-def _write_provisioned_before_cancelled(connection: Connection, run: Run) -> None:
+def _insert_provisioned_before_cancelled() -> Insert:
     """
-    Write `provisioned` rows for numbers that are first seen cancelled, closed at once.
+    Return the insert of `provisioned` rows for numbers that are first seen cancelled.
 
-    Their status at that time is not known.
+    They are closed at once. The status at that time is not known.
     """
     then = {
         "event": literal(Event.PROVISIONED),
         "occurred_at": planned.provisioned_at,
         "occurred_at_source": literal(Source.PROVIDER),
-        "valid_to": literal(run.started_at, UtcDateTime),
+        "valid_to": STARTED_AT,
         "lifecycle": literal(Lifecycle.LIVE),
         "status": null(),
         "cancelled_at": null(),
     }
-    _insert(
-        connection,
-        number_history,
-        _history_row(run) | then,
-        planned_numbers,
-        is_provisioned_too(),
-    )
+    return _insert(number_history, _history_row() | then, planned_numbers, IS_PROVISIONED_TOO)
 
 
-def _write_history(connection: Connection, run: Run) -> None:
+def _insert_number_history() -> Insert:
     rows = planned_numbers.outerjoin(planned_changes, planned_changes.c.uuid == planned.uuid)
-    values = _history_row(run) | {"changes": planned_changes.c.changes}
-    _insert(connection, number_history, values, rows)
+    values = _history_row() | {"changes": planned_changes.c.changes}
+    return _insert(number_history, values, rows)
 
 
-def _history_row(run: Run) -> dict[str, ColumnElement[Any]]:
-    at = literal(run.started_at, UtcDateTime)
+def _history_row() -> dict[str, ColumnElement[Any]]:
     by_provider = planned.stamp.is_not(None)
     return {
-        "account": literal(run.account),
+        "account": ACCOUNT,
         "uuid": planned.uuid,
-        "run_id": literal(run.id),
+        "run_id": RUN_ID,
         "event": planned.event,
-        "occurred_at": func.coalesce(planned.stamp, at),
+        "occurred_at": func.coalesce(planned.stamp, STARTED_AT),
         "occurred_at_source": case(
             (by_provider, literal(Source.PROVIDER)), else_=literal(Source.OBSERVED)
         ),
         "evidence": planned.evidence,
-        "valid_from": at,
+        "valid_from": STARTED_AT,
         **{name: planned[name] for name in TRACKED_COLUMNS},
     }
 
 
-def _write_rejects(connection: Connection, run: Run) -> None:
+def _insert_rejects() -> Insert:
     fields = ("page", "position", "uuid", "reason", "payload")
     values: dict[str, ColumnElement[Any]] = {
-        "run_id": literal(run.id),
-        "account": literal(run.account),
+        "run_id": RUN_ID,
+        "account": ACCOUNT,
         **{name: staged_rejects.c[name] for name in fields},
     }
     query = select(*values.values()).order_by(staged_rejects.c.seq)
-    connection.execute(insert(sync_rejects).from_select(list(values), query))
+    return insert(sync_rejects).from_select(list(values), query)
 
 
 def _insert(
-    connection: Connection,
     target: Table,
     values: dict[str, ColumnElement[Any]],
     rows: Any,  # noqa: ANN401 - a table or a join
     *conditions: ColumnElement[bool],
-) -> None:
+) -> Insert:
     query = select(*values.values()).select_from(rows).where(*conditions)
-    connection.execute(insert(target).from_select(list(values), query))
+    return insert(target).from_select(list(values), query)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, not_, or_, select
 
 from syncsvc.reconcile.staging.stage_listing import OF_A_SEARCH
+from syncsvc.reconcile.statements import built, count
 from syncsvc.reconcile.temp_tables import (
-    count,
     planned_addresses,
     planned_numbers,
     staged_numbers,
@@ -21,9 +21,19 @@ from syncsvc.vocabulary import Event, Evidence, Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
-planned = planned_numbers.c
+planned, staged = planned_numbers.c, staged_numbers.c
+SEARCHED = staged.walk == OF_A_SEARCH
+IS_LISTED_LIVE = and_(
+    planned.lifecycle == Lifecycle.LIVE,
+    planned.evidence == Evidence.LISTING,
+    planned.uuid.not_in(select(staged.uuid).where(SEARCHED)),
+)
+# First seen cancelled, with a stamp of when it began.
+IS_PROVISIONED_TOO = and_(
+    not_(planned.known), planned.event == Event.CANCELLED, planned.provisioned_at.is_not(None)
+)
 CHANGES = (*map(str, Event), "address_changes", "rejected")
 
 
@@ -34,19 +44,8 @@ def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
     Args:
         remembered: How many unchanged numbers were listed and not staged.
     """
-    staged = staged_numbers.c
-    searched = staged.walk == OF_A_SEARCH
-    readable = and_(not_(staged.rejected), not_(searched))
-    live = or_(staged.unchanged, staged.lifecycle == Lifecycle.LIVE)
-    query = select(_count_if(readable), _count_if(readable, live))
-    listed, listed_live = connection.execute(query).one()
-    changed_live = count(
-        connection,
-        planned_numbers,
-        planned.lifecycle == Lifecycle.LIVE,
-        planned.evidence == Evidence.LISTING,
-        planned.uuid.not_in(select(staged.uuid).where(searched)),
-    )
+    listed, listed_live = connection.execute(built(_listed)).one()
+    changed_live = count(connection, planned_numbers, IS_LISTED_LIVE)
     return {
         "listed": listed + remembered,
         **_count_events(connection),
@@ -54,6 +53,12 @@ def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
         "address_changes": count(connection, planned_addresses),
         "rejected": count(connection, staged_rejects),
     }
+
+
+def _listed() -> Select[int, int]:
+    readable = and_(not_(staged.rejected), not_(SEARCHED))
+    live = or_(staged.unchanged, staged.lifecycle == Lifecycle.LIVE)
+    return select(_count_if(readable), _count_if(readable, live))
 
 
 def _count_if(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
@@ -65,12 +70,15 @@ def _count_events(connection: Connection) -> dict[str, int]:
     Count the rows of history by event, with those that were closed at once.
     """
     events = dict.fromkeys(map(str, Event), 0)
-    closed_at_once = _count_if(is_provisioned_too())
-    query = select(planned.event, func.count(), closed_at_once).group_by(planned.event)
-    for event, rows, provisioned in connection.execute(query):
+    for event, rows, provisioned in connection.execute(built(_events)):
         events[event] += rows
         events[Event.PROVISIONED] += provisioned
     return events
+
+
+def _events() -> Select[str, int, int]:
+    closed_at_once = _count_if(IS_PROVISIONED_TOO)
+    return select(planned.event, func.count(), closed_at_once).group_by(planned.event)
 
 
 def counts_without_changes(listed: int) -> dict[str, int]:
@@ -86,11 +94,3 @@ def has_changes(found: Mapping[str, int]) -> bool:
     Return whether a run changes anything, or has rejects.
     """
     return any(found[name] for name in CHANGES)
-
-
-def is_provisioned_too() -> ColumnElement[bool]:
-    """
-    Return whether a planned number is first seen cancelled, with a stamp of when it began.
-    """
-    first_seen_cancelled = and_(not_(planned.known), planned.event == Event.CANCELLED)
-    return and_(first_seen_cancelled, planned.provisioned_at.is_not(None))

@@ -5,19 +5,20 @@ Tell the addresses that a walk shows differently than the tables have them.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import Text, cast, select
 
 from syncsvc.payloads.extra_fields import canonical
 from syncsvc.payloads.records import Address
+from syncsvc.reconcile.statements import ACCOUNT, built
 from syncsvc.schema.tables import addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Select
 
 KNOWN_AT_MOST = 50_000  # digests in memory, 10 MB
 STAGED_AT_MOST = 10_000  # remembered, so that an address of many numbers is staged once
@@ -81,15 +82,19 @@ def contents_by_id(connection: Connection, account: str) -> dict[int, bytes] | N
     """
     Return digests of an account's addresses; None if these are too many to remember.
     """
+    few = {"yield_per": 1000}
+    rows = connection.execute(built(_contents), {"of_account": account}, execution_options=few)
+    stored = (Address(*(*row[:-1], canonical(row[-1]))) for row in rows)
+    contents = {address.id: content_digest(address) for address in stored}
+    return contents if len(contents) <= KNOWN_AT_MOST else None
+
+
+def _contents() -> Select[Any]:
     columns = (
         cast(addresses.c.extra, Text) if name == "extra" else addresses.c[name]
         for name in Address.__struct_fields__
     )
-    query = select(*columns).where(addresses.c.account == account).limit(KNOWN_AT_MOST + 1)
-    rows = connection.execute(query, execution_options={"yield_per": 1000})
-    stored = (Address(*(*row[:-1], canonical(row[-1]))) for row in rows)
-    contents = {address.id: content_digest(address) for address in stored}
-    return contents if len(contents) <= KNOWN_AT_MOST else None
+    return select(*columns).where(addresses.c.account == ACCOUNT).limit(KNOWN_AT_MOST + 1)
 
 
 def content_digest(address: Address) -> bytes:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, not_, select
+from sqlalchemy import bindparam, func, insert, not_, select
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.reconcile.staging.remember_unchanged import as_bytes
+from syncsvc.reconcile.statements import built
 from syncsvc.reconcile.temp_tables import (
+    IS_LIVE,
     absent_numbers,
     create_tables,
-    is_live,
     part_of,
     staged_numbers,
 )
@@ -25,14 +26,14 @@ from syncsvc.schema.tables import numbers
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection, Insert, Select
 
     from syncsvc.reconcile.staging.stage_listing import Stage
 
 COMPARED_AT_ONCE = 100_000  # numbers, of which the uuids are in memory
 ROWS_AT_ONCE = 10_000
-part_of_uuid = part_of(numbers.c.uuid)
-is_listed = numbers.c.uuid.in_(select(staged_numbers.c.uuid))
+PART = part_of(numbers.c.uuid)
+IS_LISTED = numbers.c.uuid.in_(select(staged_numbers.c.uuid))
 
 
 def doubtful_parts(connection: Connection, account: str, stage: Stage) -> dict[str, int]:
@@ -62,8 +63,7 @@ def find_absent(
     """
     create_tables(connection, absent_numbers)
     if not stage.remembers:
-        query = _not_staged(account)
-        connection.execute(insert(absent_numbers).from_select(["uuid"], query))
+        connection.execute(built(_insert_not_staged), {"of_account": account})
         return
     for parts in _grouped(doubtful):
         _compare(connection, account, stage, parts)
@@ -74,27 +74,40 @@ def _compare(connection: Connection, account: str, stage: Stage, parts: Collecti
     Note the numbers of some parts that are neither staged nor remembered.
     """
     listed = stage.remembered_uuids(parts)
-    query = _not_staged(account).where(part_of_uuid.in_(parts))
-    found = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+    few = {"yield_per": ROWS_AT_ONCE}
+    values = {"of_account": account, "parts": list(parts)}
+    found = connection.execute(built(_not_staged_of_parts), values, execution_options=few)
     absent = [(uuid,) for uuid in found.scalars() if as_bytes(uuid) not in listed]
     copy_into(connection, absent_numbers, absent)
 
 
-def _not_staged(account: str) -> Select[Any]:
+def _not_staged() -> Select[Any]:
     """
     The query for the live numbers that have no staged row.
     """
-    return select(numbers.c.uuid).where(*is_live(account), not_(is_listed))
+    return select(numbers.c.uuid).where(IS_LIVE, not_(IS_LISTED))
+
+
+def _insert_not_staged() -> Insert:
+    return insert(absent_numbers).from_select(["uuid"], _not_staged())
+
+
+def _not_staged_of_parts() -> Select[Any]:
+    return _not_staged().where(PART.in_(bindparam("parts", expanding=True)))
 
 
 def _staged_live(connection: Connection, account: str) -> dict[str, int]:
     """
     Count the live numbers of each part that have a staged row.
     """
-    columns = part_of_uuid.label("part"), func.count().label("live")
-    query = select(*columns).where(*is_live(account), is_listed).group_by(part_of_uuid)
     with connection.begin():
-        return {row.part: row.live for row in connection.execute(query)}
+        rows = connection.execute(built(_live_by_part), {"of_account": account})
+        return {row.part: row.live for row in rows}
+
+
+def _live_by_part() -> Select[str, int]:
+    columns = PART.label("part"), func.count().label("live")
+    return select(*columns).where(IS_LIVE, IS_LISTED).group_by(PART)
 
 
 def _grouped(parts: Mapping[str, int]) -> Iterator[Collection[str]]:

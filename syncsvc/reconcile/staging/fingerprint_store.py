@@ -13,10 +13,11 @@ itself. What another program commits in between is not part of it, so the next r
 from __future__ import annotations
 
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -41,6 +42,7 @@ from syncsvc.reconcile.staging.live_rows_checksum import (
     summarise_all,
     total_of,
 )
+from syncsvc.reconcile.statements import ACCOUNT, RUN_ID, built, values_of
 from syncsvc.reconcile.temp_tables import part_of, planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
@@ -49,7 +51,7 @@ from syncsvc.vocabulary import Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Delete, Select
 
     from syncsvc.database.runs import Run
 
@@ -62,6 +64,10 @@ SCHEMA_FROM_TOTAL = ": "
 stored = listing_fingerprints.c
 
 staged_part = part_of(staged_numbers.c.uuid)
+
+PARTS: BindParameter[Any] = bindparam("parts", expanding=True)
+IS_PLANNED = numbers.c.uuid.in_(select(planned_numbers.c.uuid))
+IS_OF_RUN = numbers.c.changed_run_id == RUN_ID
 
 TRIGGERS = {"numbers_updated", "numbers_deleted"}
 TRIGGERS_OF_SQLITE = text(
@@ -91,8 +97,9 @@ def load(connection: Connection, account: str) -> Known:
             return Known()
         agreeing, live, cancelled = _agreeing_parts(connection, account)
         few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
-        query = select(stored.part, stored.fingerprints).where(stored.account == account)
-        rows = connection.execute(query, execution_options=few)
+        rows = connection.execute(
+            built(_stored_fingerprints), {"of_account": account}, execution_options=few
+        )
         return Known(((part, kept) for part, kept in rows if part in agreeing), live, cancelled)
 
 
@@ -104,7 +111,7 @@ def find(connection: Connection, account: str, known: Known) -> Found:
     """
     if not _is_there(connection):
         return Found({}, known.parts)
-    live_rows = summarise(connection, account)
+    live_rows = summarise(connection, {"of_account": account})
     kept = _stored_summaries(connection, account) if known else {}
     return Found(live_rows, stale=known.parts - _parts_with(connection, kept, live_rows))
 
@@ -113,9 +120,7 @@ def leave_out_planned(connection: Connection, account: str, found: Found) -> Fou
     """
     Subtract the rows that the plan will replace. Call it between planning and publishing.
     """
-    planned = summarise(
-        connection, account, among=numbers.c.uuid.in_(select(planned_numbers.c.uuid))
-    )
+    planned = summarise(connection, {"of_account": account}, IS_PLANNED)
     return found._replace(live_rows=combined(found.live_rows, planned, int.__sub__))
 
 
@@ -135,7 +140,7 @@ def save(
     """
     if not _is_there(connection):
         return
-    written = summarise(connection, run.account, among=numbers.c.changed_run_id == run.id)
+    written = summarise(connection, values_of(run), IS_OF_RUN)
     summaries = combined(found.live_rows, written, int.__add__)
     to_save = set(_parts_to_save(connection, run)) - found.stale
     outdated = {
@@ -176,7 +181,7 @@ def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], dic
     live = {part: live_in(summary) for part, summary in kept.items() if part != WHOLE and summary}
     if kept.get(WHOLE) == _whole(connection, total) and sum(live.values()) == total.live:
         return set(live), live, cancelled
-    summaries = summarise(connection, account)
+    summaries = summarise(connection, {"of_account": account})
     live = {part: live_rows.live for part, live_rows in summaries.items()}
     return _parts_with(connection, kept, summaries), live, cancelled
 
@@ -194,8 +199,16 @@ def _parts_with(
 
 
 def _stored_summaries(connection: Connection, account: str) -> dict[str, str | None]:
-    query = select(stored.part, stored.live_rows).where(stored.account == account)
-    return {row.part: row.live_rows for row in connection.execute(query)}
+    rows = connection.execute(built(_summaries_of_parts), {"of_account": account})
+    return {row.part: row.live_rows for row in rows}
+
+
+def _stored_fingerprints() -> Select[Any]:
+    return select(stored.part, stored.fingerprints).where(stored.account == ACCOUNT)
+
+
+def _summaries_of_parts() -> Select[Any]:
+    return select(stored.part, stored.live_rows).where(stored.account == ACCOUNT)
 
 
 def _whole(connection: Connection, total: LiveRows) -> str:
@@ -212,8 +225,12 @@ def _schema_version(connection: Connection) -> str:
 
 
 def _delete(connection: Connection, account: str, parts: set[str]) -> None:
-    of_account = stored.account == account
-    connection.execute(delete(listing_fingerprints).where(of_account, stored.part.in_(parts)))
+    values = {"of_account": account, "parts": list(parts)}
+    connection.execute(built(_delete_parts), values)
+
+
+def _delete_parts() -> Delete:
+    return delete(listing_fingerprints).where(stored.account == ACCOUNT, stored.part.in_(PARTS))
 
 
 def _insert(connection: Connection, account: str, *rows: tuple[str, bytes, str]) -> None:
@@ -234,13 +251,16 @@ def _parts_to_save(connection: Connection, run: Run) -> list[str]:
     """
     The parts that are not stored, or of which some row was decoded.
     """
-    is_stored = exists().where(stored.account == run.account, stored.part == staged_part)
-    query = (
+    return list(connection.execute(built(_decoded_parts), values_of(run)).scalars())
+
+
+def _decoded_parts() -> Select[Any]:
+    is_stored = exists().where(stored.account == ACCOUNT, stored.part == staged_part)
+    return (
         select(staged_part)
         .distinct()
         .where(_agrees(), or_(not_(staged_numbers.c.unchanged), not_(is_stored)))
     )
-    return list(connection.execute(query).scalars())
 
 
 def _fingerprints_of(
@@ -257,22 +277,28 @@ def _packed_by_server(connection: Connection, parts: list[str]) -> Iterator[tupl
     """
     The staged fingerprints of each part, as PostgreSQL packs them.
     """
-    mark = staged_numbers.c.fingerprint
-    every = func.string_agg(func.int8send(mark), literal_column("''::bytea"))
-    query = select(staged_part, every.aggregate_order_by(mark))
-    rows = connection.execute(
-        query.where(_agrees(), staged_part.in_(parts)).group_by(staged_part),
-        execution_options={"yield_per": PARTS_AT_ONCE},
-    )
+    few = {"yield_per": PARTS_AT_ONCE}
+    rows = connection.execute(built(_packed), {"parts": parts}, execution_options=few)
     yield from ((part, kept) for part, kept in rows)
 
 
+def _packed() -> Select[Any]:
+    mark = staged_numbers.c.fingerprint
+    every = func.string_agg(func.int8send(mark), literal_column("''::bytea"))
+    query = select(staged_part, every.aggregate_order_by(mark))
+    return query.where(_agrees(), staged_part.in_(PARTS)).group_by(staged_part)
+
+
 def _packed_here(connection: Connection, parts: list[str]) -> Iterator[tuple[str, bytes]]:
-    query = (
-        select(staged_part, staged_numbers.c.fingerprint)
-        .where(_agrees(), staged_part.in_(parts))
-        .order_by(staged_part)
-    )
-    rows = connection.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+    few = {"yield_per": ROWS_AT_ONCE}
+    rows = connection.execute(built(_by_part), {"parts": parts}, execution_options=few)
     for part, some in groupby(rows, key=lambda row: row[0]):
         yield part, fingerprint.packed(mark for _part, mark in some)
+
+
+def _by_part() -> Select[Any]:
+    return (
+        select(staged_part, staged_numbers.c.fingerprint)
+        .where(_agrees(), staged_part.in_(PARTS))
+        .order_by(staged_part)
+    )

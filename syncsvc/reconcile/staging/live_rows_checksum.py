@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
-from syncsvc.reconcile.temp_tables import is_live, part_of
+from syncsvc.reconcile.statements import ACCOUNT, built
+from syncsvc.reconcile.temp_tables import IS_LIVE, part_of
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, FunctionElement
+    from sqlalchemy import ColumnElement, Connection, FunctionElement, Select
 
 WHOLE = ""  # in place of a part: all parts
 
@@ -53,16 +54,23 @@ NO_ROWS = LiveRows(0, 0, 0)
 
 
 def summarise(
-    connection: Connection, account: str, *, among: ColumnElement[bool] | None = None
+    connection: Connection, values: Mapping[str, Any], *among: ColumnElement[bool]
 ) -> dict[str, LiveRows]:
     """
     Summarise the live numbers of each part.
+
+    Args:
+        values: For a statement about a run.
+        among: Further conditions for the numbers.
     """
+    query = built(_by_part, connection.dialect.name, *among)
+    return {part: _live_rows(sums) for part, *sums in connection.execute(query, values)}
+
+
+def _by_part(dialect: str, *among: ColumnElement[bool]) -> Select[Any]:
     part = part_of(numbers.c.uuid)
-    query = select(part, *_sums(connection)).select_from(numbers).where(*is_live(account))
-    if among is not None:
-        query = query.where(among)
-    return {part: _live_rows(sums) for part, *sums in connection.execute(query.group_by(part))}
+    query = select(part, *_sums(dialect)).select_from(numbers)
+    return query.where(IS_LIVE, *among).group_by(part)
 
 
 def summarise_all(connection: Connection, account: str) -> tuple[LiveRows, int]:
@@ -71,15 +79,19 @@ def summarise_all(connection: Connection, account: str) -> tuple[LiveRows, int]:
 
     Both take one look at all of the account's rows.
     """
-    sums = (each.filter(numbers.c.lifecycle == Lifecycle.LIVE) for each in _sums(connection))
-    cancelled = func.count().filter(numbers.c.lifecycle == Lifecycle.CANCELLED)
-    query = select(*sums, cancelled).where(numbers.c.account == account)
-    *found, count = connection.execute(query).one()
+    query = built(_of_all, connection.dialect.name)
+    *found, count = connection.execute(query, {"of_account": account}).one()
     return _live_rows(found), count
 
 
-def _sums(connection: Connection) -> tuple[FunctionElement[Any], ...]:
-    versions = func.sum(ROW_VERSION[connection.dialect.name])
+def _of_all(dialect: str) -> Select[Any]:
+    sums = (each.filter(numbers.c.lifecycle == Lifecycle.LIVE) for each in _sums(dialect))
+    cancelled = func.count().filter(numbers.c.lifecycle == Lifecycle.CANCELLED)
+    return select(*sums, cancelled).where(numbers.c.account == ACCOUNT)
+
+
+def _sums(dialect: str) -> tuple[FunctionElement[Any], ...]:
+    versions = func.sum(ROW_VERSION[dialect])
     return func.count(), func.sum(numbers.c.changed_run_id), versions
 
 

@@ -15,7 +15,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import and_, select
+from sqlalchemy import Integer, and_, bindparam, func, select
 
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged, is_live_entry
 from syncsvc.reconcile.staging.changed_addresses import (
@@ -25,10 +25,10 @@ from syncsvc.reconcile.staging.changed_addresses import (
 )
 from syncsvc.reconcile.staging.remember_unchanged import UnchangedRows
 from syncsvc.reconcile.staging.row_buffer import ROWS_AT_ONCE, RowBuffer
+from syncsvc.reconcile.statements import built
 from syncsvc.reconcile.temp_tables import (
+    IS_LIVE,
     NUMBER_FIELDS,
-    count,
-    is_live,
     keep_last_walk,
     keep_latest_of,
     keep_latest_of_walks,
@@ -229,8 +229,7 @@ class Stage:
         with self._connection.begin():
             prepare_joins(self._connection, staged_cancelled, staged_cancelled_by_uuid)
             keep_latest_of(self._connection, staged_cancelled)
-            entered = numbers.c.uuid.in_(select(staged_cancelled.c.uuid))
-            self._stage_again(select(numbers.c.uuid).where(*is_live(self._account), entered))
+            self._stage_again(built(_live_with_entry))
 
     def distinct_rows(self) -> int:
         """
@@ -241,13 +240,11 @@ class Stage:
         self._buffer.flush()
         if not self._buffer.has_tables:
             return self.remembered
-        of_walk = staged_numbers.c.walk == self._walk
-        nameless = and_(staged_rejects.c.walk == self._walk, staged_rejects.c.uuid.is_(None))
         with self._connection.begin():
-            self._stage_again(select(staged_numbers.c.uuid))
-            names = select(staged_numbers.c.uuid).where(of_walk).distinct().subquery()
-            staged = count(self._connection, names)
-            return self.remembered + staged + count(self._connection, staged_rejects, nameless)
+            self._stage_again(built(_staged_uuids))
+            rows = self._connection.execute(built(_distinct_rows), {"of_walk": self._walk})
+            staged: int = rows.scalar_one()
+            return self.remembered + staged
 
     def keep_latest(self, *, complete: bool) -> None:
         """
@@ -292,7 +289,8 @@ class Stage:
         """
         if self._remembered is None:
             return
-        for row in self._remembered.forget(self._connection.execute(uuids).scalars()):
+        found = self._connection.execute(uuids, {"of_account": self._account}).scalars()
+        for row in self._remembered.forget(found):
             self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
         self._buffer.insert()
 
@@ -308,6 +306,27 @@ class Stage:
         digest = content_digest(address).hex()
         values = msgspec.structs.astuple(address)
         self._buffer.add(staged_addresses, (walk, seq, digest, *values))
+
+
+def _live_with_entry() -> Select[Any]:
+    entered = numbers.c.uuid.in_(select(staged_cancelled.c.uuid))
+    return select(numbers.c.uuid).where(IS_LIVE, entered)
+
+
+def _staged_uuids() -> Select[Any]:
+    return select(staged_numbers.c.uuid)
+
+
+def _distinct_rows() -> Select[int]:
+    """
+    Count the numbers that a walk has staged, and its rejects without a readable uuid.
+    """
+    walk = bindparam("of_walk", type_=Integer())
+    uuids = select(staged_numbers.c.uuid).where(staged_numbers.c.walk == walk).distinct()
+    named = select(func.count()).select_from(uuids.subquery())
+    is_nameless = and_(staged_rejects.c.walk == walk, staged_rejects.c.uuid.is_(None))
+    nameless = select(func.count()).select_from(staged_rejects).where(is_nameless)
+    return select(named.scalar_subquery() + nameless.scalar_subquery())
 
 
 def _prefixed(row: Reject, source: str) -> Reject:
