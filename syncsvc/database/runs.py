@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Table
+    from sqlalchemy import ColumnElement, Connection, Row, Table
 
 log = structlog.get_logger(__name__)
 
@@ -42,11 +42,13 @@ class Run(msgspec.Struct, frozen=True):
     Attributes:
         id: Its id in `sync_runs`.
         started_at: The `valid_from` of every row that it writes.
+        follows_success: The account's last run has published.
     """
 
     id: int
     account: str
     started_at: datetime
+    follows_success: bool = False
 
 
 def begin(connection: Connection, account: str, trigger: Trigger, host: str | None = None) -> Run:
@@ -68,8 +70,9 @@ def begin(connection: Connection, account: str, trigger: Trigger, host: str | No
     begun = connection.execute(insert(sync_runs).values(row).returning(sync_runs.c.id))
     run_id = begun.scalar_one()
     status = {"last_run_id": run_id, "last_state": RunState.RUNNING, "last_started_at": started_at}
-    _write_status(connection, account, {**status, **({"host": host} if host else {})})
-    return Run(id=run_id, account=account, started_at=started_at)
+    before = _write_status(connection, account, {**status, **({"host": host} if host else {})})
+    follows_success = before.last_success_at is not None and not before.failures
+    return Run(run_id, account, started_at, follows_success)
 
 
 def next_start(connection: Connection, account: str) -> datetime:
@@ -221,12 +224,19 @@ def _times(run: Run) -> dict[str, datetime]:
     return {"finished_at": max(now, run.started_at), "recorded_at": now}
 
 
-def _write_status(connection: Connection, account: str, values: Mapping[str, Any]) -> None:
+def _write_status(
+    connection: Connection, account: str, values: Mapping[str, Any]
+) -> Row[int, datetime | None]:
     """
     Change these columns of an account's row, which is created if it is missing.
+
+    Returns:
+        Its failures and its last success, afterwards.
     """
     row = INSERT[connection.dialect.name](account_status).values(account=account, **values)
-    connection.execute(row.on_conflict_do_update(index_elements=["account"], set_=values))
+    written = row.on_conflict_do_update(index_elements=["account"], set_=values)
+    status = account_status.c
+    return connection.execute(written.returning(status.failures, status.last_success_at)).one()
 
 
 def _write_failures(

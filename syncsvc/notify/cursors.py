@@ -68,10 +68,8 @@ def wake(
     connection: Connection, account: str, run_id: int, endpoints: list[Endpoint], now: datetime
 ) -> None:
     """
-    Record that a run has events for these endpoints.
+    Record that a run has events for these endpoints, of which there is at least one.
     """
-    if not endpoints:
-        return
     rows = [
         {
             "endpoint": endpoint.name,

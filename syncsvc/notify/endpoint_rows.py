@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from syncsvc import clock
@@ -19,7 +19,7 @@ from syncsvc.accounts.standing import database_time
 from syncsvc.errors import ConfigurationError, UnknownEndpoint
 from syncsvc.notify import cursors
 from syncsvc.notify.events import EventType
-from syncsvc.schema.tables import account_status, notify_endpoints
+from syncsvc.schema.tables import notify_endpoints
 from syncsvc.settings.sources import printable
 from syncsvc.vocabulary import Event
 
@@ -206,7 +206,8 @@ def wake(connection: Connection, account: str, run_id: int) -> None:
     Record, in the run's own transaction, that it has events for the endpoints of its account.
     """
     covering = [endpoint for endpoint in every(connection) if endpoint.covers(account)]
-    cursors.wake(connection, account, run_id, covering, database_time(connection))
+    if covering:
+        cursors.wake(connection, account, run_id, covering, database_time(connection))
 
 
 def wake_if_changed(connection: Connection, run: Run, counts: Mapping[str, Any]) -> None:
@@ -214,19 +215,10 @@ def wake_if_changed(connection: Connection, run: Run, counts: Mapping[str, Any])
     Do the same for a run that publishes, if it has events.
 
     That is a change, a cancellation withheld, a first success, or one after a failure. Most runs
-    have none of these, and then cost one look at the account.
+    have none of these, and then cost nothing.
     """
-    status = account_status.c
-    query = (
-        select(status.failures, status.last_success_at)
-        .where(exists(select(notify_endpoints.c.name)))
-        .where(status.account == run.account)
-    )
-    before = connection.execute(query).first()
-    if before is None:
-        return
     changed = any(counts.get(name) for name in (*Event, "withheld"))
-    if changed or before.failures or before.last_success_at is None:
+    if changed or not run.follows_success:
         wake(connection, run.account, run.id)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from structlog.contextvars import bound_contextvars
 
 from syncsvc import clock
@@ -73,10 +73,7 @@ def run_once(job: Job) -> Summary:
         with locks.run_lock(connection, job.account):
             _begin(run)
             summary = _run_or_record_failure(run)
-        has_months = (
-            job.refresh_months and summary.state in PUBLISHED and _has_monthly_view(connection)
-        )
-    if has_months:
+    if progress.has_months and summary.state in PUBLISHED:
         _refresh_monthly_view(run)
     return summary
 
@@ -85,15 +82,17 @@ def _begin(run: RunContext) -> None:
     """
     Record the run, and mark those that crashed before it.
     """
-    with run.connection.begin():
-        temp_tables.empty_tables(run.connection)
-    if run.job.dry_run:
-        return
-    with run.connection.begin():
-        crashed = runs.mark_crashed(run.connection, run.account)
+    connection, progress = run.connection, run.progress
+    with connection.begin():
+        temp_tables.empty_tables(connection)
+        progress.ahead_of_database = transactions.clock_ahead(connection) or timedelta()
+        if run.job.dry_run:
+            return
+        progress.has_months = run.job.refresh_months and monthly_view.exists(connection)
+        crashed = runs.mark_crashed(connection, run.account)
         if crashed:
-            endpoint_rows.wake(run.connection, run.account, max(crashed))
-        run.progress.record = _record_begin(run)
+            endpoint_rows.wake(connection, run.account, max(crashed))
+        progress.record = _record_begin(run)
     if crashed:
         log.warning("sync.crashed_run_found", account=run.account, runs=len(crashed))
 
@@ -135,10 +134,10 @@ def _compare_clocks(run: RunContext) -> None:
     """
     Log if this machine's clock, which dates the run, is not that of the provider or the server.
     """
-    with run.connection.begin():
-        ahead = transactions.clock_ahead(run.connection)
-    run.progress.ahead_of_database = ahead or timedelta()
-    others = {"the provider": run.job.api.clock_ahead, "the database server": ahead}
+    others = {
+        "the provider": run.job.api.clock_ahead,
+        "the database server": run.progress.ahead_of_database,
+    }
     for name, ahead in others.items():
         if ahead is not None and abs(ahead) > clock.TOLERANCE:
             seconds = round(ahead.total_seconds())
@@ -279,18 +278,6 @@ def _log_result(summary: Summary, verdict: Verdict) -> None:
             first=verdict.first_early_stamps,
         )
     log.info("sync.finished", **msgspec.structs.asdict(summary))
-
-
-def _has_monthly_view(connection: Connection) -> bool:
-    """
-    Return whether there is a materialised view, or may be: a lost session can't tell.
-    """
-    try:
-        exists = monthly_view.exists(connection)
-        connection.rollback()
-    except (SQLAlchemyError, KeyboardInterrupt):  # the run has published all the same
-        return True
-    return exists
 
 
 def _refresh_monthly_view(run: RunContext) -> None:

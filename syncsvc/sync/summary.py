@@ -56,12 +56,14 @@ class Progress(msgspec.Struct, kw_only=True):
         record: The run's row in `sync_runs`; None for a dry run.
         ahead_of_database: By how much this machine's clock is ahead of the database server's, by
             whose clock accounts are due.
+        has_months: There is a materialised view to refresh after the run.
     """
 
     began_at: float
     ends_at: float
     record: Run | None = None
     ahead_of_database: timedelta = timedelta()
+    has_months: bool = False
     walks: int = 0
     pages: int = 0
     num_results: int | None = None

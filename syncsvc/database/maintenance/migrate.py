@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from syncsvc import __version__
 from syncsvc.database import sqlite_file
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 RUNS = sync_runs.name  # the table that shows whose database it is: others are called numbers, too
+NAMED_REVISIONS = "SELECT version_num FROM alembic_version"
 MISMATCH = re.compile(
     r"already exists|duplicate column|does not exist|no such (table|column|index)"
 )
@@ -241,8 +242,8 @@ def require_current(connection: Connection) -> None:
     Raises:
         SchemaNotCurrent: It says which command to run.
     """
-    found, needed = current(connection), newest()
-    if found == needed:
+    needed = newest()
+    if _is_named_alone(connection, needed) or (found := current(connection)) == needed:
         return
     require_known(connection)
     problem = (
@@ -251,3 +252,15 @@ def require_current(connection: Connection) -> None:
         else "The database has no syncsvc tables yet."
     )
     raise SchemaNotCurrent(f"{problem} Run `syncsvc migrate` with the same settings.")
+
+
+def _is_named_alone(connection: Connection, revision: str) -> bool:
+    """
+    Return whether `alembic_version` names this revision and no other, in a single query.
+    """
+    try:
+        named = connection.exec_driver_sql(NAMED_REVISIONS).scalars().all()
+    except (ProgrammingError, OperationalError):  # without the table, which PostgreSQL and SQLite
+        connection.rollback()  # report as these
+        return False
+    return named == [revision]
