@@ -27,7 +27,7 @@ from syncsvc.reconcile.credible_stamps import (
     is_recent_cancellation,
 )
 from syncsvc.reconcile.staging.find_absent import doubtful_parts, find_absent
-from syncsvc.reconcile.statements import ACCOUNT, built, count
+from syncsvc.reconcile.statements import ACCOUNT, built, count, has_rows
 from syncsvc.reconcile.temp_tables import (
     JUDGED,
     absent_numbers,
@@ -111,7 +111,7 @@ def judge(
     with connection.begin():
         find_absent(connection, scope.account, stage, doubtful)
         create_tables(connection, missing_numbers)
-        empty_listing = not stage.remembered and count(connection, staged_numbers) == 0
+        empty_listing = not stage.remembered and not has_rows(connection, staged_numbers)
         _note_missing(connection, scope)
         if not stage.stamped and not count(connection, missing_numbers):
             return Verdict()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import BigInteger, Text, bindparam, func, select
+from sqlalchemy import BigInteger, Text, bindparam, exists, func, select
 
 from syncsvc.schema.columns import UtcDateTime
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Executable, FromClause, Select
+    from sqlalchemy import ColumnElement, Connection, Executable, FromClause, Select, Table
 
     from syncsvc.database.runs import Run
 
@@ -91,3 +91,14 @@ def count(
 
 def _counting(rows: FromClause, *conditions: ColumnElement[bool]) -> Select[int]:
     return select(func.count()).select_from(rows).where(*conditions)
+
+
+def has_rows(connection: Connection, table: Table) -> bool:
+    """
+    Return whether a table has any row.
+    """
+    return bool(connection.execute(built(_existing, table)).scalar_one())
+
+
+def _existing(table: Table) -> Select[bool]:
+    return select(exists().select_from(table))

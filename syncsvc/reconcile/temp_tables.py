@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from syncsvc.payloads.records import Address, Number
-from syncsvc.reconcile.statements import ACCOUNT, built
+from syncsvc.reconcile.statements import ACCOUNT, built, has_rows
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Lifecycle
@@ -246,7 +246,7 @@ def prepare_joins(connection: Connection, table: Table, by_uuid: Index) -> None:
     """
     if connection.dialect.name != "postgresql":
         connection.execute(CreateIndex(by_uuid, if_not_exists=True))
-    elif connection.execute(select(exists().select_from(numbers))).scalar_one():
+    elif has_rows(connection, numbers):
         analyze(connection, table.c.uuid, table.c.seq)  # it joins whole tables, and needs no index
 
 

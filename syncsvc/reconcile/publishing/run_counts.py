@@ -45,10 +45,10 @@ def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
         remembered: How many unchanged numbers were listed and not staged.
     """
     listed, listed_live = connection.execute(built(_listed)).one()
-    changed_live = count(connection, planned_numbers, IS_LISTED_LIVE)
+    events, changed_live = _count_events(connection)
     return {
         "listed": listed + remembered,
-        **_count_events(connection),
+        **events,
         "unchanged": listed_live - changed_live + remembered,
         "address_changes": count(connection, planned_addresses),
         "rejected": count(connection, staged_rejects),
@@ -65,20 +65,25 @@ def _count_if(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
     return func.count().filter(and_(*conditions))
 
 
-def _count_events(connection: Connection) -> dict[str, int]:
+def _count_events(connection: Connection) -> tuple[dict[str, int], int]:
     """
     Count the rows of history by event, with those that were closed at once.
+
+    Returns:
+        The counts, and how many of the rows the listing shows as live.
     """
     events = dict.fromkeys(map(str, Event), 0)
-    for event, rows, provisioned in connection.execute(built(_events)):
+    listed_live = 0
+    for event, rows, provisioned, live in connection.execute(built(_events)):
         events[event] += rows
         events[Event.PROVISIONED] += provisioned
-    return events
+        listed_live += live
+    return events, listed_live
 
 
-def _events() -> Select[str, int, int]:
-    closed_at_once = _count_if(IS_PROVISIONED_TOO)
-    return select(planned.event, func.count(), closed_at_once).group_by(planned.event)
+def _events() -> Select[str, int, int, int]:
+    counts = func.count(), _count_if(IS_PROVISIONED_TOO), _count_if(IS_LISTED_LIVE)
+    return select(planned.event, *counts).group_by(planned.event)
 
 
 def counts_without_changes(listed: int) -> dict[str, int]:
