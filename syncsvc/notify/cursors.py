@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import case, delete, func, literal, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, or_, select, update
 
 from syncsvc import clock
 from syncsvc.database.runs import INSERT
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, Update
 
     from syncsvc.notify.endpoint_rows import Endpoint
 
@@ -62,6 +62,24 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     wanted_run_id: int
     attempts: int = 0
     next_attempt_at: datetime | None = None
+
+
+# Built once, since each event that is delivered needs them.
+WAS = "was_"
+MOVE = update(notify_cursors).where(
+    *(
+        notify_cursors.c[name] == bindparam(WAS + name)
+        for name in (*KEY, *Position.__struct_fields__)
+    )
+)
+ADVANCE = MOVE.values(
+    pending_since=case(
+        (
+            notify_cursors.c.wanted_run_id > bindparam("passed_run_id"),
+            bindparam("now", type_=notify_cursors.c.pending_since.type),
+        )
+    )
+)
 
 
 def wake(
@@ -191,11 +209,12 @@ def advance(  # noqa: PLR0913 - a move has two ends
         "attempts": 0,
         "next_attempt_at": None,
         "last_error": None,
-        "pending_since": case((notify_cursors.c.wanted_run_id > after.run_id, literal(now))),
+        "now": now,
+        "passed_run_id": after.run_id,
     }
     if delivered:
         values["delivered_at"] = now
-    return _write(connection, endpoint, account, before, values)
+    return _write(connection, ADVANCE, endpoint, account, before, values)
 
 
 def postpone(
@@ -214,7 +233,7 @@ def postpone(
         "next_attempt_at": next_attempt_at,
         "last_error": error,
     }
-    _write(connection, endpoint, account, cursor.position, values)
+    _write(connection, MOVE, endpoint, account, cursor.position, values)
 
 
 def retry_now(connection: Connection, endpoint: str) -> None:
@@ -294,11 +313,12 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 def _write(
     connection: Connection,
+    statement: Update,
     endpoint: str,
     account: str,
     before: Position,
     values: dict[str, Any],
 ) -> bool:
-    at = [notify_cursors.c[name] == value for name, value in msgspec.structs.asdict(before).items()]
-    where = (*_is(endpoint, account), *at)
-    return bool(connection.execute(update(notify_cursors).where(*where).values(values)).rowcount)
+    where = {"endpoint": endpoint, "account": account, **msgspec.structs.asdict(before)}
+    given = {WAS + name: value for name, value in where.items()}
+    return bool(connection.execute(statement, {**given, **values}).rowcount)

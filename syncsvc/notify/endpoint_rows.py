@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from syncsvc import clock
@@ -97,6 +97,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NUMBER_EVENTS = [each for each in EventType if each.startswith("number.")]
+IS_ENABLED = select(notify_endpoints.c.enabled).where(
+    notify_endpoints.c.name == bindparam("endpoint")
+)
 DESCRIBED = ("url", "events", "accounts", "bulk", "allow_http", "allow_private")
 
 
@@ -124,8 +127,7 @@ def is_enabled(connection: Connection, name: str) -> bool:
     """
     Return whether there is an endpoint of that name, and events are sent to it.
     """
-    query = select(notify_endpoints.c.enabled).where(notify_endpoints.c.name == name)
-    return bool(connection.execute(query).scalar())
+    return bool(connection.execute(IS_ENABLED, {"endpoint": name}).scalar())
 
 
 def add(connection: Connection, endpoint: Endpoint) -> None:
