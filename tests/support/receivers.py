@@ -155,6 +155,9 @@ class Receiver:
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # connections stay open between requests
+            disable_nagle_algorithm = True
+
             def do_POST(self) -> None:
                 """
                 Keep a request, and answer.
