@@ -19,6 +19,7 @@ from syncsvc.schema.tables import sync_runs
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from support.beginnings import Beginnings
     from support.build import Watch
     from support.receivers import Hooks, Receiver
 
@@ -33,9 +34,17 @@ TOLD = [
 
 
 @pytest.fixture
-def lived(watch: Watch) -> Engine:
+def lived(watch: Watch, beginnings: Beginnings) -> Engine:
     """
     An account's runs of every kind, and another account's between them.
+    """
+    beginnings.bring_about(watch.engine, "runs of every kind", lambda: live_through(watch))
+    return watch.engine
+
+
+def live_through(watch: Watch) -> None:
+    """
+    Run as often as it takes.
     """
     many = [number_row(place) for place in range(1, 41)]
     gone = {"status": "Cancelled"}
@@ -55,7 +64,6 @@ def lived(watch: Watch) -> Engine:
         further = {"service_version": "0", "detail": gone, "started_at": clock.now()}
         connection.execute(sync_runs.insert().values(**values, **further))
     watch.see(number_row(1, monthly_charge="9"), number_row(2, monthly_charge="9"), *changed[2:19])
-    return watch.engine
 
 
 def read_all(engine: Engine, *, one_by_one: bool = False) -> list[Any]:
