@@ -28,7 +28,7 @@ from support.build import NEIGHBOUR, Clock, Result, Watch, api_for, needs, profi
 from support.catalogue import schema_of
 from support.compiled_statements import share_compiled_statements
 from support.known_inventory import LAST_DAY, live_through
-from support.neighbour import belongings, move_in, sightings
+from support.neighbour import Contents, belongings, everything, move_in, sightings
 from support.quick import is_quick
 from support.receivers import Receiver
 from syncsvc.cli.app import main
@@ -270,11 +270,14 @@ def _neighbour(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     engine = request.getfixturevalue("engine")
     beginnings: Beginnings = request.getfixturevalue("beginnings")
+    moved_in: dict[str, Contents] = request.getfixturevalue("moved_in")
     beginnings.bring_about(engine, "neighbour", lambda: move_in(engine))
-    before = belongings(engine)
+    if engine.dialect.name not in moved_in:
+        moved_in[engine.dialect.name] = belongings(everything(engine))
     yield
-    assert belongings(engine) == before
-    assert sightings(engine) == []
+    found = everything(engine)
+    assert belongings(found) == moved_in[engine.dialect.name]
+    assert sightings(found) == []
 
 
 def _has_neighbour(request: pytest.FixtureRequest) -> bool:
@@ -288,6 +291,14 @@ def beginnings() -> Beginnings:
     What many tests begin with.
     """
     return Beginnings()
+
+
+@pytest.fixture(scope="session")
+def moved_in() -> dict[str, Contents]:
+    """
+    What the neighbour begins with in each kind of database, as soon as it is in one.
+    """
+    return {}
 
 
 @contextmanager

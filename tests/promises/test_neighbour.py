@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.build import number_row, rows_of, uuid_at
-from support.neighbour import TABLES, belongings, sightings
+from support.neighbour import TABLES, belongings, everything, sightings
 from syncsvc.schema.fingerprint_table import internal_metadata
 from syncsvc.schema.tables import metadata, number_history, numbers
 
@@ -28,7 +28,7 @@ def test_the_neighbour_has_rows_in_every_table(engine: Engine) -> None:
     tables = [*metadata.tables.values(), *internal_metadata.tables.values()]
 
     assert set(TABLES) == {table for table in tables if "account" in table.c}
-    assert all(belongings(engine).values())
+    assert all(belongings(everything(engine)).values())
     assert [rows_of(engine, table) for table in TABLES] == [[]] * len(TABLES)
 
 
@@ -56,11 +56,11 @@ def test_what_is_the_neighbours_is_noticed(watch: Watch, engine: Engine) -> None
     Its texts in a row of another account are found.
     """
     watch.see(number_row(1))
-    before = sightings(engine)
+    before = sightings(everything(engine))
     with engine.begin() as connection:
         mine = numbers.c.account == "default"
         connection.execute(numbers.update().where(mine).values(status="the neighbour's"))
-    after = sightings(engine)
+    after = sightings(everything(engine))
     with engine.begin() as connection:
         connection.execute(numbers.update().where(mine).values(status="Reserved"))
 

@@ -268,8 +268,8 @@ class Watch:
         Run once over whatever the provider lists now; afterwards the status agrees with the tables.
         """
         summary = run_once(msgspec.structs.replace(self.job, **options))
-        account = summary.account
-        assert standing.kept(self.engine, account) == standing.counted(self.engine, account)
+        kept, counted = standing.kept_and_counted(self.engine, summary.account)
+        assert kept == counted
         return summary
 
     def number(self, place: int = 1) -> Row:

@@ -32,11 +32,11 @@ from syncsvc.schema.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy import Engine, Table
+    from sqlalchemy.engine.interfaces import DBAPICursor
 
 Row = dict[str, Any]
+Contents = dict[str, list[tuple[Any, ...]]]
 
 # More live numbers than any test has of its own, and those of other tests' second accounts.
 PLACES = [*range(1, 131), *range(1000, 1006)]
@@ -78,34 +78,38 @@ def move_in(engine: Engine) -> None:
         standing.fill(connection)
 
 
-def belongings(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+def everything(engine: Engine) -> Contents:
     """
-    All of the neighbour's rows, as the driver reads them.
+    All rows of each table, with the account first, as the driver reads them.
     """
-    return {name: [row for row in rows if row[0] == NEIGHBOUR] for name, rows in _all_rows(engine)}
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        return {table.name: _read(cursor, table) for table in TABLES}
 
 
-def sightings(engine: Engine) -> list[tuple[Any, ...]]:
+def belongings(contents: Contents) -> Contents:
+    """
+    The neighbour's rows.
+    """
+    return {name: [row for row in rows if row[0] == NEIGHBOUR] for name, rows in contents.items()}
+
+
+def sightings(contents: Contents) -> list[tuple[Any, ...]]:
     """
     The rows of other accounts in which the neighbour's name occurs.
     """
     return [
         row
-        for _, rows in _all_rows(engine)
+        for rows in contents.values()
         for row in rows
         if row[0] != NEIGHBOUR and NEIGHBOUR in str(row)
     ]
 
 
-def _all_rows(engine: Engine) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    """
-    The rows of each table, with the account first.
-    """
-    with engine.connect() as connection:
-        for table in TABLES:
-            keys = ", ".join(column.name for column in table.primary_key)
-            query = f"SELECT account, {table.name}.* FROM {table.name} ORDER BY {keys}"  # noqa: S608
-            yield table.name, [tuple(row) for row in connection.exec_driver_sql(query)]
+def _read(cursor: DBAPICursor, table: Table) -> list[tuple[Any, ...]]:
+    keys = ", ".join(column.name for column in table.primary_key)
+    cursor.execute(f"SELECT account, {table.name}.* FROM {table.name} ORDER BY {keys}")  # noqa: S608
+    return [*cursor.fetchall()]
 
 
 def _rows(first_id: int) -> dict[Table, list[Row]]:

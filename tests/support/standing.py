@@ -5,6 +5,7 @@ What `account_status` has to say, counted once more from all runs and all number
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import insert, select
@@ -12,8 +13,6 @@ from sqlalchemy import insert, select
 from syncsvc.schema.tables import account_status, numbers, sync_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sqlalchemy import Connection, Engine, Select
 
 Row = dict[str, Any]
@@ -24,15 +23,18 @@ COUNTED = (
     *("last_success_at", "last_error", "failures", "withheld", "rejected"),
     *("live_numbers", "cancelled_numbers"),
 )
+RUN = (
+    *("id", "account", "state", "started_at", "finished_at", "recorded_at", "error"),
+    *("withheld", "rejected"),
+)
 
 
 def kept(engine: Engine, *accounts: str) -> list[Row]:
     """
     The rows of `account_status`, of all accounts or these, but for what no table tells.
     """
-    query = select(*(account_status.c[name] for name in COUNTED)).order_by(account_status.c.account)
     with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(_of(query, accounts)).mappings()]
+        return _kept(connection, accounts)
 
 
 def counted(engine: Engine, *accounts: str) -> list[Row]:
@@ -41,6 +43,14 @@ def counted(engine: Engine, *accounts: str) -> list[Row]:
     """
     with engine.connect() as connection:
         return _counted(connection, accounts)
+
+
+def kept_and_counted(engine: Engine, *accounts: str) -> tuple[list[Row], list[Row]]:
+    """
+    Both, over one connection.
+    """
+    with engine.connect() as connection:
+        return _kept(connection, accounts), _counted(connection, accounts)
 
 
 def fill(connection: Connection) -> None:
@@ -52,18 +62,14 @@ def fill(connection: Connection) -> None:
         connection.execute(insert(account_status).values(row))
 
 
-def _of(query: Select[Any], accounts: Sequence[str]) -> Select[Any]:
-    """
-    Keep the rows of some accounts, or of all if none is named.
-    """
-    return query.where(query.selected_columns["account"].in_(accounts)) if accounts else query
+def _kept(connection: Connection, accounts: tuple[str, ...]) -> list[Row]:
+    return [dict(row) for row in connection.execute(_statuses(accounts)).mappings()]
 
 
-def _counted(connection: Connection, accounts: Sequence[str]) -> list[Row]:
-    runs = _of(select(sync_runs).order_by(sync_runs.c.started_at), accounts)
-    every = connection.execute(runs).mappings().all()
-    kinds = _of(select(numbers.c.account, numbers.c.lifecycle), accounts)
-    lifecycles = Counter((row.account, row.lifecycle) for row in connection.execute(kinds))
+def _counted(connection: Connection, accounts: tuple[str, ...]) -> list[Row]:
+    every = connection.execute(_runs(accounts)).mappings().all()
+    kinds = connection.execute(_lifecycles(accounts))
+    lifecycles = Counter((row.account, row.lifecycle) for row in kinds)
     return [
         {
             **_standing([dict(run) for run in every if run["account"] == account]),
@@ -95,3 +101,27 @@ def _standing(runs: list[Row]) -> Row:
         "withheld": last_published.get("withheld") or 0,
         "rejected": last_published.get("rejected") or 0,
     }
+
+
+@cache  # these statements are needed after every run of a test
+def _statuses(accounts: tuple[str, ...]) -> Select[Any]:
+    status = account_status.c
+    return _of(accounts, select(*(status[name] for name in COUNTED)).order_by(status.account))
+
+
+@cache
+def _runs(accounts: tuple[str, ...]) -> Select[Any]:
+    run = sync_runs.c
+    return _of(accounts, select(*(run[name] for name in RUN)).order_by(run.started_at))
+
+
+@cache
+def _lifecycles(accounts: tuple[str, ...]) -> Select[Any]:
+    return _of(accounts, select(numbers.c.account, numbers.c.lifecycle))
+
+
+def _of(accounts: tuple[str, ...], query: Select[Any]) -> Select[Any]:
+    """
+    Keep the rows of some accounts, or of all if none is named.
+    """
+    return query.where(query.selected_columns["account"].in_(accounts)) if accounts else query
