@@ -84,11 +84,12 @@ def simulate(
     began_at, done = clock.now, 0
     in_flight: list[tuple[float, int, float, bool]] = []
     ids = itertools.count()
+    responses = {True: response(), False: response(429, **headers)}
     while done < pages:
         delay = throttle.delay()
         if in_flight and clock.now + delay >= in_flight[0][0]:
             clock.now, _id, at, granted = heapq.heappop(in_flight)
-            throttle.record(response() if granted else response(429, **headers), at)
+            throttle.record(responses[granted], at)
             throttle.in_flight -= 1
             done += granted
             continue
