@@ -12,6 +12,7 @@ import threading
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ import stamina
 import structlog
 from hypothesis import settings
 from sqlalchemy import URL, Engine, event, inspect, make_url, text
+from typer.main import get_command
 
 from support.beginnings import Beginnings
 from support.build import NEIGHBOUR, Clock, Result, Watch, api_for, needs, profile
@@ -73,6 +75,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_quick(item):
             item.add_marker("quick")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_command_line() -> Iterator[None]:
+    """
+    The commands are built once for all tests, as they are in a process that has one to run.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("typer.main.get_command", cache(get_command))
+        yield
 
 
 @pytest.fixture(autouse=True)
