@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
+    from sqlalchemy.engine.interfaces import DBAPIConnection
 
     from support.fleets import Fleet
     from syncsvc.provider.client import NumberApi
@@ -66,6 +68,15 @@ QUIET_CHROMIUM = [
 LOG_RENDERER = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
 names = count(1)
 share_compiled_statements()
+
+
+@event.listens_for(Engine, "connect")
+def _write_without_waiting(driver: DBAPIConnection, _record: object) -> None:
+    """
+    SQLite doesn't wait for the disk: no test survives a power cut.
+    """
+    if isinstance(driver, sqlite3.Connection):
+        driver.execute("PRAGMA synchronous=OFF")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -223,7 +234,6 @@ def engine(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterato
         path = tmp_path / "syncsvc.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         opened = open_engine(make_url(f"sqlite:///{path}"))
-        event.listen(opened, "connect", lambda driver, _: driver.execute("PRAGMA synchronous=OFF"))
         yield opened
         return
     server = request.getfixturevalue("postgresql_server")
