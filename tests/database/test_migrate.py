@@ -63,20 +63,21 @@ def built(engine: Engine) -> dict[str, Any]:
     """
     Every table with columns, keys, checks and indexes, as the database tells them.
     """
-    inspector = inspect(engine)
     found = {}
-    for table in [*inspector.get_table_names(), *inspector.get_view_names()]:
-        if table != "alembic_version":
-            parts: list[list[Any]] = [
-                inspector.get_columns(table),
-                [inspector.get_pk_constraint(table)],
-                inspector.get_foreign_keys(table),
-                inspector.get_check_constraints(table),
-                inspector.get_indexes(table),
-            ]
-            found[table] = [
-                sorted(json.dumps(each, default=str) for each in part) for part in parts
-            ]
+    with engine.connect() as connection:
+        inspector = inspect(connection)
+        for table in [*inspector.get_table_names(), *inspector.get_view_names()]:
+            if table != "alembic_version":
+                parts: list[list[Any]] = [
+                    inspector.get_columns(table),
+                    [inspector.get_pk_constraint(table)],
+                    inspector.get_foreign_keys(table),
+                    inspector.get_check_constraints(table),
+                    inspector.get_indexes(table),
+                ]
+                found[table] = [
+                    sorted(json.dumps(each, default=str) for each in part) for part in parts
+                ]
     return found
 
 

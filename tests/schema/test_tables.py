@@ -256,11 +256,11 @@ def expected_names(table: Table, kind: str) -> set[str]:
     }
 
 
-def test_every_constraint_and_index_is_named_by_the_convention(engine: Engine) -> None:
+def test_every_constraint_and_index_is_named_by_the_convention(connection: Connection) -> None:
     """
-    In the database itself, each key, check and index bears a name that tells kind and table.
+    In the database itself, each key, check and index has a name that tells kind and table.
     """
-    inspector = inspect(engine)
+    inspector = inspect(connection)
 
     for table in metadata.sorted_tables:
         checks = {check["name"] for check in inspector.get_check_constraints(table.name)}
@@ -272,7 +272,7 @@ def test_every_constraint_and_index_is_named_by_the_convention(engine: Engine) -
         order = {f"ck_{table.name}_valid_in_order"} if history else set()
         opened = {f"uq_{table.name}_open"} if history else set()
         assert enumerations | order | CHECKS.get(table.name, set()) == checks
-        assert expected_names(table, engine.dialect.name) | opened == indexes | keys
+        assert expected_names(table, connection.dialect.name) | opened == indexes | keys
         assert max(map(len, map(str, checks | indexes | keys))) <= 63
 
 
