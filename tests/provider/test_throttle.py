@@ -90,6 +90,29 @@ def test_a_refusal_halves_what_is_in_flight_and_success_raises_it_again() -> Non
     assert throttle.window == 4
 
 
+def test_a_request_that_begins_at_the_moment_of_a_refusal_is_under_way_with_it() -> None:
+    """
+    If it is refused, it lowers nothing again; if it is granted, that is not after the refusal.
+    """
+    windows, pauses = [], []
+    for status in (429, 200):
+        clock = SimulatedClock()
+        throttle = Throttle(4, clock)
+        first = throttle.begin()
+        clock.now += 0.1
+        second = throttle.begin()
+        throttle.record(response(429), first)
+        clock.now += 0.1
+        throttle.record(response(status), second)
+        windows.append(throttle.window)
+        throttle.in_flight -= 2
+        exchange(throttle, clock, 0.1, 429)
+        pauses.append(throttle.delay())
+
+    assert windows == [2, 2.5]
+    assert pauses == [pytest.approx(4 * FIRST_PAUSE)] * 2  # doubled again: none was granted since
+
+
 def refused_after(granted: int) -> tuple[Throttle, SimulatedClock]:
     """
     A throttle whose first 429 came after some requests, each of a tenth of a second.
@@ -206,6 +229,25 @@ def test_slow_responses_after_a_refusal_lower_what_is_in_flight_again() -> None:
     assert (lowered, not_again, throttle.window) == (4, 4, 2)
 
 
+def test_a_request_that_begins_at_the_moment_of_a_slow_response_is_in_flight_with_it() -> None:
+    """
+    A slow response to it does not lower again what is in flight.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(8, clock)
+    for _ in range(20):
+        exchange(throttle, clock, 0.1)
+    first = throttle.begin()
+    clock.now += 2
+    second = throttle.begin()
+    throttle.record(response(), first)
+    lowered = throttle.window
+    clock.now += 2
+    throttle.record(response(), second)
+
+    assert (lowered, throttle.window) == (4, 4)
+
+
 def test_short_responses_may_vary() -> None:
     """
     Responses that take three times as long, but less than 0.1 s longer, are not slow.
@@ -249,6 +291,18 @@ def test_a_provider_that_says_what_is_left_need_not_refuse() -> None:
     clock.now += 30
 
     assert (one_more, paused, throttle.delay()) == (0, 30, 0)
+
+
+def test_a_reset_that_has_passed_delays_nothing() -> None:
+    """
+    A request that comes a minute after the reset that it would have waited for may begin at once.
+    """
+    clock = SimulatedClock()
+    throttle = Throttle(4, clock)
+    exchange(throttle, clock, 0, X_RateLimit_Remaining="0", X_RateLimit_Reset="30")
+    clock.now += 90
+
+    assert throttle.delay() == 0
 
 
 def test_as_many_requests_begin_as_are_left() -> None:
