@@ -107,7 +107,7 @@ def _lock_file(engine: Engine, name: str) -> FileLock:
     path = lock_path(engine, name)
     database = Path(engine.url.database or "")
     is_root = os.geteuid() == 0
-    if is_root and engine.dialect.name == "sqlite" and database.is_file() and not path.exists():
+    if is_root and database.is_file() and not path.exists():
         with suppress(OSError):  # acquiring it says what is wrong
             path.touch()
             os.chown(path, database.stat().st_uid, database.stat().st_gid)
@@ -205,7 +205,8 @@ class LeaderLock:
         self._engine = engine
         self._account = account
         self._connection: Connection | None = None
-        self._file = _lock_file(engine, f"{account}.worker")
+        is_file = engine.dialect.name == "sqlite"
+        self._file = _lock_file(engine, f"{account}.worker") if is_file else None
 
     def acquire(self) -> bool:
         """
@@ -214,22 +215,20 @@ class LeaderLock:
         Raises:
             DBAPIError: The database does not answer.
         """
-        if self._engine.dialect.name == "sqlite":
-            return self._acquire_file()
+        if self._file is not None:
+            return self._file.is_locked or _acquired(self._file)
         return self._still_held() or self._acquire_session()
 
     def release(self) -> None:
         """
         Release the lock, so that another worker can become the leader.
         """
-        self._file.release()
+        if self._file is not None:
+            self._file.release()
         if self._connection is not None:
             with suppress(DBAPIError):
                 self._connection.close()  # the lock ends with the session
             self._connection = None
-
-    def _acquire_file(self) -> bool:
-        return self._file.is_locked or _acquired(self._file)
 
     def _still_held(self) -> bool:
         if self._connection is None:

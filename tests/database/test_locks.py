@@ -340,3 +340,20 @@ def test_a_lock_file_that_can_not_be_opened_is_named(
         raise AssertionError("it was locked")
     with pytest.raises(DatabaseUnavailable, match="chown"):
         LeaderLock(engine, "default").acquire()
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+def test_no_file_is_in_the_way_of_a_leader_on_postgresql(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file that happens to be called like the database, even one with hard links, means nothing.
+    """
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / str(engine.url.database)
+    file.touch()
+    (tmp_path / "other").hardlink_to(file)
+    lead = LeaderLock(engine, "default")
+
+    assert lead.acquire()
+    lead.release()
