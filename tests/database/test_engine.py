@@ -193,6 +193,21 @@ def test_a_run_that_does_not_say_where_it_is_is_still_named(engine: Engine) -> N
         hold(engine)
 
 
+def test_of_runs_that_never_ended_the_last_is_named(engine: Engine) -> None:
+    """
+    An earlier one, which crashed, is not the one that holds the lock.
+    """
+    begin(engine)
+    begin(engine)
+
+    with (
+        engine.connect() as connection,
+        locks.run_lock(connection, "default"),
+        pytest.raises(RunInProgress, match=r"run 2 on"),
+    ):
+        hold(engine)
+
+
 @pytest.mark.parametrize("other", ["other", "Default", "default ", "../default", "ü/%2F", "", "."])
 def test_other_accounts_are_not_disturbed(engine: Engine, other: str) -> None:
     """

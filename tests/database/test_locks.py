@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -282,10 +283,50 @@ def test_a_lock_file_belongs_to_the_owner_of_the_database(
 
     for _ in range(2):
         with engine.connect() as connection, locks.run_lock(connection, "default"):
-            pass
+            assert given == ([(lock, owner.st_uid, owner.st_gid)] if user == 0 else [])
         lock.touch()  # some systems remove the file with the lock
 
-    assert given == ([(lock, owner.st_uid, owner.st_gid)] if user == 0 else [])
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_lock_file_that_root_can_not_give_away_is_locked_all_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    If the file system knows no owners, a run by root is done, and keeps others out.
+    """
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", refuse)
+    with (
+        engine.connect() as one,
+        engine.connect() as two,
+        locks.run_lock(one, "default"),
+        pytest.raises(RunInProgress),
+        locks.run_lock(two, "default"),
+    ):
+        raise AssertionError("both hold it")
+
+
+def test_nobody_waits_for_a_lock(
+    engine: Engine, leads: tuple[LeaderLock, LeaderLock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A run beside another one, and a worker beside the leader, are refused at once.
+    """
+
+    def wait(_seconds: float) -> None:
+        raise AssertionError("it waits")
+
+    assert leads[0].acquire()
+    with engine.connect() as one, engine.connect() as two, locks.run_lock(one, "default"):
+        monkeypatch.setattr(time, "sleep", wait)
+        assert not leads[1].acquire()
+        with pytest.raises(RunInProgress), locks.run_lock(two, "default"):
+            raise AssertionError("both hold it")
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +375,10 @@ def test_a_lock_file_that_can_not_be_opened_is_named(
     monkeypatch.setattr(FileLock, "acquire", refuse)
     with (
         engine.connect() as connection,
-        pytest.raises(DatabaseUnavailable, match=r"lock file /data/.*chown"),
+        pytest.raises(
+            DatabaseUnavailable,
+            match=r"lock file /data/.*\. Give it to the user .*chown.* while nothing runs\.$",
+        ),
         locks.run_lock(connection, "default"),
     ):
         raise AssertionError("it was locked")
