@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import event, select
+from sqlalchemy.schema import CreateTable
 from structlog.testing import capture_logs
 
 from support.build import number_row
@@ -57,6 +58,21 @@ def schema_changes(engine: Engine) -> list[str]:
     return found
 
 
+def names_dropped(statements: list[str]) -> set[str]:
+    """
+    The names of the indexes that statements drop.
+    """
+    return {each.split()[-1] for each in statements if each.split()[:2] == ["DROP", "INDEX"]}
+
+
+def is_index(kind: str, name: str) -> bool:
+    """
+    Whether an object is an index of numbers or their history, other than that of a key.
+    """
+    own = ("ix_numbers_", "ix_number_history_", "uq_number_history_")
+    return kind == "index" and name.startswith(own)
+
+
 def test_a_first_load_puts_the_schema_back(
     watch: Watch, engine: Engine, migrated: list[tuple[str, ...]]
 ) -> None:
@@ -71,9 +87,32 @@ def test_a_first_load_puts_the_schema_back(
 
     dropped = [each for each in first if "ix_number_history_run_id" in each]
     assert [each.split()[0] for each in dropped] == ["DROP", "CREATE"]
+    assert names_dropped(first) == {name for kind, name, *_ in migrated if is_index(kind, name)}
     assert [each for each in second if "staged" not in each] == []
     assert after_first == migrated
     assert now_in(engine) == migrated
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite keeps its keys
+def test_after_a_first_load_the_code_still_describes_the_keys(
+    watch: Watch, engine: Engine, migrated: list[tuple[str, ...]]
+) -> None:
+    """
+    Tables that are created from the description later in the same process have all of theirs.
+    """
+    watch.see(*ROWS)
+
+    for table in (numbers, number_history):
+        keys = {
+            name.removeprefix(f"{table.name}.")
+            for kind, name, definition, *_ in migrated
+            if kind == "constraint"
+            and name.startswith(f"{table.name}.")
+            and definition.startswith(("PRIMARY KEY", "FOREIGN KEY"))
+        }
+        described = str(CreateTable(table).compile(engine))
+        assert len(keys) > 1
+        assert [key for key in keys if key not in described] == []
 
 
 def test_another_accounts_first_load_touches_no_index(watch: Watch, engine: Engine) -> None:
