@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from support.build import Clock, Watch
 
 pytestmark = pytest.mark.neighbour
+BEGAN = datetime(2016, 1, 3, 17, 48, 59, tzinfo=UTC)  # `STAMP`
 UNSTAMPED: Row = {"provisioned": "", "details": {"provisioned": ""}}
 
 
@@ -492,3 +493,27 @@ def test_searches_that_hang_end_at_the_runs_deadline(watch: Watch, engine: Engin
     assert " searching for numbers that are not listed" in str(summary.error)
     assert (sent, len(searches(watch.sandbox))) == (1, 1)
     assert published(engine) == before
+
+
+def test_an_entry_of_a_number_and_nothing_else_is_a_cancelled_number(watch: Watch) -> None:
+    """
+    Without a status, charges and stamps, an entry for an unknown number is still kept.
+    """
+    nothing = dict.fromkeys(("status", "monthly_charge", "setup_charge"))
+    summary = show(watch, live(1), [entry(2, cancelled="", provisioned="", **nothing)])
+
+    assert summary.cancelled == 1
+    assert watch.number(2)["lifecycle"] == "cancelled"
+
+
+def test_when_a_cancelled_number_began_may_be_learnt_later(watch: Watch) -> None:
+    """
+    Its entry with a stamp that the one before lacked is a change, and the same once more is none.
+    """
+    show(watch, live(1), [entry(2, provisioned="")])
+    learnt = show(watch, live(1), [entry(2)])
+    again = show(watch, live(1), [entry(2)])
+
+    assert watch.number(2)["provisioned_at"] == BEGAN
+    assert (learnt.changed, again.changed) == (1, 0)
+    assert watch.events(2) == ["cancelled", "changed"]
