@@ -48,7 +48,7 @@ def add(
         typer.Option(help="TOML file with its credentials; - is stdin.", show_default=False),
     ] = None,
     no_check: Annotated[
-        bool, typer.Option("--no-check", help="Don't ask the provider for a page first.")
+        bool, typer.Option("--no-check", help="Don't try its credentials first.")
     ] = False,
     database_url: DatabaseFlag = None,
 ) -> None:
@@ -78,10 +78,10 @@ def import_(
     ] = None,
     dry_run: DryRunFlag = False,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Pause the accounts that the file lacks.")
+        bool, typer.Option("--prune", help="Pause accounts that are not in the file.")
     ] = False,
     from_settings: Annotated[
-        bool, typer.Option("--from-settings", help="Adopt the account of SYNCSVC_ACCOUNT.")
+        bool, typer.Option("--from-settings", help="Make a row of the account of SYNCSVC_ACCOUNT.")
     ] = False,
     database_url: DatabaseFlag = None,
 ) -> None:

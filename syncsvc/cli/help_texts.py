@@ -24,10 +24,10 @@ prints them.
 
 Exit codes:
   0    done
-  1    the run failed and published nothing; a check failed; unknown number
+  1    the run failed and published nothing; a check failed; unknown number or account
   2    wrong usage or configuration, or a schema that is not current
   3    done, but cancellations were withheld
-  4    another run of the account is in progress
+  4    another run of the account is in progress; nothing was done
   130  interrupted; nothing was published
 
 Documentation: README.md and docs/ of the source archive.
@@ -37,7 +37,8 @@ Example: [bold]syncsvc demo[/bold]""")
 SYNC = _flowing("""\
 Do one full run now.
 
-The tables are created first in an empty SQLite file; PostgreSQL needs `syncsvc migrate`.
+In a new SQLite file the tables are created first; otherwise, and after an upgrade, call
+`syncsvc migrate`.
 
 Example: [bold]syncsvc sync --dry-run[/bold]""")
 
@@ -46,8 +47,8 @@ Sync at startup, then on SYNCSVC_SCHEDULE, until SIGTERM or SIGINT.
 
 Health, metrics and a status page are served at SYNCSVC_HTTP_HOST and SYNCSVC_HTTP_PORT.
 
-With --fleet, the accounts of `syncsvc accounts` are synced instead, each on its own schedule,
-beside any number of workers on the same PostgreSQL. Accounts and credentials are read at each run.
+With --fleet, all accounts that were added with `syncsvc accounts` are synced instead, each on its
+own schedule. Any number of such workers on the same PostgreSQL share the accounts.
 
 Example: [bold]syncsvc run[/bold]""")
 
@@ -57,7 +58,7 @@ Bring the database to the newest schema.
 Example: [bold]syncsvc migrate --reporting-role grafana --without-addresses[/bold]""")
 
 PRUNE = _flowing("""\
-Delete history and runs that are past their retention time.
+Delete history and runs that are older than the ages given.
 
 A number's newest history row and the account's last runs are never deleted, and queries about
 the retained period keep returning the same results.
@@ -67,14 +68,14 @@ Example: [bold]syncsvc prune --keep-history 7y --keep-runs 90d --dry-run[/bold]"
 CHECK = _flowing("""\
 Check everything that a run needs, and rehearse one without leaving anything behind.
 
-Each line names a problem and what to do about it.
+It prints one line per check; one that fails says what to do about it.
 
 Example: [bold]syncsvc check[/bold]""")
 
 CONFIG = _flowing("""\
 Print every setting: its value, where that comes from, its default and its meaning.
 
-Secrets are only reported as set.
+Of a secret it prints only whether it is set.
 
 Example: [bold]syncsvc config --json[/bold]""")
 
@@ -103,7 +104,7 @@ POST /sandbox/faults takes a JSON list of faults, GET lists those still to come,
 them.
 
 With --receiver it also prints the webhooks that it gets, one per line: time, id, type, what it is
-about, if its signature verifies, if the id is new, and the status that it responds.
+about, whether its signature is right, whether its id is new, and the status of the response.
 
 Example: [bold]syncsvc sandbox --numbers 5000 --change-every 10[/bold]""")
 
@@ -117,21 +118,24 @@ Example: [bold]syncsvc demo[/bold]""")
 ACCOUNTS = _flowing("""\
 The accounts of a fleet: add, change, list and remove them.
 
-A fleet worker syncs all of them; what differs for one is in its row. A change needs no restart.
+`syncsvc run --fleet` syncs all of them, each with the settings of its row. A change needs no
+restart.
 
 Example: [bold]syncsvc accounts list --state failing[/bold]""")
 
 ACCOUNTS_ADD = _flowing("""\
-Add an account, after asking the provider for one page with its credentials.
+Add an account, after trying its credentials with one request.
 
 The credentials file is TOML with api_token, or with api_client_id and api_client_secret. They are
-sealed with the first key of SYNCSVC_ACCOUNTS_KEY. Without the option they are files in
-SYNCSVC_ACCOUNTS_DIR. An account that is there gets new credentials.
+encrypted with the first key of SYNCSVC_ACCOUNTS_KEY. Without --credentials they are files in
+SYNCSVC_ACCOUNTS_DIR. An account that exists gets new credentials.
 
 Example: [bold]syncsvc accounts add berlin --set schedule=1h --credentials berlin.toml[/bold]""")
 
 ACCOUNTS_IMPORT = _flowing("""\
-Make the accounts those of a TOML file, and print what changes.
+Add and change accounts until they are those of a TOML file, and print what changes.
+
+Accounts that the file lacks stay as they are, or are paused with --prune; none is deleted.
 
 Each table \\[accounts.NAME] has all settings of its account, and labels. An account is enabled
 unless its table says enabled = false. Credentials are not in the file.
@@ -144,16 +148,16 @@ Print all accounts as the TOML file that import reads, without their credentials
 Example: [bold]syncsvc accounts export > accounts.toml[/bold]""")
 
 ACCOUNTS_LIST = _flowing("""\
-List the accounts and how they stand.
+List the accounts and their state.
 
 The state is the first of these that applies: paused; never (no run has ended yet); failing (its
-last run published nothing, or somebody has to act); withheld (cancellations were withheld); late
-(overdue by more than an interval); ok.
+last run published nothing, or its settings or credentials have to be changed); withheld
+(cancellations were withheld); late (overdue by more than an interval); ok.
 
 Example: [bold]syncsvc accounts list --state failing --label tier=gold[/bold]""")
 
 ACCOUNTS_SHOW = _flowing("""\
-Show one account: its settings, where its credentials come from, and how it stands.
+Show one account: its settings, where its credentials come from, and its state.
 
 Example: [bold]syncsvc accounts show berlin[/bold]""")
 
@@ -173,36 +177,38 @@ Resume a paused account.
 Example: [bold]syncsvc accounts resume berlin[/bold]""")
 
 ACCOUNTS_DUE = _flowing("""\
-Let accounts run now, on whichever worker of the fleet is free.
+Start a run of these accounts now, on the next free worker of the fleet.
 
 Example: [bold]syncsvc accounts due berlin paris[/bold]""")
 
 ACCOUNTS_REMOVE = _flowing("""\
-Remove an account, as soon as no run of it is in progress.
+Remove an account; a run of it that is in progress is waited for.
 
 Its numbers and their history are kept, unless --delete-data is given.
 
 Example: [bold]syncsvc accounts remove berlin --delete-data --yes[/bold]""")
 
 ACCOUNTS_RESEAL = _flowing("""\
-Seal all credentials, and the secrets of webhooks, with the first key of SYNCSVC_ACCOUNTS_KEY.
+Encrypt all credentials, and the secrets of webhooks, with the first key of SYNCSVC_ACCOUNTS_KEY.
 
-Afterwards the other keys are not needed. It exits with 1 if no key opens some of them.
+Afterwards the other keys are not needed. It exits with 1 if no key decrypts some of them.
 
 Example: [bold]syncsvc accounts reseal[/bold]""")
 
 NOTIFY = _flowing("""\
 The endpoints of webhooks: who is notified of numbers, runs and failing accounts.
 
-Events are signed by Standard Webhooks and sent by `syncsvc run`, with --fleet or without, and once
-after `syncsvc sync`. A worker's own endpoints may also be tables \\[notify.NAME] of its TOML file.
+Events are signed according to Standard Webhooks. `syncsvc run` sends them, with --fleet or without,
+and `syncsvc sync` tries once at its end. Endpoints can also be tables \\[notify.NAME] of the TOML
+file.
 
 Example: [bold]syncsvc notify list[/bold]""")
 
 NOTIFY_ADD = _flowing("""\
 Add an endpoint, and print its secret, which is not shown again.
 
-It gets what happens from now on. The secret is sealed with the first key of SYNCSVC_ACCOUNTS_KEY.
+It gets what happens from now on; `syncsvc notify replay` sends earlier events. The secret is
+encrypted with the first key of SYNCSVC_ACCOUNTS_KEY.
 
 Types of event: number.added, number.provisioned, number.changed, number.cancelled,
 number.reinstated, run.published (in place of the numbers of a first run, and of one with more than
@@ -221,17 +227,17 @@ Send a test event to an endpoint, and print the whole exchange.
 Example: [bold]syncsvc notify test ops[/bold]""")
 
 NOTIFY_PAUSE = _flowing("""\
-Pause an endpoint: nothing is sent until it is resumed, and then nothing is missing.
+Pause an endpoint: its events wait, and are sent when it is resumed.
 
 Example: [bold]syncsvc notify pause ops[/bold]""")
 
 NOTIFY_RESUME = _flowing("""\
-Resume an endpoint that is paused or was disabled; everything that waits is sent.
+Resume an endpoint that was paused, or disabled after days of failures; what waits is sent.
 
 Example: [bold]syncsvc notify resume ops[/bold]""")
 
 NOTIFY_REPLAY = _flowing("""\
-Send an endpoint again what runs found that began at a time or later.
+Send an endpoint again all events of runs that began at --since or later.
 
 Events keep their webhook-id, so that a receiver can drop those that it knows.
 
@@ -240,7 +246,7 @@ Example: [bold]syncsvc notify replay ops --since 2026-11-01[/bold]""")
 NOTIFY_ROTATE = _flowing("""\
 Give an endpoint a new secret beside its present one; with --finish, drop the older one.
 
-Both sign every event in between.
+Until then, every event is signed with both.
 
 Example: [bold]syncsvc notify rotate ops[/bold]""")
 

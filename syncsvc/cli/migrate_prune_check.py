@@ -47,7 +47,7 @@ KeepMonthsFlag = Annotated[
 
 FleetFlag = Annotated[
     bool,
-    typer.Option("--fleet", help="The tables of the fleet's task engine, too (PostgreSQL)."),
+    typer.Option("--fleet", help="Also create the tables of the fleet's job queue (PostgreSQL)."),
 ]
 
 
@@ -97,7 +97,10 @@ def prune(
     context: typer.Context,
     keep_history: Annotated[
         str | None,
-        typer.Option(help="Delete closed history older than this: 90d, 7y.", show_default=False),
+        typer.Option(
+            help="Delete history rows that have a successor and are older than this: 90d, 7y.",
+            show_default=False,
+        ),
     ] = None,
     keep_runs: Annotated[
         str | None, typer.Option(help="Delete runs older than this: 90d, 7y.", show_default=False)

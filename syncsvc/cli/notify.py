@@ -27,7 +27,9 @@ def add(
     context: typer.Context,
     name: Name,
     url: Annotated[str, typer.Option(help="Where events are sent.", show_default=False)],
-    events: Annotated[list[str] | None, _patterns("--events", "Types of event")] = None,
+    events: Annotated[
+        list[str] | None, _patterns("--events", "Types of event, such as number.*")
+    ] = None,
     accounts: Annotated[list[str] | None, _patterns("--accounts", "Accounts")] = None,
     bulk: Annotated[
         bool, typer.Option("--bulk", help="Send every number of a first or very large run.")
@@ -36,7 +38,7 @@ def add(
         bool, typer.Option("--allow-http", help="Allow plain http to other hosts than loopback.")
     ] = False,
     allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Allow private addresses.")
+        bool, typer.Option("--allow-private", help="Allow private IP addresses.")
     ] = False,
     database_url: DatabaseFlag = None,
 ) -> None:

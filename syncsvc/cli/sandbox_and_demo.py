@@ -17,7 +17,10 @@ def sandbox(
     numbers: Annotated[int, typer.Option(min=0, help="Size of the inventory.")] = 1000,
     seed: Annotated[int, typer.Option(help="Each seed makes another inventory.")] = 1,
     example: Annotated[
-        bool, typer.Option("--example", help="Serve the provider's documented example.")
+        bool,
+        typer.Option(
+            "--example", help="Serve the example of the provider's documentation instead."
+        ),
     ] = False,
     change_every: Annotated[
         float, typer.Option(min=0, help="Seconds between changes; 0 = only on request.")
@@ -46,7 +49,7 @@ def sandbox(
     receiver_status: Annotated[
         int | None,
         typer.Option(
-            min=200, max=599, help="Respond this status to every event.", show_default=False
+            min=200, max=599, help="Respond with this status to every event.", show_default=False
         ),
     ] = None,
 ) -> None:
@@ -75,7 +78,7 @@ def demo(
     fleet: Annotated[
         bool,
         typer.Option(
-            "--fleet", help="Thirty accounts and three workers, of which one is killed, instead."
+            "--fleet", help="Let three workers sync thirty accounts, and kill one of them, instead."
         ),
     ] = False,
 ) -> None:

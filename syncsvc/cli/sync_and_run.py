@@ -29,7 +29,10 @@ DryRunFlag = Annotated[
 ]
 AllowMassCancelFlag = Annotated[
     bool,
-    typer.Option("--allow-mass-cancel", help="Accept cancellations that the guard would withhold."),
+    typer.Option(
+        "--allow-mass-cancel",
+        help="Accept cancellations that the guard (SYNCSVC_CANCEL_GUARD_*) would withhold.",
+    ),
 ]
 MetricsFileFlag = Annotated[
     Path | None,
@@ -42,7 +45,7 @@ MetricsFileFlag = Annotated[
 FleetFlag = Annotated[
     bool,
     typer.Option(
-        "--fleet", help="Sync all accounts of `syncsvc accounts`, beside any number of workers."
+        "--fleet", help="Sync all accounts of `syncsvc accounts`, shared with other such workers."
     ),
 ]
 
