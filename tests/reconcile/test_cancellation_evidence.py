@@ -395,7 +395,12 @@ def test_an_absence_that_a_search_confirms_is_a_cancellation(watch: Watch, clock
 
 @pytest.mark.parametrize(
     ("local", "digits"),
-    [("01245 000-001", "01245000001"), ("", "441245000001"), (None, "441245000001")],
+    [
+        ("01245 000-001", "01245000001"),
+        ("01245 X 001", "01245001"),
+        ("", "441245000001"),
+        (None, "441245000001"),
+    ],
 )
 def test_the_search_is_for_the_local_numbers_digits(
     watch: Watch, local: str | None, digits: str
@@ -528,6 +533,19 @@ def test_a_run_searches_for_200_numbers_at_most(watch: Watch) -> None:
     assert (SEARCHES_AT_MOST, asked_first, len(searches(watch.sandbox))) == (200, 200, 205)
     assert (first.state, first.cancelled, first.withheld) == ("withheld", 200, 5)
     assert (second.state, second.cancelled, second.withheld) == ("succeeded", 5, 0)
+
+
+def test_the_first_200_numbers_are_searched_for_in_their_own_order(watch: Watch) -> None:
+    """
+    Which absences wait for the next run depends on the numbers, not on their uuids.
+    """
+    count = SEARCHES_AT_MOST + 2
+    e164 = {place: f"+4412450{999 - place:05d}" for place in range(1, count + 1)}
+    rows = [number_row(place, number_e164=e164[place]) for place in e164]
+    show(watch, [*rows, *live(1, first=count + 1)])
+    show(watch, live(1, first=count + 1), guard=NEVER)
+
+    assert detail(watch)["first_withheld"] == [e164[2], e164[1]]
 
 
 def test_what_the_cancelled_listing_tells_takes_no_search_from_an_absence(watch: Watch) -> None:
@@ -1027,6 +1045,19 @@ def test_a_stamp_dates_the_cancellation_of_a_number_without_a_known_provisioned(
 
     assert (summary.cancelled, detail(watch)["early_stamps"]) == (1, 0)
     assert told(last(watch)) == ("cancelled", "listing", "provider", GONE)
+
+
+def test_stamps_are_counted_by_what_is_wrong_with_them(watch: Watch) -> None:
+    """
+    Of an early stamp, one far ahead and a credible one, only the first is named.
+    """
+    show(watch, live(3))
+    stamps = ("2016-01-01 00:00:00", FAR_AHEAD, GONE_AT)
+    summary = show(watch, [stamped(place, at) for place, at in enumerate(stamps, 1)])
+
+    found = {"early_stamps": 1, "first_early_stamps": ["+441245000001"], "stamps_ahead": 1}
+    assert summary.cancelled == 1
+    assert detail(watch) | found == detail(watch)
 
 
 @pytest.mark.parametrize("inside", [True, False])
