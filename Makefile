@@ -30,8 +30,9 @@ demo: install ## Run a sync against a simulated provider, into SQLite; needs no 
 	@$(BIN)/syncsvc demo
 
 # pytest keeps the tests that it has rewritten, also if the machine's Python keeps no bytecode.
-quick: install ## Run the tests that need neither PostgreSQL nor another process, in a minute or two
-	HYPOTHESIS_PROFILE=quick PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) -m quick
+# One worker more than usual, because these tests wait for sockets now and then.
+quick: install ## Run the tests that need neither PostgreSQL nor another process, in a minute
+	HYPOTHESIS_PROFILE=quick PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -m quick
 
 test: install ## Run all tests, on SQLite and on a real PostgreSQL; PYTHON=python3.13 for another Python
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS)

@@ -4,6 +4,7 @@ Proxies and certificates that the environment names.
 
 from __future__ import annotations
 
+import shutil
 import ssl
 from pathlib import Path
 
@@ -141,7 +142,16 @@ def test_no_keys_are_written_to_a_file(tmp_path: Path, monkeypatch: pytest.Monke
     SSLKEYLOGFILE, which would show every secret to who reads it, does not count.
     """
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    authorities = shutil.copy(certifi.where(), tmp_path / "authorities.pem")
 
-    tls_context()
+    tls_context({"SSL_CERT_FILE": str(authorities)})
 
     assert not (tmp_path / "keys").exists()
+
+
+def test_authorities_are_read_once_a_process() -> None:
+    """
+    Each webhook's endpoint gets the same context, and reads no file of authorities again.
+    """
+    assert tls_context({}) is tls_context({})
+    assert tls_context({}) is not tls_context({"SSL_CERT_FILE": certifi.where()})
