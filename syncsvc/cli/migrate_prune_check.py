@@ -172,7 +172,7 @@ def config(
     Print every setting with its value, source, default and meaning.
     """
     from syncsvc.commands import config as config_command
-    from syncsvc.settings.explained import explained
+    from syncsvc.settings.effective_settings import explained
 
     sources = flags_and_environment(context, account=account, database_url=database_url)
     config_command.show(explained(*sources), as_json=as_json)

@@ -16,7 +16,7 @@ from syncsvc.reports import Column, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from syncsvc.settings.explained import Explained
+    from syncsvc.settings.effective_settings import Explained
 
 COLUMNS = [
     Column(name, Kind.TEXT, "") for name in ("setting", "value", "source", "default", "meaning")

@@ -26,7 +26,7 @@ from syncsvc.errors import (
     SchemaNotCurrent,
     SyncError,
 )
-from syncsvc.fleet.tasks import account_due_times
+from syncsvc.fleet.tasks import account_status_rows
 from syncsvc.sync import run as sync
 from syncsvc.sync.next_due import Schedule, fleet_deadline, wait_after
 from syncsvc.vocabulary import Lane, RunState, Trigger
@@ -116,7 +116,8 @@ class AccountRuns:
         except RunInProgress as exc:
             log.info("fleet.other_run_in_progress", account=account, reason=str(exc))
             self._write(
-                account, partial(account_due_times.make_due, accounts=[account], seconds=OTHER_RUN)
+                account,
+                partial(account_status_rows.make_due, accounts=[account], seconds=OTHER_RUN),
             )
         except SchemaNotCurrent as exc:
             self._on_outdated(exc)
@@ -135,7 +136,7 @@ class AccountRuns:
     def _run(self, account: str) -> None:
         with self._engine.connect() as connection:
             row = rows.find(connection, account)
-            before = account_due_times.read(connection, account)
+            before = account_status_rows.read(connection, account)
         if row is None or not row.enabled:
             return
         settings = account_settings.complete(row, self._settings.current())
@@ -173,7 +174,7 @@ class AccountRuns:
         kept = {name: before.get(name, default) for name, default in UNTROUBLED.items()}
         self._write(
             account,
-            partial(account_due_times.write, account=account, **kept, next_run_at=func.now()),
+            partial(account_status_rows.write, account=account, **kept, next_run_at=func.now()),
         )
 
     def _note_failure(self, account: str, error: str) -> None:
@@ -184,15 +185,15 @@ class AccountRuns:
         interval = Schedule.of(settings.schedule, settings.interval).interval
 
         def note(connection: Connection) -> None:
-            failures = account_due_times.read(connection, account).get("failures", 0) + 1
+            failures = account_status_rows.read(connection, account).get("failures", 0) + 1
             wait = wait_after(failures, interval).total_seconds()
-            account_due_times.write(
+            account_status_rows.write(
                 connection,
                 account,
                 failures=failures,
                 attention=error,
                 last_error=error,
-                next_run_at=account_due_times.seconds_from_now(wait),
+                next_run_at=account_status_rows.seconds_from_now(wait),
             )
 
         self._write(account, note)

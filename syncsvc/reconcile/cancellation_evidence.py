@@ -19,7 +19,7 @@ from sqlalchemy import Boolean, and_, bindparam, exists, insert, not_, or_, sele
 from syncsvc.database.bulk import copy_into
 from syncsvc.payloads.records import Number, Reject
 from syncsvc.provider.confirm_absence import SearchOutcome, SearchRequest
-from syncsvc.reconcile.credible_stamps import (
+from syncsvc.reconcile.cancelled_stamps import (
     AHEAD,
     EARLY,
     apply_stamps,
@@ -27,7 +27,7 @@ from syncsvc.reconcile.credible_stamps import (
     is_recent_cancellation,
 )
 from syncsvc.reconcile.staging.find_absent import doubtful_parts, find_absent
-from syncsvc.reconcile.statements import ACCOUNT, built, count, has_rows
+from syncsvc.reconcile.statement_cache import ACCOUNT, built, count, has_rows
 from syncsvc.reconcile.temp_tables import (
     JUDGED,
     absent_numbers,

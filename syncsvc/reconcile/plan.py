@@ -22,7 +22,7 @@ from sqlalchemy import (
     select,
 )
 
-from syncsvc.reconcile.credible_stamps import (
+from syncsvc.reconcile.cancelled_stamps import (
     Columns,
     is_credible,
     is_not_listed,
@@ -30,7 +30,7 @@ from syncsvc.reconcile.credible_stamps import (
     last_known_cancellation,
     says_cancelled,
 )
-from syncsvc.reconcile.statements import ACCOUNT, STARTED_AT, built, execute_for
+from syncsvc.reconcile.statement_cache import ACCOUNT, STARTED_AT, built, execute_for
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,

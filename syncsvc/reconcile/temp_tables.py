@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from syncsvc.payloads.records import Address, Number
-from syncsvc.reconcile.statements import ACCOUNT, built, has_rows
+from syncsvc.reconcile.statement_cache import ACCOUNT, built, has_rows
 from syncsvc.schema.columns import UtcDateTime
 from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Lifecycle

@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Boolean, and_, bindparam, case, func, insert, literal, not_, null, select
 
 from syncsvc.provider.confirm_absence import SearchOutcome
-from syncsvc.reconcile.credible_stamps import CANCELS_LIVE_NUMBER
-from syncsvc.reconcile.statements import built, count, values_at
+from syncsvc.reconcile.cancelled_stamps import CANCELS_LIVE_NUMBER
+from syncsvc.reconcile.statement_cache import built, count, values_at
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
     missing_numbers,

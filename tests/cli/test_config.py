@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from syncsvc.settings.explained import MEANINGS
+from syncsvc.settings.effective_settings import MEANINGS
 from syncsvc.settings.settings import Settings
 
 if TYPE_CHECKING:

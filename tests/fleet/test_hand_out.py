@@ -19,7 +19,7 @@ from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCur
 from syncsvc.fleet.account_run import AccountRuns, ProcessSettings
 from syncsvc.fleet.metrics import FleetMetrics
 from syncsvc.fleet.running_accounts import RunningAccounts
-from syncsvc.fleet.tasks import account_due_times, hand_out, task_schema
+from syncsvc.fleet.tasks import account_status_rows, hand_out, task_schema
 from syncsvc.fleet.tasks.task_engine import Queue, schema_steps
 from syncsvc.provider.shared_hosts import SharedHosts
 from syncsvc.schema.tables import account_status
@@ -53,7 +53,7 @@ def add(engine: Engine, *names: str, enabled: bool = True, **status: Any) -> Non
         for name in names:
             rows.add(connection, rows.Account(name=name, enabled=enabled))
             if status:
-                account_due_times.write(connection, name, **status)
+                account_status_rows.write(connection, name, **status)
 
 
 def jobs(engine: Engine) -> dict[str, str]:
@@ -156,8 +156,8 @@ def test_a_dead_workers_account_is_due_again(
     die(fleet.engine, "lost")
     with fleet.engine.begin() as connection:
         for name in ("lost", "fine"):
-            account_due_times.write(
-                connection, name, next_run_at=account_due_times.seconds_from_now(3600)
+            account_status_rows.write(
+                connection, name, next_run_at=account_status_rows.seconds_from_now(3600)
             )
 
     assert hand_out.rescue(fleet.engine, queue) == ["lost"]
@@ -206,7 +206,7 @@ def test_a_frozen_publisher_delays_no_other_accounts_rescue(
             queue.put(connection, [(name, Lane.FAST)])
         die(fleet.engine, name)
     with fleet.engine.begin() as frozen:
-        account_due_times.write(frozen, "publishing", failures=0)
+        account_status_rows.write(frozen, "publishing", failures=0)
         rescued = hand_out.rescue(fleet.engine, queue)
     with fleet.engine.connect() as connection:
         due = select(account_status.c.account).where(account_status.c.next_run_at <= func.now())
@@ -283,7 +283,7 @@ def test_what_a_fleet_writes_first_is_a_whole_row(fleet: Fleet) -> None:
     An account that could not even begin has a status, with the usual values beside.
     """
     with fleet.engine.begin() as connection:
-        account_due_times.write(
+        account_status_rows.write(
             connection, "wrong", attention="Its settings are wrong.", failures=1
         )
     (row,) = rows_of(fleet.engine, account_status)

@@ -90,7 +90,7 @@ class Calls:
         Run a test and tear its own fixtures down, but not those of the session.
         """
         # Each test builds its statements itself, so that their builders are known to be called.
-        import_module("syncsvc.reconcile.statements").BUILT.clear()
+        import_module("syncsvc.reconcile.statement_cache").BUILT.clear()
         item = self._session.items[number]
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=self._session)
 

@@ -14,7 +14,7 @@ from sqlalchemy import exists, func, literal, or_, select
 
 from syncsvc.database import transactions
 from syncsvc.database.locks import lock_key
-from syncsvc.fleet.tasks import account_due_times
+from syncsvc.fleet.tasks import account_status_rows
 from syncsvc.fleet.tasks.fair_share import Due, share_out
 from syncsvc.schema.tables import account_status, accounts
 from syncsvc.vocabulary import Lane
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Select
 
     from syncsvc.fleet.running_accounts import RunningAccounts
-    from syncsvc.fleet.tasks.recently_ended_jobs import EndedJobs
     from syncsvc.fleet.tasks.task_engine import Queue
+    from syncsvc.fleet.tasks.unacknowledged_jobs import EndedJobs
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ def rescue(engine: Engine, queue: Queue) -> list[str]:
         stalled = queue.stalled(connection)
         lost = [account for job, account in stalled.items() if queue.remove(connection, job)]
         if lost:
-            account_due_times.make_rescued_due(connection, lost)
+            account_status_rows.make_rescued_due(connection, lost)
             log.warning("fleet.accounts_rescued", count=len(lost), first=lost[:10])
         return lost
 

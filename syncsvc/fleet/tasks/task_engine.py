@@ -27,7 +27,7 @@ from sqlalchemy import column, delete, select, table, text
 from syncsvc.database.engine import CONNECTING, NEWER_TIMEOUTS, SESSION_SETTINGS
 from syncsvc.database.transactions import translation
 from syncsvc.errors import DatabaseUnavailable
-from syncsvc.fleet.tasks.recently_ended_jobs import EndedJobs
+from syncsvc.fleet.tasks.unacknowledged_jobs import EndedJobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from sqlalchemy import Text, and_, cast, select, type_coerce
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.reconcile.publishing.run_counts import IS_PROVISIONED_TOO
-from syncsvc.reconcile.statements import ACCOUNT, built, values_of
+from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_of
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,

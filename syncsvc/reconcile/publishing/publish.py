@@ -26,7 +26,7 @@ from syncsvc.reconcile.publishing.describe_changes import (
 )
 from syncsvc.reconcile.publishing.first_load_indexes import quick_first_load
 from syncsvc.reconcile.publishing.run_counts import IS_PROVISIONED_TOO
-from syncsvc.reconcile.statements import ACCOUNT, RUN_ID, STARTED_AT, count, execute_for
+from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, STARTED_AT, count, execute_for
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, not_, or_, select
 
 from syncsvc.reconcile.staging.stage_listing import OF_A_SEARCH
-from syncsvc.reconcile.statements import built, count
+from syncsvc.reconcile.statement_cache import built, count
 from syncsvc.reconcile.temp_tables import (
     planned_addresses,
     planned_numbers,

@@ -12,7 +12,7 @@ from sqlalchemy import Text, cast, select
 
 from syncsvc.payloads.extra_fields import canonical
 from syncsvc.payloads.records import Address
-from syncsvc.reconcile.statements import ACCOUNT, built
+from syncsvc.reconcile.statement_cache import ACCOUNT, built
 from syncsvc.schema.tables import addresses
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, insert, not_, select
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.reconcile.staging.remember_unchanged import as_bytes
-from syncsvc.reconcile.statements import built
+from syncsvc.reconcile.statement_cache import built
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
     absent_numbers,

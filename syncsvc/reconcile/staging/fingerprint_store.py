@@ -42,7 +42,7 @@ from syncsvc.reconcile.staging.live_rows_checksum import (
     summarise_all,
     total_of,
 )
-from syncsvc.reconcile.statements import ACCOUNT, RUN_ID, built, values_of
+from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, built, values_of
 from syncsvc.reconcile.temp_tables import part_of, planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers

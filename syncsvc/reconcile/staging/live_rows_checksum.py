@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
-from syncsvc.reconcile.statements import ACCOUNT, built
+from syncsvc.reconcile.statement_cache import ACCOUNT, built
 from syncsvc.reconcile.temp_tables import IS_LIVE, part_of
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle

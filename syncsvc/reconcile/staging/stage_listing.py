@@ -25,7 +25,7 @@ from syncsvc.reconcile.staging.changed_addresses import (
 )
 from syncsvc.reconcile.staging.remember_unchanged import UnchangedRows
 from syncsvc.reconcile.staging.row_buffer import ROWS_AT_ONCE, RowBuffer
-from syncsvc.reconcile.statements import built
+from syncsvc.reconcile.statement_cache import built
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
     NUMBER_FIELDS,

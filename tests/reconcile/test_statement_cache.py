@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.build import STAMP, address, number_row
-from syncsvc.reconcile.statements import BUILT
+from syncsvc.reconcile.statement_cache import BUILT
 
 if TYPE_CHECKING:
     from support.build import Row, Watch

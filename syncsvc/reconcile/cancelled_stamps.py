@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Column, and_, case, exists, func, insert, literal, not_, or_, select, update
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from syncsvc.reconcile.statements import ACCOUNT, LATEST_STAMP, built
+from syncsvc.reconcile.statement_cache import ACCOUNT, LATEST_STAMP, built
 from syncsvc.reconcile.temp_tables import (
     staged_cancelled,
     staged_numbers,
