@@ -28,6 +28,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -52,6 +53,10 @@ TABLES_OF_SESSION = """
 SELECT 'pg_temp.' || quote_ident(relname) FROM pg_class
 WHERE relnamespace = pg_my_temp_schema() AND relkind = 'r'"""
 HAS_TABLES = "temporary tables"  # a note with the session
+DIALECTS: dict[str, Dialect] = {
+    "postgresql": postgresql.dialect(),  # type: ignore[no-untyped-call] # SQLAlchemy has it so
+    "sqlite": sqlite.dialect(),
+}
 
 temporary = MetaData()
 
@@ -221,12 +226,12 @@ def create_tables(connection: Connection, *tables: Table) -> None:
     Create those of these temporary tables that the session does not have yet.
     """
     for table in tables:
-        connection.exec_driver_sql(built(_creation, table, connection.dialect))
+        connection.exec_driver_sql(built(_creation, table, connection.dialect.name))
     connection.info[HAS_TABLES] = True
 
 
-def _creation(table: Table, dialect: Dialect) -> str:
-    return str(CreateTable(table, if_not_exists=True).compile(dialect=dialect))
+def _creation(table: Table, dialect: str) -> str:
+    return str(CreateTable(table, if_not_exists=True).compile(dialect=DIALECTS[dialect]))
 
 
 def empty_tables(connection: Connection) -> None:
