@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 GRACE = 5  # seconds that a command has to end after a signal
+AGAIN_AFTER = 0.01  # seconds, until Python has left what dropped the interrupt
 INTERRUPTED = 130
 
 
@@ -30,6 +32,7 @@ class EndingSignals:
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupt)
+        sys.unraisablehook = self._interrupt_again
         self._watched = True
         self._start_watchdog()
 
@@ -42,6 +45,20 @@ class EndingSignals:
     @staticmethod
     def _interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
+
+    @staticmethod
+    def _interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+        """
+        Repeat an interrupt that Python dropped, as it does in the callback of a weak reference.
+
+        Imports have such callbacks.
+        """
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            sys.__unraisablehook__(lost)
+            return
+        import threading  # noqa: PLC0415 - only a signal needs it
+
+        threading.Timer(AGAIN_AFTER, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     def _start_watchdog(self) -> None:
         import threading  # noqa: PLC0415 - only a command needs it

@@ -181,6 +181,30 @@ def test_an_interrupt_within_exec_ends_with_130(tmp_path: Path) -> None:
     assert done.returncode == 130, done.stderr
 
 
+def test_an_interrupt_that_python_drops_is_repeated(tmp_path: Path) -> None:
+    """
+    One that comes within the callback of a weak reference, as imports have, ends the command too.
+    """
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal, time, weakref, syncsvc.__main__, syncsvc.cli.app\n"
+        "def called_back(_):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(0.1)\n"
+        "def command():\n"
+        "    thing = set()\n"
+        "    reference = weakref.ref(thing, called_back)\n"
+        "    del thing\n"
+        "    time.sleep(4)\n"  # less than it takes to end a process by force
+        "syncsvc.cli.app.main = command\n"
+        "syncsvc.__main__.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, check=False, capture_output=True
+    )
+
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def wait_for_handlers(process: int) -> None:
     """
     Wait until the process catches SIGTERM, which is the first thing that it does.
