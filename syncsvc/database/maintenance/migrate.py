@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from syncsvc import __version__
 from syncsvc.database import sqlite_file
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 RUNS = sync_runs.name  # the table that shows whose database it is: others are called numbers, too
+UNDEFINED_TABLE, NO_TABLE = "42P01", "no such table"  # PostgreSQL's SQLSTATE, SQLite's words
 NAMED_REVISIONS = "SELECT version_num FROM alembic_version"
 MISMATCH = re.compile(
     r"already exists|duplicate column|does not exist|no such (table|column|index)"
@@ -260,7 +261,9 @@ def _is_named_alone(connection: Connection, revision: str) -> bool:
     """
     try:
         named = connection.exec_driver_sql(NAMED_REVISIONS).scalars().all()
-    except (ProgrammingError, OperationalError):  # without the table, which PostgreSQL and SQLite
-        connection.rollback()  # report as these
+    except DBAPIError as exc:
+        if getattr(exc.orig, "sqlstate", None) != UNDEFINED_TABLE and NO_TABLE not in str(exc.orig):
+            raise
+        connection.rollback()
         return False
     return named == [revision]
