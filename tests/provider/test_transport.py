@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import re
 import socket
+import ssl
 import threading
 import time
 from contextlib import AbstractContextManager, contextmanager
@@ -22,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsvc.errors import ProviderRefused, ProviderUnavailable
+from syncsvc.provider.http.deadline_network import deadline
 from syncsvc.provider.http.response import BODY_LIMIT, Response
-from syncsvc.provider.http.transport import TRANSLATED, HttpTransport
+from syncsvc.provider.http.transport import TRANSLATED, DeadlineTransport, HttpTransport
 from syncsvc.sandbox import ACCEPT, Fault, Sandbox
 
 if TYPE_CHECKING:
@@ -305,6 +307,27 @@ def test_the_next_address_is_tried_if_one_is_closed(
         response = transport.send("GET", PATH, headers=HEADERS)
 
     assert response.status == 401
+
+
+def test_a_connection_that_is_made_while_all_are_closed_is_closed_too() -> None:
+    """
+    A run that fails closes its connections while other threads connect: none of them stays open.
+    """
+
+    def close_meanwhile(_address: str) -> bool:
+        transport.close()
+        return True
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    transport = DeadlineTransport(tls, None, 1, close_meanwhile)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(httpx.ConnectError, match="have been closed"), deadline(5):
+            transport.handle_request(httpx.Request("GET", url))
+        accepted, _address = server.accept()
+        with accepted:
+            accepted.settimeout(5)
+            assert accepted.recv(1) == b""
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import socket
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import httpcore
 
@@ -60,6 +62,19 @@ class DeadlineBackend(httpcore.NetworkBackend):
     def __init__(self, is_allowed: Callable[[str], bool] = lambda _address: True) -> None:
         self._backend = httpcore.SyncBackend()
         self._is_allowed = is_allowed
+        self._open: WeakSet[httpcore.NetworkStream] = WeakSet()
+        self._is_closed = False
+        self._lock = Lock()
+
+    def close(self) -> None:
+        """
+        Close every connection, also one that another thread has just made or is making.
+        """
+        with self._lock:
+            self._is_closed = True
+            left = list(self._open)
+        for stream in left:
+            stream.close()
 
     def connect_tcp(
         self,
@@ -87,8 +102,20 @@ class DeadlineBackend(httpcore.NetworkBackend):
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as exc:
                 failure = exc
             else:
-                return _DeadlineStream(stream)
+                return self._kept(stream)
         raise failure
+
+    def _kept(self, stream: httpcore.NetworkStream) -> httpcore.NetworkStream:
+        """
+        Return a new connection's stream, which `close` will close, unless that was called before.
+        """
+        found = _DeadlineStream(stream, self._kept)
+        with self._lock:
+            if not self._is_closed:
+                self._open.add(found)
+                return found
+        found.close()
+        raise httpcore.ConnectError("The connections have been closed.")
 
 
 def _addresses(host: str, port: int) -> list[str]:
@@ -105,8 +132,13 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
+    def __init__(
+        self,
+        stream: httpcore.NetworkStream,
+        kept: Callable[[httpcore.NetworkStream], httpcore.NetworkStream],
+    ) -> None:
         self._stream = stream
+        self._kept = kept
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - the deadline counts
         return self._stream.read(max(max_bytes, READ_AT_ONCE), _seconds_left(httpcore.ReadTimeout))
@@ -124,7 +156,7 @@ class _DeadlineStream(httpcore.NetworkStream):
         timeout: float | None = None,  # noqa: ARG002 - the deadline counts
     ) -> httpcore.NetworkStream:
         left = _seconds_left(httpcore.ConnectTimeout)
-        return _DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left))
+        return self._kept(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
         return self._stream.get_extra_info(info)

@@ -194,12 +194,13 @@ class DeadlineTransport(httpx.BaseTransport):
         connections: int,
         is_allowed: Callable[[str], bool] = lambda _address: True,
     ) -> None:
+        self._backend = DeadlineBackend(is_allowed)
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context,
             proxy=_httpcore_proxy(proxy) if proxy else None,
             max_connections=connections,
             keepalive_expiry=KEEPALIVE,
-            network_backend=DeadlineBackend(is_allowed),
+            network_backend=self._backend,
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -228,6 +229,7 @@ class DeadlineTransport(httpx.BaseTransport):
         Close every connection.
         """
         self._pool.close()
+        self._backend.close()
 
 
 class _Stream(httpx.SyncByteStream):
