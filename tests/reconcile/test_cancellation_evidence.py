@@ -1047,6 +1047,18 @@ def test_a_stamp_dates_the_cancellation_of_a_number_without_a_known_provisioned(
     assert told(last(watch)) == ("cancelled", "listing", "provider", GONE)
 
 
+def test_a_stamp_that_cancelled_nothing_makes_no_entry_old(watch: Watch) -> None:
+    """
+    Only what cancelled the number before it came back tells entries of its earlier life.
+    """
+    ended = number_row(1, status="Cancelled", details={"cancelled": "2025-01-01 00:00:00"})
+    for first in (stamped(1, FAR_AHEAD), ended, number_row(1)):
+        show(watch, [first, number_row(2)])
+    show(watch, [number_row(2)], [entry(1)])
+
+    assert told(last(watch)) == ("cancelled", "cancelled_listing", "provider", GONE)
+
+
 def test_stamps_are_counted_by_what_is_wrong_with_them(watch: Watch) -> None:
     """
     Of an early stamp, one far ahead and a credible one, only the first is named.
