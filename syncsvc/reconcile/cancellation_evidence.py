@@ -29,6 +29,7 @@ from syncsvc.reconcile.cancelled_stamps import (
 from syncsvc.reconcile.staging.find_absent import doubtful_parts, find_absent
 from syncsvc.reconcile.statement_cache import ACCOUNT, built, count, has_rows
 from syncsvc.reconcile.temp_tables import (
+    IS_NAMELESS,
     JUDGED,
     absent_numbers,
     create_tables,
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
 SEARCHES_AT_MOST = 200
 NUMBERS_NAMED = 10  # in the log and in the run's detail
 missing, withheld = missing_numbers.c, withheld_numbers.c
-IS_NAMELESS = staged_rejects.c.uuid.is_(None)
 IS_WITHOUT_ENTRY = not_(missing.entered)
 IS_EARLY = stamped_numbers.c.kind == EARLY
 IS_AHEAD = stamped_numbers.c.kind == AHEAD

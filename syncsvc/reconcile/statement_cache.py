@@ -48,12 +48,19 @@ def built(build: Callable[..., S], *arguments: Hashable) -> S:
     return found
 
 
+def values_for(account: str) -> dict[str, Any]:
+    """
+    Return the values for an account, of which the run does not matter.
+    """
+    return {ACCOUNT.key: account}
+
+
 def values_at(account: str, started_at: datetime) -> dict[str, Any]:
     """
     Return the values for a run of which the id does not matter.
     """
     return {
-        "of_account": account,
+        **values_for(account),
         "run_started_at": started_at,
         "latest_stamp": started_at + AHEAD_AT_MOST,
     }

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     delete,
     exists,
     func,
@@ -39,7 +40,7 @@ from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, Delete, Dialect
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Delete, Dialect
 
 NUMBER_FIELDS = tuple(field for field in Number.__struct_fields__ if field != "addresses")
 ADDRESS_FIELDS = Address.__struct_fields__
@@ -209,6 +210,8 @@ planned_address_changes = Table(
     prefixes=["TEMPORARY"],
 )
 
+IS_NAMELESS = staged_rejects.c.uuid.is_(None)  # a reject whose uuid can't be read either
+
 LISTED = (staged_numbers, staged_addresses, staged_rejects)
 STAGED = (*LISTED, staged_cancelled)
 JUDGED = (
@@ -291,12 +294,14 @@ def keep_latest_of_walks(connection: Connection, walk: int) -> None:
     """
     keep_latest_of(connection, staged_numbers)
     still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
-    nameless = staged_rejects.c.uuid.is_(None)
     outdated = or_(
-        and_(nameless, staged_rejects.c.walk < walk),
-        and_(not_(nameless), staged_rejects.c.seq.not_in(still_rejected)),
+        and_(IS_NAMELESS, staged_rejects.c.walk < walk),
+        and_(not_(IS_NAMELESS), staged_rejects.c.seq.not_in(still_rejected)),
     )
     connection.execute(delete(staged_rejects).where(outdated))
+
+
+PARTS: BindParameter[Any] = bindparam("parts", expanding=True)  # some parts
 
 
 def part_of(uuid: ColumnElement[str]) -> ColumnElement[str]:

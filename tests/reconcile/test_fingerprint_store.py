@@ -33,6 +33,7 @@ from syncsvc.reconcile.staging.live_rows_checksum import (
     summarise_all,
     total_of,
 )
+from syncsvc.reconcile.statement_cache import values_for
 from syncsvc.sandbox import Inventory
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers, sync_runs
@@ -618,7 +619,7 @@ def test_live_rows_are_summarised_with_the_runs_that_wrote_them(
     watch.see({**OF_MANY_PARTS[0], "status": "Active"}, *OF_MANY_PARTS[1:], BESIDE)
     first, second = (run["id"] for run in rows_of(engine, sync_runs))
     with engine.connect() as connection:
-        by_part = summarise(connection, {"of_account": "default"})
+        by_part = summarise(connection, values_for("default"))
         together = summarise_all(connection, "default")
         none = summarise_all(connection, "nobody")
 

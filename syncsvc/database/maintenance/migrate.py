@@ -257,7 +257,9 @@ def require_current(connection: Connection) -> None:
 
 def _is_named_alone(connection: Connection, revision: str) -> bool:
     """
-    Return whether `alembic_version` names this revision and no other, in a single query.
+    Return whether `alembic_version` names this revision and no other.
+
+    Every run asks that. `current` tells more, but takes another query and reads the catalogue.
     """
     try:
         named = connection.exec_driver_sql(NAMED_REVISIONS).scalars().all()

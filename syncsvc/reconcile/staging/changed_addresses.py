@@ -12,7 +12,7 @@ from sqlalchemy import Text, cast, select
 
 from syncsvc.payloads.extra_fields import canonical
 from syncsvc.payloads.records import Address
-from syncsvc.reconcile.statement_cache import ACCOUNT, built
+from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_for
 from syncsvc.schema.tables import addresses
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def contents_by_id(connection: Connection, account: str) -> dict[int, bytes] | N
     Return digests of an account's addresses; None if these are too many to remember.
     """
     few = {"yield_per": 1000}
-    rows = connection.execute(built(_contents), {"of_account": account}, execution_options=few)
+    rows = connection.execute(built(_contents), values_for(account), execution_options=few)
     stored = (Address(*(*row[:-1], canonical(row[-1]))) for row in rows)
     contents = {address.id: content_digest(address) for address in stored}
     return contents if len(contents) <= KNOWN_AT_MOST else None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, not_, select
+from sqlalchemy import func, insert, not_, select
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.reconcile.staging.remember_unchanged import as_bytes
-from syncsvc.reconcile.statement_cache import built
+from syncsvc.reconcile.statement_cache import built, values_for
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
+    PARTS,
     absent_numbers,
     create_tables,
     part_of,
@@ -63,7 +64,7 @@ def find_absent(
     """
     create_tables(connection, absent_numbers)
     if not stage.remembers:
-        connection.execute(built(_insert_not_staged), {"of_account": account})
+        connection.execute(built(_insert_not_staged), values_for(account))
         return
     for parts in _grouped(doubtful):
         _compare(connection, account, stage, parts)
@@ -75,7 +76,7 @@ def _compare(connection: Connection, account: str, stage: Stage, parts: Collecti
     """
     listed = stage.remembered_uuids(parts)
     few = {"yield_per": ROWS_AT_ONCE}
-    values = {"of_account": account, "parts": list(parts)}
+    values = {**values_for(account), "parts": list(parts)}
     found = connection.execute(built(_not_staged_of_parts), values, execution_options=few)
     absent = [(uuid,) for uuid in found.scalars() if as_bytes(uuid) not in listed]
     copy_into(connection, absent_numbers, absent)
@@ -93,7 +94,7 @@ def _insert_not_staged() -> Insert:
 
 
 def _not_staged_of_parts() -> Select[Any]:
-    return _not_staged().where(PART.in_(bindparam("parts", expanding=True)))
+    return _not_staged().where(PART.in_(PARTS))
 
 
 def _staged_live(connection: Connection, account: str) -> dict[str, int]:
@@ -101,7 +102,7 @@ def _staged_live(connection: Connection, account: str) -> dict[str, int]:
     Count the live numbers of each part that have a staged row.
     """
     with connection.begin():
-        rows = connection.execute(built(_live_by_part), {"of_account": account})
+        rows = connection.execute(built(_live_by_part), values_for(account))
         return {row.part: row.live for row in rows}
 
 

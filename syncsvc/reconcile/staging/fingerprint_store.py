@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
     and_,
-    bindparam,
     delete,
     exists,
     func,
@@ -42,8 +41,8 @@ from syncsvc.reconcile.staging.live_rows_checksum import (
     summarise_all,
     total_of,
 )
-from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, built, values_of
-from syncsvc.reconcile.temp_tables import part_of, planned_numbers, staged_numbers
+from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, built, values_for, values_of
+from syncsvc.reconcile.temp_tables import PARTS, part_of, planned_numbers, staged_numbers
 from syncsvc.schema.fingerprint_table import listing_fingerprints
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
@@ -51,7 +50,7 @@ from syncsvc.vocabulary import Lifecycle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import BindParameter, ColumnElement, Connection, Delete, Select
+    from sqlalchemy import ColumnElement, Connection, Delete, Select
 
     from syncsvc.database.runs import Run
 
@@ -65,7 +64,6 @@ stored = listing_fingerprints.c
 
 staged_part = part_of(staged_numbers.c.uuid)
 
-PARTS: BindParameter[Any] = bindparam("parts", expanding=True)
 IS_PLANNED = numbers.c.uuid.in_(select(planned_numbers.c.uuid))
 IS_OF_RUN = numbers.c.changed_run_id == RUN_ID
 
@@ -98,7 +96,7 @@ def load(connection: Connection, account: str) -> Known:
         agreeing, live, cancelled = _agreeing_parts(connection, account)
         few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
         rows = connection.execute(
-            built(_stored_fingerprints), {"of_account": account}, execution_options=few
+            built(_stored_fingerprints), values_for(account), execution_options=few
         )
         return Known(((part, kept) for part, kept in rows if part in agreeing), live, cancelled)
 
@@ -111,7 +109,7 @@ def find(connection: Connection, account: str, known: Known) -> Found:
     """
     if not _is_there(connection):
         return Found({}, known.parts)
-    live_rows = summarise(connection, {"of_account": account})
+    live_rows = summarise(connection, values_for(account))
     kept = _stored_summaries(connection, account) if known else {}
     return Found(live_rows, stale=known.parts - _parts_with(connection, kept, live_rows))
 
@@ -120,7 +118,7 @@ def leave_out_planned(connection: Connection, account: str, found: Found) -> Fou
     """
     Subtract the rows that the plan will replace. Call it between planning and publishing.
     """
-    planned = summarise(connection, {"of_account": account}, IS_PLANNED)
+    planned = summarise(connection, values_for(account), IS_PLANNED)
     return found._replace(live_rows=combined(found.live_rows, planned, int.__sub__))
 
 
@@ -181,7 +179,7 @@ def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], dic
     live = {part: live_in(summary) for part, summary in kept.items() if part != WHOLE and summary}
     if kept.get(WHOLE) == _whole(connection, total) and sum(live.values()) == total.live:
         return set(live), live, cancelled
-    summaries = summarise(connection, {"of_account": account})
+    summaries = summarise(connection, values_for(account))
     live = {part: live_rows.live for part, live_rows in summaries.items()}
     return _parts_with(connection, kept, summaries), live, cancelled
 
@@ -199,7 +197,7 @@ def _parts_with(
 
 
 def _stored_summaries(connection: Connection, account: str) -> dict[str, str | None]:
-    rows = connection.execute(built(_summaries_of_parts), {"of_account": account})
+    rows = connection.execute(built(_summaries_of_parts), values_for(account))
     return {row.part: row.live_rows for row in rows}
 
 
@@ -225,7 +223,7 @@ def _schema_version(connection: Connection) -> str:
 
 
 def _delete(connection: Connection, account: str, parts: set[str]) -> None:
-    values = {"of_account": account, "parts": list(parts)}
+    values = {**values_for(account), "parts": list(parts)}
     connection.execute(built(_delete_parts), values)
 
 

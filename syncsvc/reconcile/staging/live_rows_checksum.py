@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
-from syncsvc.reconcile.statement_cache import ACCOUNT, built
+from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_for
 from syncsvc.reconcile.temp_tables import IS_LIVE, part_of
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
@@ -80,7 +80,7 @@ def summarise_all(connection: Connection, account: str) -> tuple[LiveRows, int]:
     Both take one look at all of the account's rows.
     """
     query = built(_of_all, connection.dialect.name)
-    *found, count = connection.execute(query, {"of_account": account}).one()
+    *found, count = connection.execute(query, values_for(account)).one()
     return _live_rows(found), count
 
 

@@ -25,9 +25,10 @@ from syncsvc.reconcile.staging.changed_addresses import (
 )
 from syncsvc.reconcile.staging.remember_unchanged import UnchangedRows
 from syncsvc.reconcile.staging.row_buffer import ROWS_AT_ONCE, RowBuffer
-from syncsvc.reconcile.statement_cache import built
+from syncsvc.reconcile.statement_cache import built, values_for
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
+    IS_NAMELESS,
     NUMBER_FIELDS,
     keep_last_walk,
     keep_latest_of,
@@ -289,7 +290,7 @@ class Stage:
         """
         if self._remembered is None:
             return
-        found = self._connection.execute(uuids, {"of_account": self._account}).scalars()
+        found = self._connection.execute(uuids, values_for(self._account)).scalars()
         for row in self._remembered.forget(found):
             self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
         self._buffer.insert()
@@ -324,7 +325,7 @@ def _distinct_rows() -> Select[int]:
     walk = bindparam("of_walk", type_=Integer())
     uuids = select(staged_numbers.c.uuid).where(staged_numbers.c.walk == walk).distinct()
     named = select(func.count()).select_from(uuids.subquery())
-    is_nameless = and_(staged_rejects.c.walk == walk, staged_rejects.c.uuid.is_(None))
+    is_nameless = and_(staged_rejects.c.walk == walk, IS_NAMELESS)
     nameless = select(func.count()).select_from(staged_rejects).where(is_nameless)
     return select(named.scalar_subquery() + nameless.scalar_subquery())
 
