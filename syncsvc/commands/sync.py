@@ -24,8 +24,8 @@ from syncsvc.notify import delivery_threads, endpoint_standing
 from syncsvc.output import output_file
 from syncsvc.output.formats import terminal
 from syncsvc.sync.dry_run_rows import PlannedRows
+from syncsvc.sync.progress_and_summary import Summary
 from syncsvc.sync.run import run_once
-from syncsvc.sync.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from syncsvc.metrics import RunMetrics
     from syncsvc.provider.shared_hosts import SharedHosts
     from syncsvc.settings.settings import Settings
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from syncsvc.sync.summary import Progress
+    from syncsvc.sync.progress_and_summary import Progress
     from syncsvc.vocabulary import Lane
 
 

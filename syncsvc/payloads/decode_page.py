@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from syncsvc.iso_countries import alpha2
+from syncsvc.country_alpha2 import alpha2
 from syncsvc.payloads import extra_fields, split_json, values
 from syncsvc.payloads.decode_address import Addresses, read_addresses
 from syncsvc.payloads.extra_fields import IgnoredFields

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 from sqlalchemy import case, func, literal, select, union_all
 
-from syncsvc.iso_countries import alpha2_by_other_code
+from syncsvc.country_alpha2 import alpha2_by_other_code
 from syncsvc.reports.definition.expressions import (
     account_filter,
     in_window,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
 TABLES = (number_history, address_history, withheld_cancellations)
 CHUNK_SIZE = 65_536  # bytes

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from syncsvc.database.runs import Run
+    from syncsvc.sync.progress_and_summary import Summary
     from syncsvc.sync.run_context import RunContext
-    from syncsvc.sync.summary import Summary
 
 log = structlog.get_logger(__name__)
 

@@ -26,10 +26,10 @@ from syncsvc.reconcile.staging import fingerprint_store
 from syncsvc.reconcile.staging.stage_listing import Stage
 from syncsvc.reconcile.withhold_cancellations import Scope
 from syncsvc.sync.next_due import Ending, Standing
+from syncsvc.sync.progress_and_summary import Progress
 from syncsvc.sync.read_listings import read_listings
 from syncsvc.sync.record_failure import failure_text, record_failure
 from syncsvc.sync.run_context import RunContext
-from syncsvc.sync.summary import Progress
 from syncsvc.vocabulary import PUBLISHED, RunState
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from syncsvc.provider.confirm_absence import SearchOutcome, SearchRequest
     from syncsvc.provider.walk import Proof
     from syncsvc.reconcile.cancellation_evidence import Verdict
+    from syncsvc.sync.progress_and_summary import Summary
     from syncsvc.sync.run_inputs import Job
-    from syncsvc.sync.summary import Summary
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ import msgspec
 from syncsvc import clock
 from syncsvc.database import runs
 from syncsvc.sync.next_due import EndedRun, after_run
-from syncsvc.sync.summary import Progress, Summary
+from syncsvc.sync.progress_and_summary import Progress, Summary
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
     from syncsvc.provider.client import NumberApi
-    from syncsvc.sync.summary import Progress
+    from syncsvc.sync.progress_and_summary import Progress
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

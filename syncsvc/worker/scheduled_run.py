@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from syncsvc.metrics import Metrics
     from syncsvc.settings.settings import Settings
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
     from syncsvc.vocabulary import Trigger
 
 log = structlog.get_logger(__name__)

@@ -23,7 +23,7 @@ from syncsvc.fleet.tasks import account_status_rows, hand_out, task_schema
 from syncsvc.fleet.tasks.task_engine import Queue, schema_steps
 from syncsvc.provider.shared_hosts import SharedHosts
 from syncsvc.schema.tables import account_status
-from syncsvc.sync.summary import Progress
+from syncsvc.sync.progress_and_summary import Progress
 from syncsvc.vocabulary import Lane
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from support.report_answers import defaults
 from syncsvc.output.formats import csv_json, terminal
 from syncsvc.output.formats.terminal_grid import Grid, Heading
 from syncsvc.reports import REPORTS, Arguments, Column, Kind
-from syncsvc.sync.summary import Summary
+from syncsvc.sync.progress_and_summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

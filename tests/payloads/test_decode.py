@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from syncsvc.country_alpha2 import alpha2
 from syncsvc.errors import ProviderUnavailable
-from syncsvc.iso_countries import alpha2
 from syncsvc.payloads.decode_page import read_page
 from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from support.build import Clock, Row, Watch
     from syncsvc.sandbox import Sandbox
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
     Tables = dict[str, list[Row]]
 

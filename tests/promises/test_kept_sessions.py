@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support.build import Row, Watch
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql"])
 OF_A_RUN = {"account", "id", "run_id", "first_run_id", "changed_run_id"}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from support.build import Clock, Watch
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
 pytestmark = pytest.mark.neighbour
 

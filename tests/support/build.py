@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Table
 
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.progress_and_summary import Summary
     from syncsvc.sync.run_inputs import Job
-    from syncsvc.sync.summary import Summary
 
 Row = dict[str, Any]
 

@@ -19,8 +19,8 @@ from syncsvc.sync.run import run_once
 if TYPE_CHECKING:
     from support.build import Clock
     from syncsvc.sandbox import Sandbox
+    from syncsvc.sync.progress_and_summary import Summary
     from syncsvc.sync.run_inputs import Job
-    from syncsvc.sync.summary import Summary
 
 COUNTRIES = {
     "GB": {"country_code": "44", "country_name": "United Kingdom", "country_iso": "UK"},

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from support.build import Watch
     from syncsvc.sandbox import Sandbox
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
 GONE_AT = "2025-06-01 12:00:00"
 GONE = datetime(2025, 6, 1, 12, tzinfo=UTC)

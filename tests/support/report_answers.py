@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from support.build import rows_of
 from support.histories import Told, after, charge, months, spells
 from syncsvc.clock import now
-from syncsvc.iso_countries import alpha2
+from syncsvc.country_alpha2 import alpha2
 from syncsvc.reports.definition.report import REQUIRED
 from syncsvc.schema.tables import (
     account_status,

@@ -32,8 +32,8 @@ from syncsvc.errors import RunInProgress, SchemaNotCurrent
 from syncsvc.reconcile.withhold_cancellations import Guard
 from syncsvc.sandbox import Behaviour, Fault, Inventory
 from syncsvc.schema.tables import number_history, numbers, sync_rejects, sync_runs
+from syncsvc.sync.progress_and_summary import Summary
 from syncsvc.sync.run import run_once
-from syncsvc.sync.summary import Summary
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from syncsvc.reports import Column, Row
-    from syncsvc.sync.summary import Summary
+    from syncsvc.sync.progress_and_summary import Summary
 
 EVENT_COLOURS = {
     "added": "cyan",

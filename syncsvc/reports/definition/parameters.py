@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from syncsvc.country_alpha2 import alpha2
 from syncsvc.errors import ReportUsageError
-from syncsvc.iso_countries import alpha2
 from syncsvc.reports.definition.report import EVERY_LIFECYCLE, ONE_DAY, REQUIRED, Arguments
 from syncsvc.vocabulary import Lifecycle
 

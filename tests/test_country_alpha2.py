@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncsvc.iso_countries import alpha2
+from syncsvc.country_alpha2 import alpha2
 
 
 @pytest.mark.parametrize(
