@@ -11,25 +11,23 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import text
 
-from support.build import PUBLISHED, address, api_for, number_row, rows_of
+from support.account_contents import contents
+from support.build import address, api_for, number_row
 from syncsvc.database import locks
 from syncsvc.database.engine import open_engine
 from syncsvc.errors import RunInProgress
 from syncsvc.reconcile import temp_tables
 from syncsvc.sandbox import Fault, Inventory
-from syncsvc.schema.tables import withheld_cancellations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Engine
 
-    from support.build import Row, Watch
+    from support.build import Watch
     from syncsvc.sync.progress_and_summary import Summary
 
 pytestmark = pytest.mark.parametrize("kind", ["postgresql"])
-OF_A_RUN = {"account", "id", "run_id", "first_run_id", "changed_run_id"}
-TIMES = {"first_seen_at", "changed_at", "valid_from", "valid_to", "occurred_at", "cancelled_at"}
 
 
 @pytest.fixture
@@ -80,27 +78,6 @@ def run_somehow(watch: Watch, chance: random.Random, **options: Any) -> Summary:
             watch.sandbox.inject(Fault(kind="status", endpoint="numbers", skip=1))
             return watch.run(api=api, **options)
         return watch.run(api=api, dry_run=how > 0.85, **options)
-
-
-def contents(engine: Engine, account: str) -> list[list[str]]:
-    """
-    What the tables have of an account, but for its name, run ids and times, in any order.
-    """
-    tables = (*PUBLISHED, withheld_cancellations)
-    return [
-        sorted(repr(comparable(row)) for row in rows_of(engine, table, account=account))
-        for table in tables
-    ]
-
-
-def comparable(row: Row) -> Row:
-    """
-    A row, and its changes, without what differs from run to run.
-    """
-    kept = {name: value for name, value in row.items() if name not in OF_A_RUN | TIMES}
-    if kept.get("changes"):
-        kept["changes"] = comparable(kept["changes"])
-    return kept
 
 
 @pytest.mark.parametrize("seed", range(6))
