@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 
-from syncsvc.schema.fingerprint_table import internal_metadata
+from syncsvc.schema.internal_tables import internal_metadata
 from syncsvc.schema.tables import metadata
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ from syncsvc.cli.app import main
 from syncsvc.database.engine import open_engine
 from syncsvc.database.maintenance import migrate
 from syncsvc.sandbox import Inventory, Sandbox
-from syncsvc.schema.fingerprint_table import internal_metadata
+from syncsvc.schema.internal_tables import internal_metadata
 from syncsvc.schema.tables import metadata
 from syncsvc.sync.run_inputs import Job
 

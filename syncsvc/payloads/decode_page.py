@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from syncsvc.country_alpha2 import alpha2
 from syncsvc.payloads import extra_fields, split_json, values
@@ -65,8 +66,8 @@ def read_page(
     Args:
         body: The response's body, decompressed.
         zone: The provider's time zone, for timestamps without one of their own.
-        known: The fingerprints of rows that need not be decoded; None if the page shall have no
-            fingerprints either.
+        known: The fingerprints of rows and the pages that need not be decoded; None if the page
+            shall have no fingerprints either.
         ignored: Unknown fields that are not to be stored.
 
     Raises:
@@ -75,20 +76,17 @@ def read_page(
     if b"\\" in body and b"\\u0000" in body:  # no database stores a NUL
         body = ESCAPED_NUL.sub(rb"\1\\ufffd", body)
     envelope = open_envelope(body)
-    sent = [bytes(row) for row in envelope.rows]
-    rows: list[Number | Reject | Unchanged]
+    page = Page(rows=[], num_results=envelope.num_results, paginates=envelope.paginates)
     if known is None:
-        rows, fingerprints = [_read_row(row, zone, ignored) for row in sent], []
-    else:
-        salted = salt(zone, ignored)
-        fingerprints = [fingerprint(row, salted) for row in sent]
-        rows = _read_unknown(sent, fingerprints, known, zone, ignored)
-    return Page(
-        rows=rows,
-        num_results=envelope.num_results,
-        paginates=envelope.paginates,
-        fingerprints=fingerprints,
-    )
+        return replace(page, rows=[_read_row(bytes(row), zone, ignored) for row in envelope.rows])
+    salted = salt(zone, ignored)
+    digest = known.pages.digest_of(envelope.rows, salted)
+    if found := known.pages.find(digest):
+        return replace(page, known=found)
+    sent = [bytes(row) for row in envelope.rows]
+    fingerprints = [fingerprint(row, salted) for row in sent]
+    rows = _read_unknown(sent, fingerprints, known, zone, ignored)
+    return replace(page, rows=rows, fingerprints=fingerprints, digest=digest)
 
 
 def _read_unknown(

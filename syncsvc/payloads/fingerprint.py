@@ -1,8 +1,9 @@
 """
-Recognise rows that have not changed since they were stored, by a hash of their bytes.
+Recognise rows and pages that have not changed since they were stored, by a hash of their bytes.
 
 Nearly all rows of a listing are the same as in the last run. Of a row with a known fingerprint only
-the uuid and the addresses are decoded. `reconcile.staging.fingerprint_store` stores fingerprints.
+the uuid and the addresses are decoded; of a known page, nothing. What is known of rows and pages is
+stored by `reconcile.unchanged.fingerprint_store` and `page_store`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from hashlib import sha256
 from struct import Struct
 from typing import TYPE_CHECKING
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import tzinfo
+    from typing import Any
 
     from syncsvc.payloads.extra_fields import IgnoredFields
 
@@ -27,6 +31,78 @@ READER_VERSION = 2
 
 # 8 bytes: among a million numbers, one changed row in 4 thousand trillion is taken for unchanged.
 FIRST_8_BYTES = Struct("<q")
+HASH_LENGTH = 16  # bytes
+
+
+class KnownPage(msgspec.Struct, frozen=True):
+    """
+    A page of the listing whose rows the tables agree with.
+
+    Attributes:
+        digest: Of its rows, as they were sent.
+        identity: Of its uuids, see `page_identity`.
+        fingerprints: The sum of its rows' fingerprints, see `sum_of`.
+        rows: How many there are.
+        addresses: How many are shown on it.
+        chunk: The stored row that has its rows and addresses.
+        first_row: How many rows of other pages come before its own there.
+        first_address: How many addresses do.
+    """
+
+    digest: bytes
+    identity: bytes
+    fingerprints: int
+    rows: int
+    addresses: int
+    chunk: int = 0
+    first_row: int = 0
+    first_address: int = 0
+
+
+class KnownPages:
+    """
+    The pages of the last listing that was noted, as long as the present one is like it.
+
+    After the first page that is not known, the following ones are no longer looked for: an order
+    that has changed rarely returns to what it was.
+
+    Args:
+        pages: None of them has a number of another.
+        are_noted: No pages are known, and the present ones are to be noted.
+    """
+
+    def __init__(self, pages: Iterable[KnownPage] = (), *, are_noted: bool = False) -> None:
+        self.are_noted = are_noted
+        self._by_digest = {page.digest: page for page in pages}
+        self._are_looked_for = bool(self._by_digest)
+
+    def stop(self) -> None:
+        """
+        Neither look for pages any more, nor note them.
+        """
+        self.are_noted = self._are_looked_for = False
+
+    def digest_of(self, rows: Iterable[Any], salted: bytes) -> bytes | None:
+        """
+        Return the digest of a page's rows; None if it has none, or nobody wants to know it.
+        """
+        if not (self.are_noted or self._are_looked_for):
+            return None
+        digest = sha256(salted)
+        text = b",".join(rows)
+        digest.update(text)
+        return digest.digest()[:HASH_LENGTH] if text else None
+
+    def find(self, digest: bytes | None) -> KnownPage | None:
+        """
+        Return the page with a digest. If there is none, it was the last that was looked for.
+        """
+        if digest is None or not self._are_looked_for:
+            return None
+        found = self._by_digest.get(digest)
+        if found is None:
+            self._are_looked_for = False
+        return found
 
 
 class Known:
@@ -40,6 +116,7 @@ class Known:
 
     Attributes:
         fingerprints: Of all parts, one part after the other.
+        pages: The pages of which the tables agree with every row.
     """
 
     def __init__(
@@ -50,6 +127,7 @@ class Known:
     ) -> None:
         self.live = live or {}
         self.cancelled = cancelled
+        self.pages = KnownPages()
         self.fingerprints = array("q")
         self._slots: dict[str, tuple[int, int]] = {}
         for part, packed in parts:
@@ -99,7 +177,7 @@ def part_of(uuid: str) -> str:
 @lru_cache(maxsize=16)
 def salt(zone: tzinfo, ignored: IgnoredFields) -> bytes:
     """
-    Return what else a row's reading depends on: the reader, the time zone and ignored fields.
+    Return what else the reading of rows depends on: the reader, the time zone and ignored fields.
     """
     return f"{READER_VERSION} {zone} {','.join(sorted(ignored.in_row))} ".encode()
 
@@ -131,3 +209,20 @@ def _big_endian(numbers: array[int]) -> array[int]:
     if sys.byteorder == "little":
         numbers.byteswap()
     return numbers
+
+
+def page_identity(names: Iterable[str]) -> bytes:
+    """
+    Return what a page has in common with its repetition in another order, or with other details.
+
+    Args:
+        names: The uuids of the rows; the text of a row without one.
+    """
+    return sha256("\n".join(sorted(names)).encode()).digest()[:HASH_LENGTH]
+
+
+def sum_of(fingerprints: Iterable[int]) -> int:
+    """
+    Return the sum of fingerprints, as a number of 64 bits.
+    """
+    return sum(fingerprints) % 2**64

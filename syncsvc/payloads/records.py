@@ -13,6 +13,7 @@ from decimal import Decimal  # noqa: TC003 - msgspec reads the annotations
 
 import msgspec
 
+from syncsvc.payloads.fingerprint import KnownPage, page_identity
 from syncsvc.vocabulary import Lifecycle
 
 
@@ -110,6 +111,8 @@ class Page(msgspec.Struct, frozen=True):
     Attributes:
         rows: In the order sent.
         fingerprints: Of the rows, in the same order; empty if they were not asked for.
+        digest: Of the rows as sent; None if it was not asked for.
+        known: The same page of an earlier listing; then the rows were not decoded.
         num_results: The size of the listing; None if the page has no such number.
         paginates: Whether there are more pages; None if the page does not say.
     """
@@ -118,6 +121,26 @@ class Page(msgspec.Struct, frozen=True):
     num_results: int | None
     paginates: bool | None
     fingerprints: list[int] = []
+    digest: bytes | None = None
+    known: KnownPage | None = None
+
+    @property
+    def length(self) -> int:
+        """
+        Return the number of rows, decoded or not.
+        """
+        return self.known.rows if self.known else len(self.rows)
+
+    @property
+    def identity(self) -> bytes:
+        """
+        Return what the page has in common with its repetition in another order.
+        """
+        return self.known.identity if self.known else page_identity(map(_name, self.rows))
+
+
+def _name(row: Number | Reject | Unchanged) -> str:
+    return row.uuid or row.payload if isinstance(row, Reject) else row.uuid
 
 
 def is_live_entry(row: Number | Reject | Unchanged) -> bool:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from syncsvc.errors import DeadlineExceeded
-from syncsvc.payloads.records import Reject
 from syncsvc.provider.thread_pool import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
-    from syncsvc.payloads.records import Number, Page, Unchanged
+    from syncsvc.payloads.records import Page
     from syncsvc.provider.thread_pool import ThreadPool
 
 
@@ -76,7 +75,7 @@ class Walk:
         self._first_total: int | None = None
         self._last_total: int | None = None
         self._totals_agree = True  # of every page so far
-        self._seen: set[int] = set()  # one hash for each page
+        self._seen: set[bytes] = set()  # the identity of each page
         self.pages = 0
         self.rows = 0
 
@@ -135,24 +134,23 @@ class Walk:
         total = page.num_results
         if self.pages == 0:
             self._first_total = self._last_total = total
-        elif page.rows or total:  # an empty page may count only itself, and say 0
+        elif page.length or total:  # an empty page may count only itself, and say 0
             self._totals_agree = self._totals_agree and total == self._first_total
             self._last_total = self._last_total if total is None else total
         # Hosts differ in what they send past the end: nothing, an empty page, or the last page
         # again. A page that was read before must end the walk, or it would never end.
         # It may come in another order, as an unordered query returns it.
-        page_hash = hash(frozenset(map(_identity, page.rows)))
-        if not page.rows or page_hash in self._seen:
+        if not page.length or page.identity in self._seen:
             return None
-        self._seen.add(page_hash)
+        self._seen.add(page.identity)
         self._count(page)
         return page
 
     def _count(self, page: Page) -> None:
         self.pages += 1
-        self.rows += len(page.rows)
+        self.rows += page.length
         if self.pages == 1:
-            self._page_length = len(page.rows)
+            self._page_length = page.length
             if _counts_listing(page):
                 self._expect(page.num_results or 0)
 
@@ -169,7 +167,7 @@ class Walk:
         # A full page is not, whatever its `num_results` and `paginates` are: hosts may cap both,
         # and the numbers beyond the cap would then be taken for absent and cancelled. The page
         # after it decides.
-        if len(page.rows) >= self._page_length:
+        if page.length >= self._page_length:
             return False
         # A short page is not either, unless it reaches the total: the host may send short pages in
         # the middle. Without a total, or with one that was passed, nothing else shows the end.
@@ -202,8 +200,4 @@ def _counts_listing(page: Page) -> bool:
     """
     Return whether a page's `num_results` counts the listing, and not only the page's own rows.
     """
-    return page.num_results is not None and page.num_results != len(page.rows)
-
-
-def _identity(row: Number | Reject | Unchanged) -> str:
-    return row.uuid or row.payload if isinstance(row, Reject) else row.uuid
+    return page.num_results is not None and page.num_results != page.length

@@ -105,13 +105,13 @@ def judge(
         search: Looks for numbers, and returns what came out of each, by uuid.
     """
     doubtful = doubtful_parts(connection, scope.account, stage)
-    if stage.remembers and not doubtful and not stage.stamped:
+    if stage.unchanged.is_remembered and not doubtful and not stage.stamped:
         return Verdict()
     stage.create_tables()
     with connection.begin():
         find_absent(connection, scope.account, stage, doubtful)
         create_tables(connection, missing_numbers)
-        empty_listing = not stage.remembered and not has_rows(connection, staged_numbers)
+        empty_listing = not stage.unchanged.rows and not has_rows(connection, staged_numbers)
         _note_missing(connection, scope)
         if not stage.stamped and not count(connection, missing_numbers):
             return Verdict()

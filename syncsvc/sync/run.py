@@ -20,10 +20,10 @@ from syncsvc.notify import endpoint_rows
 from syncsvc.provider.confirm_absence import search_numbers
 from syncsvc.provider.thread_pool import ThreadPool
 from syncsvc.reconcile import cancellation_evidence, plan, temp_tables
-from syncsvc.reconcile.find_volatile_field import find_volatile_field
 from syncsvc.reconcile.publishing import publish, run_counts
-from syncsvc.reconcile.staging import fingerprint_store
+from syncsvc.reconcile.publishing.find_volatile_field import find_volatile_field
 from syncsvc.reconcile.staging.stage_listing import Stage
+from syncsvc.reconcile.unchanged import fingerprint_store, page_store
 from syncsvc.reconcile.withhold_cancellations import Scope
 from syncsvc.sync.next_due import Ending, Standing
 from syncsvc.sync.progress_and_summary import Progress
@@ -178,7 +178,10 @@ def _publish(
     with transactions.publishing(connection, run.progress.seconds_left) as transaction:
         record = run.progress.record or _record_begin(run)
         found = _publish_difference(connection, record, stage, verdict)
-        detail |= {**msgspec.structs.asdict(verdict), **_address_conflicts(connection, stage)}
+        conflicts = _address_conflicts(connection, stage)
+        detail |= {**msgspec.structs.asdict(verdict), "address_conflicts": conflicts}
+        if detail["complete"] and not conflicts:
+            _store_pages(connection, record, stage, found)
         counts = {**run.progress.reading(), **found}
         endpoint_rows.wake_if_changed(connection, record, counts)
         runs.finish(connection, record, counts, detail, _status(run, stage))
@@ -204,7 +207,7 @@ def _publish_difference(
     connection: Connection, record: Run, stage: Stage, verdict: Verdict
 ) -> dict[str, int]:
     if stage.is_unchanged:
-        found = run_counts.counts_without_changes(stage.remembered)
+        found = run_counts.counts_without_changes(stage.unchanged.rows)
     else:
         found = _publish_staged(connection, record, stage)
     publish.publish_withheld(connection, record, verdict.withheld)
@@ -217,14 +220,14 @@ def _publish_staged(connection: Connection, record: Run, stage: Stage) -> dict[s
     """
     seen = fingerprint_store.find(connection, record.account, stage.known)
     plan.plan_changes(connection, record)
-    found = run_counts.count_plan(connection, stage.remembered)
+    found = run_counts.count_plan(connection, stage.unchanged.rows)
     if not stage.different and not run_counts.has_changes(found):
         return found
-    if stage.remembers:  # few rows are planned, and all that follows may look each of them up
+    if stage.unchanged.is_remembered:  # few rows are planned; what follows looks each of them up
         temp_tables.analyze(connection, temp_tables.planned_numbers.c.uuid)
     seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
     publish.publish_plan(connection, record)
-    fingerprint_store.save(connection, record, seen, stage.remembered_fingerprints)
+    fingerprint_store.save(connection, record, seen, stage.unchanged.fingerprints)
     _warn_of_volatile_field(connection, found)
     return found
 
@@ -240,7 +243,18 @@ def _warn_of_volatile_field(connection: Connection, found: Mapping[str, int]) ->
         )
 
 
-def _address_conflicts(connection: Connection, stage: Stage) -> dict[str, int]:
+def _store_pages(
+    connection: Connection, record: Run, stage: Stage, found: Mapping[str, int]
+) -> None:
+    """
+    Store the pages of a complete listing, if the tables now agree with all of their rows.
+    """
+    noted = stage.unchanged.noted
+    if noted and (run_counts.has_changes(found) or noted.rows == len(stage.known)):
+        page_store.save(connection, record.account, noted)
+
+
+def _address_conflicts(connection: Connection, stage: Stage) -> int:
     """
     Count and log the addresses that one listing showed with two contents.
     """
@@ -249,7 +263,7 @@ def _address_conflicts(connection: Connection, stage: Stage) -> dict[str, int]:
         log.warning(
             "sync.address_conflicts", count=len(conflicts), first=conflicts[:CONFLICTS_NAMED]
         )
-    return {"address_conflicts": len(conflicts)}
+    return len(conflicts)
 
 
 def _state(job: Job, verdict: Verdict) -> str:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 COSTS = {"cpu": "client CPU, s", "server_cpu": "server CPU, s", "wal_bytes": "WAL, bytes"}
 SMALLEST = 1e-3  # seconds, since the system counts CPU in hundredths of one
 LATER = ("unchanged", "changed", "changed back")
-PER_NUMBER = ("numbers", "number_history", "addresses", "address_history", "listing_fingerprints")
+PER_NUMBER = (
+    *("numbers", "number_history", "addresses", "address_history"),
+    *("listing_fingerprints", "listing_pages"),
+)
 
 
 class Sample(NamedTuple):

@@ -28,6 +28,7 @@ SELECT count(*) FROM sync_runs AS one JOIN sync_runs AS other USING (account)
 WHERE one.id < other.id AND other.started_at < coalesce(one.finished_at, 'infinity')"""
 TABLES = (
     *("numbers", "number_history", "addresses", "address_history", "listing_fingerprints"),
+    "listing_pages",
     *("sync_runs", "account_status"),
 )
 SIZE = """

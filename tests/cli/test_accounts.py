@@ -24,7 +24,7 @@ from syncsvc.accounts import rows
 from syncsvc.cli import accounts as accounts_cli
 from syncsvc.database import locks
 from syncsvc.sandbox import Behaviour, Fault, Inventory, Sandbox
-from syncsvc.schema.fingerprint_table import internal_metadata
+from syncsvc.schema.internal_tables import internal_metadata
 from syncsvc.schema.tables import account_status, accounts, metadata, number_history
 
 if TYPE_CHECKING:

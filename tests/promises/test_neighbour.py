@@ -10,7 +10,7 @@ import pytest
 
 from support.build import number_row, rows_of, uuid_at
 from support.neighbour import TABLES, belongings, everything, sightings
-from syncsvc.schema.fingerprint_table import internal_metadata
+from syncsvc.schema.internal_tables import internal_metadata
 from syncsvc.schema.tables import metadata, number_history, numbers
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from support.build import api_for, number_row
 from syncsvc.payloads.extra_fields import IgnoredFields
-from syncsvc.reconcile.find_volatile_field import lone_difference
+from syncsvc.reconcile.publishing.find_volatile_field import lone_difference
 
 if TYPE_CHECKING:
     from support.build import Row, Watch

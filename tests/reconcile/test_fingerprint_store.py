@@ -26,16 +26,17 @@ from syncsvc.payloads.fingerprint import (
     unpacked,
 )
 from syncsvc.payloads.records import Number, Unchanged
-from syncsvc.reconcile.staging import fingerprint_store, stage_listing
-from syncsvc.reconcile.staging.live_rows_checksum import (
+from syncsvc.reconcile.staging import stage_listing
+from syncsvc.reconcile.statement_cache import values_for
+from syncsvc.reconcile.unchanged import fingerprint_store
+from syncsvc.reconcile.unchanged.live_rows_checksum import (
     NO_ROWS,
     summarise,
     summarise_all,
     total_of,
 )
-from syncsvc.reconcile.statement_cache import values_for
 from syncsvc.sandbox import Inventory
-from syncsvc.schema.fingerprint_table import listing_fingerprints
+from syncsvc.schema.internal_tables import listing_fingerprints
 from syncsvc.schema.tables import number_history, numbers, sync_runs
 
 if TYPE_CHECKING:

@@ -17,18 +17,7 @@ from support.build import address, api_for, number_row, published, rows_of, uuid
 from syncsvc.payloads.decode_page import read_page
 from syncsvc.payloads.fingerprint import Known, packed
 from syncsvc.payloads.records import Address, Reject, Unchanged
-from syncsvc.reconcile.staging import (
-    changed_addresses,
-    find_absent,
-    remember_unchanged,
-    stage_listing,
-)
-from syncsvc.reconcile.staging.changed_addresses import (
-    ShownAddresses,
-    content_digest,
-    contents_by_id,
-)
-from syncsvc.reconcile.staging.remember_unchanged import RememberedRow, UnchangedRows, as_bytes
+from syncsvc.reconcile.staging import find_absent, stage_listing
 from syncsvc.reconcile.staging.stage_listing import Stage
 from syncsvc.reconcile.temp_tables import (
     staged_addresses,
@@ -36,8 +25,15 @@ from syncsvc.reconcile.temp_tables import (
     staged_numbers,
     staged_rejects,
 )
+from syncsvc.reconcile.unchanged import changed_addresses, remember_unchanged
+from syncsvc.reconcile.unchanged.changed_addresses import (
+    ShownAddresses,
+    content_digest,
+    contents_by_id,
+)
+from syncsvc.reconcile.unchanged.remember_unchanged import RememberedRow, UnchangedRows, as_bytes
 from syncsvc.sandbox import Inventory
-from syncsvc.schema.fingerprint_table import listing_fingerprints
+from syncsvc.schema.internal_tables import listing_fingerprints
 from syncsvc.schema.tables import addresses, numbers, sync_runs
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from sqlalchemy import insert
 
 from support import standing
 from support.build import NEIGHBOUR, NEW_YEAR, uuid_at
-from syncsvc.schema.fingerprint_table import listing_fingerprints
+from syncsvc.schema.internal_tables import listing_fingerprints, listing_pages
 from syncsvc.schema.tables import (
     TRACKED_COLUMNS,
     account_status,
@@ -62,6 +62,7 @@ TABLES = (
     sync_rejects,
     withheld_cancellations,
     listing_fingerprints,
+    listing_pages,
     account_status,
     accounts,
     notify_cursors,
@@ -129,6 +130,7 @@ def _rows(first_id: int) -> dict[Table, list[Row]]:
         sync_rejects: _numbered([_reject(place, ids[1]) for place in (1, 2)], first_id),
         withheld_cancellations: [_withheld(place, ids[1]) for place in (1, 2, 3)],
         listing_fingerprints: [_fingerprints(part) for part in ("", "00")],
+        listing_pages: [_pages()],
         accounts: [_account()],
         notify_endpoints: [_endpoint()],
         notify_cursors: [_cursor(runs[-1]["id"])],
@@ -267,6 +269,11 @@ def _withheld(place: int, run_id: int) -> Row:
 def _fingerprints(part: str) -> Row:
     kept = {"fingerprints": b"neighbou" * 2 if part else b"", "live_rows": "1 1 1"}
     return {"account": NEIGHBOUR, "part": part, **kept}
+
+
+def _pages() -> Row:
+    hashes = dict.fromkeys(("pages", "rows", "address_ids", "addresses"), b"neighbour")
+    return {"account": NEIGHBOUR, "chunk": 0, **hashes}
 
 
 def _account() -> Row:

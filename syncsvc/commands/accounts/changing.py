@@ -17,7 +17,7 @@ from syncsvc.database import locks
 from syncsvc.errors import ConfigurationError, RunInProgress
 from syncsvc.notify import endpoint_rows, secrets_and_signatures
 from syncsvc.output import output_file
-from syncsvc.schema.fingerprint_table import internal_metadata
+from syncsvc.schema.internal_tables import internal_metadata
 from syncsvc.schema.tables import account_status, accounts, metadata
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from syncsvc.database.locks import run_lock
 from syncsvc.database.transactions import translated
 from syncsvc.errors import ConfigurationError, DatabaseUnavailable, SchemaNotCurrent
 from syncsvc.schema.columns import metadata
-from syncsvc.schema.fingerprint_table import internal_metadata
+from syncsvc.schema.internal_tables import internal_metadata
 from syncsvc.vocabulary import Trigger
 
 if TYPE_CHECKING:

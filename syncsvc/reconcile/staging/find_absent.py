@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, insert, not_, select
 
 from syncsvc.database.bulk import copy_into
-from syncsvc.reconcile.staging.remember_unchanged import as_bytes
 from syncsvc.reconcile.statement_cache import built, values_for
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
@@ -22,6 +21,7 @@ from syncsvc.reconcile.temp_tables import (
     part_of,
     staged_numbers,
 )
+from syncsvc.reconcile.unchanged.remember_unchanged import as_bytes
 from syncsvc.schema.tables import numbers
 
 if TYPE_CHECKING:
@@ -43,13 +43,14 @@ def doubtful_parts(connection: Connection, account: str, stage: Stage) -> dict[s
 
     If no rows are remembered, the tables have to be compared instead.
     """
-    if not stage.remembers:
+    if not stage.unchanged.is_remembered or stage.unchanged.has_passed_all:
         return {}
+    stage.look_at_passed()
     staged = {} if stage.is_unchanged else _staged_live(connection, account)
     return {
         part: live
         for part, live in stage.known.live.items()
-        if stage.remembered_of(part) + staged.get(part, 0) != live
+        if stage.unchanged.of_part(part) + staged.get(part, 0) != live
     }
 
 
@@ -63,7 +64,7 @@ def find_absent(
         doubtful: The parts to compare if rows are remembered, and how many live numbers they have.
     """
     create_tables(connection, absent_numbers)
-    if not stage.remembers:
+    if not stage.unchanged.is_remembered:
         connection.execute(built(_insert_not_staged), values_for(account))
         return
     for parts in _grouped(doubtful):
@@ -74,7 +75,7 @@ def _compare(connection: Connection, account: str, stage: Stage, parts: Collecti
     """
     Note the numbers of some parts that are neither staged nor remembered.
     """
-    listed = stage.remembered_uuids(parts)
+    listed = stage.unchanged.uuids(parts)
     few = {"yield_per": ROWS_AT_ONCE}
     values = {**values_for(account), "parts": list(parts)}
     found = connection.execute(built(_not_staged_of_parts), values, execution_options=few)

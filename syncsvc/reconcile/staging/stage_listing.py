@@ -15,37 +15,29 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Integer, and_, bindparam, func, select
 
-from syncsvc.payloads.records import Address, Number, Page, Reject, Unchanged, is_live_entry
-from syncsvc.reconcile.staging.changed_addresses import (
-    ShownAddresses,
-    content_digest,
-    contents_by_id,
-)
-from syncsvc.reconcile.staging.remember_unchanged import UnchangedRows
+from syncsvc.payloads.records import Number, Page, Reject, Unchanged, is_live_entry
 from syncsvc.reconcile.staging.row_buffer import ROWS_AT_ONCE, RowBuffer
+from syncsvc.reconcile.staging.stage_addresses import StagedAddresses
+from syncsvc.reconcile.staging.staged_uuids import distinct_rows, live_with_entry, staged_uuids
 from syncsvc.reconcile.statement_cache import built, values_for
 from syncsvc.reconcile.temp_tables import (
-    IS_LIVE,
-    IS_NAMELESS,
     NUMBER_FIELDS,
     keep_last_walk,
     keep_latest_of,
     keep_latest_of_walks,
     prepare_joins,
-    staged_addresses,
     staged_cancelled,
     staged_cancelled_by_uuid,
     staged_numbers,
     staged_numbers_by_uuid,
     staged_rejects,
 )
-from syncsvc.schema.tables import numbers
+from syncsvc.reconcile.unchanged.unchanged_listing import UnchangedListing
 from syncsvc.vocabulary import Lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection, Select
 
@@ -53,7 +45,6 @@ if TYPE_CHECKING:
 
 DIFFERENT_AT_MOST = 50_000  # rows, beyond which remembering the others does not pay
 OF_A_SEARCH = 0  # in place of a walk's number
-BEFORE_ALL_WALKS = -(2**40)  # so that an address in an old cancellation never wins
 
 
 class Stage:
@@ -65,6 +56,7 @@ class Stage:
 
     Attributes:
         known: The fingerprints by which rows of the listing are taken for unchanged.
+        unchanged: What is as it was, as far as it is not staged.
         stamped: A row has a cancelled stamp beside another status than "Cancelled".
     """
 
@@ -73,33 +65,24 @@ class Stage:
         self.stamped = False
         self._connection = connection
         self._account = account
-        self._walk = self._seq = self._address_seq = 0
+        self._walk = self._seq = 0
+        self._has_looked = False  # at a page's rows
         self._buffer = RowBuffer(connection)
-        with connection.begin():
-            contents = contents_by_id(connection, account) if known else None
-        self._addresses = ShownAddresses(contents or {})
-        self._remembered = None if contents is None else UnchangedRows(known)
+        self.unchanged = UnchangedListing(connection, account, known)
+        self._addresses = StagedAddresses(self._buffer, self.unchanged.addresses)
 
     def close(self) -> None:
         """
         Forget what is not staged.
         """
-        if self._remembered is not None:
-            self._remembered.close()
-
-    @property
-    def remembers(self) -> bool:
-        """
-        Unchanged rows are remembered, not staged.
-        """
-        return self._remembered is not None
+        self.unchanged.close()
 
     @property
     def is_unchanged(self) -> bool:
         """
         Every row and every address so far is as it was; nothing is staged.
         """
-        return self.remembers and not self._buffer.has_tables
+        return self.unchanged.is_remembered and not self._buffer.has_tables
 
     @property
     def different(self) -> int:
@@ -108,53 +91,50 @@ class Stage:
         """
         return self._buffer.different
 
-    @property
-    def remembered(self) -> int:
-        """
-        How many unchanged numbers are not staged.
-        """
-        return 0 if self._remembered is None else len(self._remembered)
-
-    def remembered_of(self, part: str) -> int:
-        """
-        Count the numbers of a part that are remembered.
-        """
-        return 0 if self._remembered is None else self._remembered.of_part(part)
-
-    def remembered_fingerprints(self, part: str) -> list[int]:
-        """
-        Return the fingerprints of a part's numbers that are remembered.
-        """
-        return [] if self._remembered is None else self._remembered.fingerprints(part)
-
-    def remembered_uuids(self, parts: Collection[str]) -> set[bytes]:
-        """
-        Return the uuids of the numbers of some parts that are remembered.
-        """
-        return set() if self._remembered is None else self._remembered.uuids(parts)
-
     def begin_walk(self) -> None:
         """
         Count the following pages as another walk.
         """
         if self._walk:
+            self.unchanged.stop_noting()
             self._stage_remembered()
-            self._addresses = ShownAddresses({})
+            self._addresses.forget()
         self._walk += 1
 
     def add(self, page: Page, index: int) -> None:
         """
         Stage one page of the listing, but for the unchanged rows that can be remembered.
         """
-        self._add_rows(page, index)
+        first = self._seq + 1
+        self._seq += page.length
+        if page.known is not None:
+            self.unchanged.passed.add(page.known, first)
+            if not self._has_looked:
+                return
+        self.look_at_passed()
+        self._has_looked = True
+        self.unchanged.note(page)
+        self._add_rows(page, index, first)
         self._buffer.flush(at_least=ROWS_AT_ONCE)
         if self._buffer.different > DIFFERENT_AT_MOST:
             self._stage_remembered()
 
-    def _add_rows(self, page: Page, index: int) -> None:
-        first = self._seq + 1
-        self._seq += len(page.rows)
-        is_taken = self._remembered is not None and self._remembered.take(page.rows, first)
+    def look_at_passed(self) -> None:
+        """
+        Take the rows of the pages that were passed like those of others.
+
+        Raises:
+            PagesDisagree: They can't be those of the listing.
+        """
+        for first, page in self.unchanged.passed.take():
+            self._add_rows(page, 0, first)
+            if not self._connection.in_transaction():
+                self._buffer.flush(at_least=ROWS_AT_ONCE)
+        if not self._connection.in_transaction():
+            self._buffer.flush()
+
+    def _add_rows(self, page: Page, index: int, first: int) -> None:
+        is_taken = self.unchanged.take(page, first)
         marks: Sequence[int | None] = page.fingerprints or [None] * len(page.rows)
         for seq, (row, mark) in enumerate(zip(page.rows, marks, strict=True), first):
             if not isinstance(row, Unchanged):
@@ -162,7 +142,7 @@ class Stage:
             elif not is_taken:
                 self._buffer.add_unchanged(self._walk, seq, mark, row.uuid)
             if not isinstance(row, Reject):
-                self._add_addresses(self._addresses.to_stage(row.addresses))
+                self._addresses.show(row.addresses, self._walk)
 
     def _add_row(
         self, row: Number | Reject, seq: int, mark: int | None, place: tuple[int, int]
@@ -191,7 +171,9 @@ class Stage:
         """
         self._walk = OF_A_SEARCH
         found = [_prefixed(row, "search") if isinstance(row, Reject) else row for row in rows]
-        self._add_rows(Page(rows=found, num_results=None, paginates=None), index=0)
+        page = Page(rows=found, num_results=None, paginates=None)
+        self._add_rows(page, index=0, first=self._seq + 1)
+        self._seq += len(found)
         self._buffer.flush()
 
     def add_cancelled(self, page: Page, index: int) -> None:
@@ -217,8 +199,8 @@ class Stage:
         strong = row.lifecycle == Lifecycle.CANCELLED
         self._buffer.add(staged_cancelled, (self._seq, strong, *values))
         for address in row.addresses:
-            if not self._addresses.is_as_known(address.id):
-                self._add_address(address, walk=0, seq=BEFORE_ALL_WALKS + self._seq)
+            if not self.unchanged.passed.shows(address.id):
+                self._addresses.show_formerly(address, self._seq)
 
     def keep_latest_cancelled(self) -> None:
         """
@@ -230,7 +212,7 @@ class Stage:
         with self._connection.begin():
             prepare_joins(self._connection, staged_cancelled, staged_cancelled_by_uuid)
             keep_latest_of(self._connection, staged_cancelled)
-            self._stage_again(built(_live_with_entry))
+            self._stage_again(built(live_with_entry))
 
     def distinct_rows(self) -> int:
         """
@@ -240,12 +222,12 @@ class Stage:
         """
         self._buffer.flush()
         if not self._buffer.has_tables:
-            return self.remembered
+            return self.unchanged.rows
         with self._connection.begin():
-            self._stage_again(built(_staged_uuids))
-            rows = self._connection.execute(built(_distinct_rows), {"of_walk": self._walk})
+            self._stage_again(built(staged_uuids))
+            rows = self._connection.execute(built(distinct_rows), {"of_walk": self._walk})
             staged: int = rows.scalar_one()
-            return self.remembered + staged
+            return self.unchanged.rows + staged
 
     def keep_latest(self, *, complete: bool) -> None:
         """
@@ -272,62 +254,30 @@ class Stage:
         """
         Stage the rows that were only remembered.
         """
+        self.look_at_passed()
         self.create_tables()
-        if self._remembered is None:
+        if self.unchanged.remembered is None:
             return
-        with closing(self._remembered) as remembered:
-            self._remembered = None
+        with closing(self.unchanged.remembered) as remembered:
+            self.unchanged.remembered = None
             for row in remembered.rows():
                 self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
                 self._buffer.flush(at_least=ROWS_AT_ONCE)
-            self._add_addresses(self._addresses.as_known())
+            self._addresses.show_known(self._walk)
             self._buffer.flush()
-        self._addresses = ShownAddresses({})
 
     def _stage_again(self, uuids: Select[Any]) -> None:
         """
         Stage the remembered rows of these numbers, which have another row or an entry.
         """
-        if self._remembered is None:
+        if self.unchanged.remembered is None:
             return
-        found = self._connection.execute(uuids, values_for(self._account)).scalars()
-        for row in self._remembered.forget(found):
+        found = self._connection.execute(uuids, values_for(self._account)).scalars().all()
+        if found:
+            self.look_at_passed()
+        for row in self.unchanged.remembered.forget(found):
             self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
         self._buffer.insert()
-
-    def _add_addresses(self, found: Iterable[Address]) -> None:
-        """
-        Stage addresses, the later ones with a higher number.
-        """
-        for address in found:
-            self._address_seq += 1
-            self._add_address(address, walk=self._walk, seq=self._address_seq)
-
-    def _add_address(self, address: Address, walk: int, seq: int) -> None:
-        digest = content_digest(address).hex()
-        values = msgspec.structs.astuple(address)
-        self._buffer.add(staged_addresses, (walk, seq, digest, *values))
-
-
-def _live_with_entry() -> Select[Any]:
-    entered = numbers.c.uuid.in_(select(staged_cancelled.c.uuid))
-    return select(numbers.c.uuid).where(IS_LIVE, entered)
-
-
-def _staged_uuids() -> Select[Any]:
-    return select(staged_numbers.c.uuid)
-
-
-def _distinct_rows() -> Select[int]:
-    """
-    Count the numbers that a walk has staged, and its rejects without a readable uuid.
-    """
-    walk = bindparam("of_walk", type_=Integer())
-    uuids = select(staged_numbers.c.uuid).where(staged_numbers.c.walk == walk).distinct()
-    named = select(func.count()).select_from(uuids.subquery())
-    is_nameless = and_(staged_rejects.c.walk == walk, IS_NAMELESS)
-    nameless = select(func.count()).select_from(staged_rejects).where(is_nameless)
-    return select(named.scalar_subquery() + nameless.scalar_subquery())
 
 
 def _prefixed(row: Reject, source: str) -> Reject:

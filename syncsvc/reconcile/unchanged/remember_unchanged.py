@@ -146,7 +146,7 @@ class UnchangedRows:
         return rows
 
     def _row(self, slot: int, position: int, uuid: bytes) -> RememberedRow:
-        return RememberedRow(position, str(UUID(bytes=uuid)), self._known.fingerprints[slot])
+        return RememberedRow(position, as_text(uuid), self._known.fingerprints[slot])
 
     def _write(self, content: bytes) -> bool:
         if self._is_writable:
@@ -174,3 +174,10 @@ def as_bytes(uuid: str) -> bytes:
     Return the 16 bytes of a uuid, or of each of some uuids.
     """
     return bytes.fromhex(uuid.replace("-", ""))
+
+
+def as_text(uuid: bytes) -> str:
+    """
+    Return a uuid of 16 bytes as the tables have it.
+    """
+    return str(UUID(bytes=uuid))

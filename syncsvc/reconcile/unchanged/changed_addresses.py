@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Select
 
 KNOWN_AT_MOST = 50_000  # digests in memory, 10 MB
+DIGEST_LENGTH = 16  # bytes
 STAGED_AT_MOST = 10_000  # remembered, so that an address of many numbers is staged once
 
 
@@ -82,11 +83,18 @@ def contents_by_id(connection: Connection, account: str) -> dict[int, bytes] | N
     """
     Return digests of an account's addresses; None if these are too many to remember.
     """
-    few = {"yield_per": 1000}
-    rows = connection.execute(built(_contents), values_for(account), execution_options=few)
-    stored = (Address(*(*row[:-1], canonical(row[-1]))) for row in rows)
+    stored = stored_addresses(connection, account)
     contents = {address.id: content_digest(address) for address in stored}
     return contents if len(contents) <= KNOWN_AT_MOST else None
+
+
+def stored_addresses(connection: Connection, account: str) -> Iterator[Address]:
+    """
+    Yield an account's addresses, one more at most than can be remembered.
+    """
+    few = {"yield_per": 1000}
+    rows = connection.execute(built(_contents), values_for(account), execution_options=few)
+    yield from (Address(*(*row[:-1], canonical(row[-1]))) for row in rows)
 
 
 def _contents() -> Select[Any]:
@@ -97,8 +105,16 @@ def _contents() -> Select[Any]:
     return select(*columns).where(addresses.c.account == ACCOUNT).limit(KNOWN_AT_MOST + 1)
 
 
+def digest_of_all(contents: Mapping[int, bytes]) -> bytes:
+    """
+    Return a digest of all addresses, whatever their order.
+    """
+    total = sum(int.from_bytes(digest) for digest in contents.values())
+    return (total % 2**128).to_bytes(DIGEST_LENGTH)
+
+
 def content_digest(address: Address) -> bytes:
     """
     Return a digest of an address's content.
     """
-    return hashlib.blake2b(msgspec.json.encode(address), digest_size=16).digest()
+    return hashlib.blake2b(msgspec.json.encode(address), digest_size=DIGEST_LENGTH).digest()

@@ -31,7 +31,9 @@ from sqlalchemy import (
 
 from syncsvc.payloads import fingerprint
 from syncsvc.payloads.fingerprint import Known
-from syncsvc.reconcile.staging.live_rows_checksum import (
+from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, built, values_for, values_of
+from syncsvc.reconcile.temp_tables import PARTS, part_of, planned_numbers, staged_numbers
+from syncsvc.reconcile.unchanged.live_rows_checksum import (
     NO_ROWS,
     WHOLE,
     LiveRows,
@@ -41,9 +43,7 @@ from syncsvc.reconcile.staging.live_rows_checksum import (
     summarise_all,
     total_of,
 )
-from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, built, values_for, values_of
-from syncsvc.reconcile.temp_tables import PARTS, part_of, planned_numbers, staged_numbers
-from syncsvc.schema.fingerprint_table import listing_fingerprints
+from syncsvc.schema.internal_tables import listing_fingerprints
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 

@@ -1,0 +1,262 @@
+"""
+Store and load the pages of a listing of which the tables agree with every row.
+
+The internal table may be emptied at any time: the next run then looks at every row. What it has is
+trusted only if its rows are exactly those whose fingerprints the tables agree with now, by their
+number and sum, and if the addresses are what they were.
+"""
+
+from __future__ import annotations
+
+from array import array
+from contextlib import nullcontext
+from itertools import groupby
+from struct import Struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from syncsvc.errors import SyncError
+from syncsvc.payloads.fingerprint import HASH_LENGTH, KnownPage, KnownPages, sum_of
+from syncsvc.payloads.records import Page, Unchanged
+from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_for
+from syncsvc.reconcile.unchanged.changed_addresses import (
+    contents_by_id,
+    digest_of_all,
+    stored_addresses,
+)
+from syncsvc.reconcile.unchanged.note_pages import ID, ROW
+from syncsvc.reconcile.unchanged.remember_unchanged import as_text
+from syncsvc.schema.internal_tables import listing_pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy import Connection, Delete, Select
+
+    from syncsvc.payloads.fingerprint import Known
+    from syncsvc.payloads.records import Address
+    from syncsvc.reconcile.unchanged.note_pages import NotedPages
+
+# Digest, identity, sum of fingerprints, rows and addresses.
+PACKED_PAGE = Struct(f"<{HASH_LENGTH}s{HASH_LENGTH}sQII")
+
+stored = listing_pages.c
+CHUNK = bindparam("of_chunk", type_=stored.chunk.type)
+
+
+class PagesDisagree(SyncError):
+    """
+    Stored pages do not have the rows whose fingerprints they were accepted by.
+    """
+
+
+class PassedPages:
+    """
+    The pages of a walk whose rows have not been looked at, since they are all as they were.
+
+    Attributes:
+        rows: How many rows they have.
+    """
+
+    def __init__(self, connection: Connection, account: str, known: Known) -> None:
+        self.rows = 0
+        self._connection = connection
+        self._account = account
+        self._known = known
+        self._first_rows: dict[KnownPage, int] = {}
+        self._address_ids: set[int] | None = None
+
+    def add(self, page: KnownPage, first: int) -> None:
+        """
+        Pass a page.
+
+        Args:
+            first: The position of its first row.
+        """
+        self.rows += page.rows
+        self._first_rows[page] = first
+
+    def shows(self, address_id: int) -> bool:
+        """
+        Return whether an address is shown on one of the pages.
+        """
+        if not self._first_rows:
+            return False
+        if self._address_ids is None:
+            self._address_ids = {each for page in self._contents() for each in page.address_ids}
+        return address_id in self._address_ids
+
+    def take(self) -> Iterator[tuple[int, Page]]:
+        """
+        Yield the pages with their rows, and the positions of the first ones. No page is left.
+
+        Raises:
+            PagesDisagree: Other rows are stored. They are then forgotten.
+        """
+        if not self._first_rows:
+            return
+        with _transaction(self._connection):
+            by_id = {each.id: each for each in stored_addresses(self._connection, self._account)}
+        expected = self.rows
+        for content in self._contents():
+            addresses = tuple(by_id[each] for each in content.address_ids if each in by_id)
+            rows = self._rows(content, addresses)
+            expected -= len(rows)
+            yield self._first_rows[content.page], _page(rows, content.fingerprints)
+        if expected:
+            raise self._disagree()
+        self.rows = 0
+        self._first_rows = {}
+
+    def _rows(self, content: PageContent, addresses: tuple[Address, ...]) -> list[Unchanged]:
+        """
+        Return a page's rows. The first one has all addresses, which is enough to stage them.
+        """
+        rows: list[Unchanged] = []
+        for mark, uuid in zip(content.fingerprints, map(as_text, content.uuids), strict=True):
+            slot = self._known.slot(uuid, mark)
+            if slot is None:
+                raise self._disagree()
+            rows.append(Unchanged(uuid, slot, () if rows else addresses))
+        return rows
+
+    def _contents(self) -> Iterator[PageContent]:
+        return contents(self._connection, self._account, self._first_rows)
+
+    def _disagree(self) -> PagesDisagree:
+        if not self._connection.in_transaction():
+            with self._connection.begin():
+                forget(self._connection, self._account)
+        return PagesDisagree(
+            "The rows of unchanged pages (table listing_pages) are not those that were stored. "
+            "They are forgotten; run it again."
+        )
+
+
+def _page(rows: Sequence[Unchanged], fingerprints: Iterable[int]) -> Page:
+    return Page(rows=rows, fingerprints=[*fingerprints], num_results=None, paginates=None)
+
+
+def _transaction(connection: Connection) -> AbstractContextManager[object]:
+    return nullcontext() if connection.in_transaction() else connection.begin()
+
+
+class PageContent(NamedTuple):
+    """
+    The rows of a page, by column, and the ids of the addresses shown on it.
+    """
+
+    page: KnownPage
+    fingerprints: array[int]
+    uuids: list[bytes]
+    address_ids: array[int]
+
+
+def load(connection: Connection, account: str, known: Known, addresses: bytes) -> KnownPages:
+    """
+    Return the pages of an account of which the tables agree with every row.
+
+    Args:
+        addresses: Hash of the account's addresses in the tables.
+    """
+    rows = connection.execute(built(_stored_pages), values_for(account)).all()
+    pages = [page for chunk, packed, _ in rows for page in _unpacked(chunk, packed)]
+    is_same = (
+        all(row.addresses == addresses for row in rows)
+        and sum(page.rows for page in pages) == len(known)
+        and sum_of(page.fingerprints for page in pages) == sum_of(known.fingerprints)
+    )
+    return KnownPages(pages) if pages and is_same else KnownPages(are_noted=True)
+
+
+def save(connection: Connection, account: str, noted: NotedPages) -> None:
+    """
+    Store the pages of a walk in place of those of an earlier one.
+
+    Call it in the transaction that publishes, when everything else is written.
+    """
+    forget(connection, account)
+    known = contents_by_id(connection, account)
+    if known is None:
+        return
+    addresses = digest_of_all(known)
+    for number, chunk in enumerate(noted.chunks()):
+        values = {
+            "account": account,
+            "chunk": number,
+            "pages": b"".join(map(_packed, chunk.pages)),
+            "rows": chunk.rows,
+            "address_ids": chunk.address_ids,
+            "addresses": addresses,
+        }
+        connection.execute(insert(listing_pages), values)
+
+
+def forget(connection: Connection, account: str) -> None:
+    """
+    Delete the stored pages of an account.
+    """
+    connection.execute(built(_delete), values_for(account))
+
+
+def contents(
+    connection: Connection, account: str, pages: Iterable[KnownPage]
+) -> Iterator[PageContent]:
+    """
+    Yield the rows of pages. A page that is no longer stored as a whole is left out.
+    """
+    for chunk, some in groupby(pages, key=lambda page: page.chunk):
+        values = {**values_for(account), CHUNK.key: chunk}
+        with _transaction(connection):
+            found = connection.execute(built(_stored_rows), values).one_or_none()
+        if found is not None:
+            contents = (_content(page, *found) for page in some)
+            yield from filter(None, contents)
+
+
+def _content(page: KnownPage, rows: bytes, ids: bytes) -> PageContent | None:
+    first, end = page.first_row * ROW, (page.first_row + page.rows) * ROW
+    if len(rows) < end:
+        return None
+    middle = first + page.rows * ID
+    uuids = rows[middle:end]
+    starts = range(0, len(uuids), ROW - ID)
+    of_page = slice(page.first_address * ID, (page.first_address + page.addresses) * ID)
+    return PageContent(
+        page,
+        array("q", rows[first:middle]),
+        [uuids[start : start + ROW - ID] for start in starts],
+        array("q", ids[of_page]),
+    )
+
+
+def _packed(page: KnownPage) -> bytes:
+    return PACKED_PAGE.pack(
+        page.digest, page.identity, page.fingerprints, page.rows, page.addresses
+    )
+
+
+def _unpacked(chunk: int, packed: bytes) -> Iterator[KnownPage]:
+    first_row = first_address = 0
+    for digest, identity, fingerprints, rows, addresses in PACKED_PAGE.iter_unpack(packed):
+        yield KnownPage(
+            digest, identity, fingerprints, rows, addresses, chunk, first_row, first_address
+        )
+        first_row += rows
+        first_address += addresses
+
+
+def _stored_pages() -> Select[Any]:
+    query = select(stored.chunk, stored.pages, stored.addresses)
+    return query.where(stored.account == ACCOUNT).order_by(stored.chunk)
+
+
+def _stored_rows() -> Select[Any]:
+    columns = stored.rows, stored.address_ids
+    return select(*columns).where(stored.account == ACCOUNT, stored.chunk == CHUNK)
+
+
+def _delete() -> Delete:
+    return delete(listing_pages).where(stored.account == ACCOUNT)
