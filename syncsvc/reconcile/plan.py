@@ -48,6 +48,8 @@ from syncsvc.schema.tables import addresses, numbers
 from syncsvc.vocabulary import Event, Evidence, Lifecycle
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy import ColumnElement, Connection, Insert, Select
 
     from syncsvc.database.runs import Run
@@ -194,7 +196,7 @@ def _value(new: Columns, name: str) -> ColumnElement[Any]:
         kept = func.coalesce(new[name], old[name])
     elif name == "provisioned_at":
         kept = func.coalesce(old.provisioned_at, new.provisioned_at)
-    return case((and_(_is_cancelled(new), not_(is_new)), kept), else_=new[name])
+    return case((and_(not_(is_new), _is_cancelled(new)), kept), else_=new[name])
 
 
 def _differs(new: Columns) -> ColumnElement[bool]:
@@ -218,30 +220,34 @@ def _event(new: Columns) -> ColumnElement[str]:
     """
     Return the first of cancelled, reinstated, provisioned, added and changed that applies.
     """
-    cancelled = _is_cancelled(new)
-    stamped = new.provisioned_at.is_not(None)
-    newly_stamped = and_(stamped, new.provisioned_at.is_distinct_from(old.provisioned_at))
-    return case(
-        (and_(cancelled, or_(is_new, was_live)), literal(Event.CANCELLED)),
-        (cancelled, literal(Event.CHANGED)),
-        (was_cancelled, literal(Event.REINSTATED)),
-        (newly_stamped, literal(Event.PROVISIONED)),
-        (is_new, literal(Event.ADDED)),
-        else_=literal(Event.CHANGED),
-    )
+    return _of_event(new, {event: literal(event) for event in Event})
 
 
 def _stamp(new: Columns) -> ColumnElement[Any]:
     """
     Return the provider's own time of the event, or NULL.
     """
-    event = _event(new)
     ended_at = last_known_cancellation()
-    back = case((new.provisioned_at > ended_at, new.provisioned_at), else_=null())
-    ended = case((is_credible(new), new.cancelled_at), else_=null())
+    stamps = {
+        Event.CANCELLED: case((is_credible(new), new.cancelled_at), else_=null()),
+        Event.PROVISIONED: new.provisioned_at,
+        Event.REINSTATED: case((new.provisioned_at > ended_at, new.provisioned_at), else_=null()),
+    }
+    return _of_event(new, {event: stamps.get(event, null()) for event in Event})
+
+
+def _of_event(new: Columns, values: Mapping[Event, ColumnElement[Any]]) -> ColumnElement[Any]:
+    """
+    Return the value for the event of a listed number.
+    """
+    cancelled = _is_cancelled(new)
+    stamped = new.provisioned_at.is_not(None)
+    newly_stamped = and_(stamped, new.provisioned_at.is_distinct_from(old.provisioned_at))
     return case(
-        (event == Event.CANCELLED, ended),
-        (event == Event.PROVISIONED, new.provisioned_at),
-        (event == Event.REINSTATED, back),
-        else_=null(),
+        (and_(cancelled, or_(is_new, was_live)), values[Event.CANCELLED]),
+        (cancelled, values[Event.CHANGED]),
+        (was_cancelled, values[Event.REINSTATED]),
+        (newly_stamped, values[Event.PROVISIONED]),
+        (is_new, values[Event.ADDED]),
+        else_=values[Event.CHANGED],
     )
