@@ -220,13 +220,13 @@ def _publish_staged(connection: Connection, record: Run, stage: Stage) -> dict[s
     """
     seen = fingerprint_store.find(connection, record.account, stage.known)
     plan.plan_changes(connection, record)
-    found = run_counts.count_plan(connection, stage.unchanged.rows)
+    found, planned = run_counts.count_plan(connection, stage.unchanged.rows)
     if not stage.different and not run_counts.has_changes(found):
         return found
     if stage.unchanged.is_remembered:  # few rows are planned; what follows looks each of them up
         temp_tables.analyze(connection, temp_tables.planned_numbers.c.uuid)
     seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
-    publish.publish_plan(connection, record)
+    publish.publish_plan(connection, record, planned)
     fingerprint_store.save(connection, record, seen, stage.unchanged.fingerprints)
     _warn_of_volatile_field(connection, found)
     return found

@@ -31,21 +31,23 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, ColumnElement, Connection, Select, Table
 
     from syncsvc.database.runs import Run
+    from syncsvc.reconcile.publishing.run_counts import PlannedNumbers
 
 ROWS_AT_ONCE = 1000
 
 Change = dict[str, dict[str, Any]]
 
 
-def describe_number_changes(connection: Connection, run: Run) -> None:
+def describe_number_changes(connection: Connection, run: Run, counts: PlannedNumbers) -> None:
     """
     Fill `planned_changes`.
     """
-    query = built(_old_and_new, numbers, planned_numbers, NUMBER_FIELDS)
-    _describe(connection, run, query, planned_changes, lambda row: _differences(row, NUMBER_FIELDS))
-    _describe(
-        connection, run, built(_first_seen_cancelled), planned_changes, _change_of_cancellation
-    )
+    if counts.known:
+        query = built(_old_and_new, numbers, planned_numbers, NUMBER_FIELDS)
+        _describe(connection, run, query, planned_changes, _differences_of_number)
+    if counts.provisioned_too:
+        query = built(_first_seen_cancelled)
+        _describe(connection, run, query, planned_changes, _change_of_cancellation)
 
 
 def describe_address_changes(connection: Connection, run: Run) -> None:
@@ -98,6 +100,10 @@ def _describe(
     for part in rows.partitions():
         described = [(row[0], msgspec.json.encode(change(row)).decode()) for row in part]
         copy_into(connection, target, described)
+
+
+def _differences_of_number(row: Sequence[Any]) -> Change:
+    return _differences(row, NUMBER_FIELDS)
 
 
 def _differences(row: Sequence[Any], fields: Sequence[str]) -> Change:

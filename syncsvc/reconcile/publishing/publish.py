@@ -25,8 +25,8 @@ from syncsvc.reconcile.publishing.describe_changes import (
     describe_number_changes,
 )
 from syncsvc.reconcile.publishing.first_load_indexes import quick_first_load
-from syncsvc.reconcile.publishing.run_counts import IS_PROVISIONED_TOO
-from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, STARTED_AT, count, execute_for
+from syncsvc.reconcile.publishing.run_counts import IS_PROVISIONED_TOO, PlannedNumbers
+from syncsvc.reconcile.statement_cache import ACCOUNT, RUN_ID, STARTED_AT, execute_for
 from syncsvc.reconcile.temp_tables import (
     ADDRESS_FIELDS,
     NUMBER_FIELDS,
@@ -56,15 +56,17 @@ if TYPE_CHECKING:
 MANY = 1000  # new numbers that may make the statistics of a table outdated
 GROWN = 0.1  # of the rows by the statistics: more new ones than that make them outdated
 planned = planned_numbers.c
-IS_NEW = not_(planned.known)
 
 
-def publish_plan(connection: Connection, run: Run) -> None:
+def publish_plan(connection: Connection, run: Run, counts: PlannedNumbers) -> None:
     """
     Write the plan.
+
+    Args:
+        counts: How many numbers it has of each kind.
     """
     describe_address_changes(connection, run)
-    describe_number_changes(connection, run)
+    describe_number_changes(connection, run, counts)
     execute_for(
         connection,
         run,
@@ -74,17 +76,26 @@ def publish_plan(connection: Connection, run: Run) -> None:
         _insert_address_history,
     )
     with quick_first_load(connection) as is_without_keys:
-        execute_for(connection, run, _update_numbers, _insert_numbers)
+        _write_numbers(connection, run, counts)
         if not is_without_keys:
-            _refresh_statistics(connection)
-        execute_for(
-            connection,
-            run,
-            _close_number_history,
-            _insert_provisioned_before_cancelled,
-            _insert_number_history,
-        )
+            _refresh_statistics(connection, counts.new)
+        _write_number_history(connection, run, counts)
     execute_for(connection, run, _insert_rejects)
+
+
+def _write_numbers(connection: Connection, run: Run, counts: PlannedNumbers) -> None:
+    if counts.known:
+        execute_for(connection, run, _update_numbers)
+    if counts.new:
+        execute_for(connection, run, _insert_numbers)
+
+
+def _write_number_history(connection: Connection, run: Run, counts: PlannedNumbers) -> None:
+    if counts.known:
+        execute_for(connection, run, _close_number_history)
+    if counts.provisioned_too:
+        execute_for(connection, run, _insert_provisioned_before_cancelled)
+    execute_for(connection, run, _insert_number_history)
 
 
 def publish_withheld(connection: Connection, run: Run, withheld: int) -> None:
@@ -146,9 +157,9 @@ def _insert_numbers() -> Insert:
     return _insert_new(numbers, planned_numbers, NUMBER_FIELDS, **runs)
 
 
-def _refresh_statistics(connection: Connection) -> None:
+def _refresh_statistics(connection: Connection, added: int) -> None:
     """
-    Refresh PostgreSQL's statistics of `numbers` if it grew by more than a tenth.
+    Refresh PostgreSQL's statistics of `numbers` if new ones are more than a tenth.
 
     With those of a nearly empty table, or of other accounts alone, it may look up each history
     row's number in an index that finds all numbers of the account. The lock that this takes lasts
@@ -156,7 +167,6 @@ def _refresh_statistics(connection: Connection) -> None:
     """
     if connection.dialect.name != "postgresql":
         return
-    added = count(connection, planned_numbers, IS_NEW)
     if added >= MANY and added > GROWN * _rows_by_statistics(connection):
         connection.exec_driver_sql("ANALYZE (SKIP_LOCKED) numbers (account, uuid)")
 

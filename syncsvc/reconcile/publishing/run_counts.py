@@ -4,7 +4,7 @@ Count what a run found and changed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, func, not_, or_, select
 
@@ -37,7 +37,22 @@ IS_PROVISIONED_TOO = and_(
 CHANGES = (*map(str, Event), "address_changes", "rejected")
 
 
-def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
+class PlannedNumbers(NamedTuple):
+    """
+    How many numbers the plan has of each kind, so that nobody looks for those it has none of.
+
+    Attributes:
+        known: The tables have them already.
+        new: The tables do not have them yet.
+        provisioned_too: New ones whose history begins with two rows.
+    """
+
+    known: int
+    new: int
+    provisioned_too: int
+
+
+def count_plan(connection: Connection, remembered: int) -> tuple[dict[str, int], PlannedNumbers]:
     """
     Count what the plan changes, and what was found unchanged.
 
@@ -45,14 +60,15 @@ def count_plan(connection: Connection, remembered: int) -> dict[str, int]:
         remembered: How many unchanged numbers were listed and not staged.
     """
     listed, listed_live = connection.execute(built(_listed)).one()
-    events, changed_live = _count_events(connection)
-    return {
+    events, changed_live, numbers = _count_events(connection)
+    found = {
         "listed": listed + remembered,
         **events,
         "unchanged": listed_live - changed_live + remembered,
         "address_changes": count(connection, planned_addresses),
         "rejected": count(connection, staged_rejects),
     }
+    return found, numbers
 
 
 def _listed() -> Select[int, int]:
@@ -65,25 +81,34 @@ def _count_if(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
     return func.count().filter(and_(*conditions))
 
 
-def _count_events(connection: Connection) -> tuple[dict[str, int], int]:
+def _count_events(connection: Connection) -> tuple[dict[str, int], int, PlannedNumbers]:
     """
     Count the rows of history by event, with those that were closed at once.
 
     Returns:
-        The counts, and how many of the rows the listing shows as live.
+        The counts, how many of the rows the listing shows as live, and the numbers.
     """
     events = dict.fromkeys(map(str, Event), 0)
-    listed_live = 0
-    for event, rows, provisioned, live in connection.execute(built(_events)):
-        events[event] += rows
-        events[Event.PROVISIONED] += provisioned
-        listed_live += live
-    return events, listed_live
+    listed_live = known = new = provisioned_too = 0
+    for row in connection.execute(built(_events)):
+        events[row.event] += row.known + row.new
+        listed_live += row.listed_live
+        known += row.known
+        new += row.new
+        provisioned_too += row.provisioned_too
+    events[Event.PROVISIONED] += provisioned_too
+    return events, listed_live, PlannedNumbers(known, new, provisioned_too)
 
 
-def _events() -> Select[str, int, int, int]:
-    counts = func.count(), _count_if(IS_PROVISIONED_TOO), _count_if(IS_LISTED_LIVE)
-    return select(planned.event, *counts).group_by(planned.event)
+def _events() -> Select[Any]:
+    counts = {
+        "known": _count_if(planned.known),
+        "new": _count_if(not_(planned.known)),
+        "provisioned_too": _count_if(IS_PROVISIONED_TOO),
+        "listed_live": _count_if(IS_LISTED_LIVE),
+    }
+    labelled = (count.label(name) for name, count in counts.items())
+    return select(planned.event, *labelled).group_by(planned.event)
 
 
 def counts_without_changes(listed: int) -> dict[str, int]:
