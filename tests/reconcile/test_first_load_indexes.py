@@ -5,7 +5,7 @@ After a first load, indexes, keys and foreign keys are those that the migrations
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import event, select
@@ -53,6 +53,36 @@ def schema_changes(engine: Engine) -> list[str]:
         words = statement.split()
         if words[0] in {"CREATE", "DROP", "ALTER"} and "TEMPORARY" not in words:
             found.append(statement)
+
+    event.listen(engine, "before_cursor_execute", listen)
+    return found
+
+
+def updates(engine: Engine) -> list[str]:
+    """
+    Which of the two tables that a first load fills are updated from now on.
+    """
+    found: list[str] = []
+
+    def listen(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        words = statement.split()
+        if words[0] == "UPDATE" and words[1] in {"numbers", "number_history"}:
+            found.append(words[1])
+
+    event.listen(engine, "before_cursor_execute", listen)
+    return found
+
+
+def how_it_may_join(engine: Engine) -> list[tuple[str, tuple[str, ...]]]:
+    """
+    Each statement from now on, and whether PostgreSQL may merge or nest loops for it.
+    """
+    found: list[tuple[str, tuple[str, ...]]] = []
+    query = "SELECT current_setting('enable_mergejoin'), current_setting('enable_nestloop')"
+
+    def listen(_connection: object, cursor: Any, statement: str, *_more: object) -> None:
+        with cursor.connection.cursor() as beside:
+            found.append((statement, beside.execute(query).fetchone()))
 
     event.listen(engine, "before_cursor_execute", listen)
     return found
@@ -113,6 +143,19 @@ def test_after_a_first_load_the_code_still_describes_the_keys(
         described = str(CreateTable(table).compile(engine))
         assert len(keys) > 1
         assert [key for key in keys if key not in described] == []
+
+
+def test_a_first_load_looks_for_no_number_that_it_had(watch: Watch, engine: Engine) -> None:
+    """
+    Nothing is updated and no history closed; the next run does both for a number that changed.
+    """
+    first = updates(engine)
+    watch.see(*ROWS)
+    touched_first = [*first]
+    watch.see(number_row(1, status="Active"), *ROWS[1:])
+
+    assert touched_first == []
+    assert first == ["numbers", "number_history"]
 
 
 def test_another_accounts_first_load_touches_no_index(watch: Watch, engine: Engine) -> None:
@@ -189,6 +232,25 @@ def test_the_unique_open_row_is_enforced_after_a_first_load(watch: Watch, engine
 
     with pytest.raises(Exception, match=r"(?i)unique"), engine.begin() as connection:
         connection.execute(number_history.insert().values(copy))
+
+
+@pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has no such settings
+def test_only_the_keys_are_checked_by_hash_alone(watch: Watch, engine: Engine) -> None:
+    """
+    What the transaction executes after them may join in any way, as it may in a later run.
+    """
+    settings = how_it_may_join(engine)
+    watch.see(*ROWS)
+    watch.see(*ROWS[:2])
+
+    found = {each for statement, each in settings if "FOREIGN KEY" in statement}
+    others = [
+        each
+        for statement, each in settings
+        if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE"))
+    ]
+    assert found == {("off", "off")}
+    assert set(others) == {("on", "on")}
 
 
 @pytest.mark.parametrize("kind", ["postgresql"], indirect=True)  # SQLite has no table locks

@@ -28,6 +28,10 @@ log = structlog.get_logger(__name__)
 
 FILLED = (numbers, number_history)
 
+# Rows without statistics are checked against a foreign key by sorting both tables, unless
+# PostgreSQL may only hash them. It takes a fifth of the time.
+JOINS_OTHER_THAN_BY_HASH = ("enable_mergejoin", "enable_nestloop")
+
 
 @contextmanager
 def quick_first_load(connection: Connection) -> Iterator[bool]:
@@ -43,8 +47,9 @@ def quick_first_load(connection: Connection) -> Iterator[bool]:
         yield False
         return
     yield True
-    for statement in _create_statements(connection):
-        connection.execute(statement)
+    with _joining_by_hash(connection):
+        for statement in _create_statements(connection):
+            connection.execute(statement)
 
 
 def _is_first(connection: Connection) -> bool:
@@ -72,6 +77,21 @@ def _has_constraints(connection: Connection) -> bool:
     Return whether constraints can be dropped; SQLite has them in the table's definition.
     """
     return connection.dialect.name == "postgresql"
+
+
+@contextmanager
+def _joining_by_hash(connection: Connection) -> Iterator[None]:
+    """
+    Let PostgreSQL join by hash alone, until the block or the transaction ends.
+    """
+    if not _has_constraints(connection):
+        yield
+        return
+    for setting in JOINS_OTHER_THAN_BY_HASH:
+        connection.exec_driver_sql(f"SET LOCAL {setting} = off")
+    yield
+    for setting in JOINS_OTHER_THAN_BY_HASH:
+        connection.exec_driver_sql(f"SET LOCAL {setting} TO DEFAULT")
 
 
 def _drop_statements(connection: Connection) -> Iterator[ExecutableDDLElement]:
