@@ -75,6 +75,17 @@ def read_known(engine: Engine, *rows: Row) -> Page:
     return read_page(page_of(*rows), UTC, known)
 
 
+def test_the_fingerprints_of_a_part_are_stored_in_order(watch: Watch, engine: Engine) -> None:
+    """
+    However many rows a part has, their fingerprints are sorted, the negative ones first.
+    """
+    watch.see(*(number_row(place) for place in range(1, 51)))
+
+    [kept] = [unpacked(row["fingerprints"]) for row in known_rows(engine) if row["part"]]
+    assert kept.tolist() == sorted(kept)
+    assert (len(kept), kept[0] < 0 < kept[-1]) == (50, True)
+
+
 @given(INTEGERS, st.sets(INTEGERS))
 def test_a_fingerprint_is_known_where_it_was_kept(one: int, others: set[int]) -> None:
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, and_, bindparam, func, select
 
+from syncsvc.reconcile.staging.by_bytes import by_bytes
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
     IS_NAMELESS,
@@ -41,7 +42,8 @@ def distinct_rows() -> Select[int]:
     Count the numbers that a walk has staged, and its rejects without a readable uuid.
     """
     walk = bindparam("of_walk", type_=Integer())
-    uuids = select(staged_numbers.c.uuid).where(staged_numbers.c.walk == walk).distinct()
+    uuid = by_bytes(staged_numbers.c.uuid)
+    uuids = select(uuid).where(staged_numbers.c.walk == walk).distinct()
     named = select(func.count()).select_from(uuids.subquery())
     is_nameless = and_(staged_rejects.c.walk == walk, IS_NAMELESS)
     nameless = select(func.count()).select_from(staged_rejects).where(is_nameless)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
+from syncsvc.reconcile.staging.by_bytes import by_bytes
 from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_for
 from syncsvc.reconcile.temp_tables import IS_LIVE, part_of
 from syncsvc.schema.tables import numbers
@@ -68,7 +69,7 @@ def summarise(
 
 
 def _by_part(dialect: str, *among: ColumnElement[bool]) -> Select[Any]:
-    part = part_of(numbers.c.uuid)
+    part = by_bytes(part_of(numbers.c.uuid))
     query = select(part, *_sums(dialect)).select_from(numbers)
     return query.where(IS_LIVE, *among).group_by(part)
 
