@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, event, select, update
 
 from support.account_contents import contents
 from support.build import address, api_for, number_row, published, rows_of, uuid_at
@@ -89,6 +89,22 @@ def test_from_the_first_page_that_differs_on_all_rows_are_looked_at(
 
     assert (summary.listed, summary.changed, summary.unchanged) == (7, 1, 6)
     assert len(looked_at) == 3
+
+
+def test_few_different_rows_are_staged_together_whatever_pages_they_are_on(watch: Watch) -> None:
+    """
+    A run over seven pages of one row that differs commits as often as one over a single page.
+    """
+    edited = [[{**row, "status": status} for row in ROWS] for status in ("Active", "Suspended")]
+    watch.see_paged(*ROWS, page_size=1)
+    commits: list[object] = []
+    event.listen(watch.engine, "commit", commits.append)
+
+    watch.see_paged(*edited[0], page_size=1)
+    on_seven = len(commits)
+    watch.see_paged(*edited[1], page_size=7)
+
+    assert on_seven == len(commits) - on_seven
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ class Stage:
         Raises:
             PagesDisagree: They can't be those of the listing.
         """
+        if not self.unchanged.passed.rows:
+            return
         for first, page in self.unchanged.passed.take():
             self._add_rows(page, 0, first)
             if not self._connection.in_transaction():
