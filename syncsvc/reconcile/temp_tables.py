@@ -80,7 +80,9 @@ staged_numbers = Table(
     *(as_staged(numbers.c[name]) for name in NUMBER_FIELDS),
     prefixes=["TEMPORARY"],
 )
-staged_numbers_by_uuid = Index("ix_staged_numbers_uuid", staged_numbers.c.uuid)
+staged_numbers_by_uuid = Index(
+    "ix_staged_numbers_uuid", staged_numbers.c.uuid, staged_numbers.c.walk
+)
 
 staged_addresses = Table(
     "staged_addresses",
@@ -252,10 +254,17 @@ def prepare_joins(connection: Connection, table: Table, by_uuid: Index) -> None:
     """
     Prepare a staged table for joins: with statistics on PostgreSQL, with an index on SQLite.
     """
-    if connection.dialect.name != "postgresql":
-        connection.execute(CreateIndex(by_uuid, if_not_exists=True))
-    elif has_rows(connection, numbers):
+    index_on_sqlite(connection, by_uuid)
+    if connection.dialect.name == "postgresql" and has_rows(connection, numbers):
         analyze(connection, table.c.uuid, table.c.seq)  # it joins whole tables, and needs no index
+
+
+def index_on_sqlite(connection: Connection, index: Index) -> None:
+    """
+    Create the index of a staged table, which PostgreSQL does not need, unless it is there.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def analyze(connection: Connection, *columns: Column[Any]) -> None:

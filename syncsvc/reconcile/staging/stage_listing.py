@@ -23,6 +23,7 @@ from syncsvc.reconcile.staging.staged_uuids import distinct_rows, live_with_entr
 from syncsvc.reconcile.statement_cache import built, values_for
 from syncsvc.reconcile.temp_tables import (
     NUMBER_FIELDS,
+    index_on_sqlite,
     keep_last_walk,
     keep_latest_of,
     keep_latest_of_walks,
@@ -226,6 +227,7 @@ class Stage:
         if not self._buffer.has_tables:
             return self.unchanged.rows
         with self._connection.begin():
+            index_on_sqlite(self._connection, staged_numbers_by_uuid)
             self._stage_again(built(staged_uuids))
             rows = self._connection.execute(built(distinct_rows), {"of_walk": self._walk})
             staged: int = rows.scalar_one()

@@ -118,6 +118,8 @@ def leave_out_planned(connection: Connection, account: str, found: Found) -> Fou
     """
     Subtract the rows that the plan will replace. Call it between planning and publishing.
     """
+    if not found.live_rows:  # a first load
+        return found
     planned = summarise(connection, values_for(account), IS_PLANNED)
     return found._replace(live_rows=combined(found.live_rows, planned, int.__sub__))
 
