@@ -25,13 +25,8 @@ def upgrade() -> None:
             comment="Name under which this account's rows are kept (SYNCSVC_ACCOUNT).",
         ),
         sa.Column("chunk", sa.Integer(), nullable=False, comment="Number of the row, from 0."),
-        _bytes(
-            "pages",
-            "48 bytes for each page: hashes, the sum of fingerprints, and numbers of items.",
-        ),
         _bytes("rows", "8 bytes of fingerprint and 16 of uuid for each of the pages' rows."),
         _bytes("address_ids", "8 bytes for each address on the pages."),
-        _bytes("addresses", "Hash of the account's addresses when the pages were stored."),
         sa.PrimaryKeyConstraint("account", "chunk", name=op.f("pk_listing_pages")),
         comment="Internal: what lets a run pass over pages that are as they were. May be emptied.",
     )

@@ -117,6 +117,8 @@ class Known:
     Attributes:
         fingerprints: Of all parts, one part after the other.
         pages: The pages of which the tables agree with every row.
+        stored_pages: What is stored of pages, whether the tables agree with it or not; None if
+            nothing can be stored.
     """
 
     def __init__(
@@ -128,12 +130,19 @@ class Known:
         self.live = live or {}
         self.cancelled = cancelled
         self.pages = KnownPages()
+        self.stored_pages: bytes | None = None
         self.fingerprints = array("q")
         self._slots: dict[str, tuple[int, int]] = {}
         for part, packed in parts:
-            first = len(self.fingerprints)
-            self.fingerprints.extend(unpacked(packed))
-            self._slots[part] = (first, len(self.fingerprints))
+            self.add(part, packed)
+
+    def add(self, part: str, packed: bytes) -> None:
+        """
+        Add the packed fingerprints of a part.
+        """
+        first = len(self.fingerprints)
+        self.fingerprints.extend(unpacked(packed))
+        self._slots[part] = (first, len(self.fingerprints))
 
     def __len__(self) -> int:
         return len(self.fingerprints)

@@ -2,7 +2,8 @@
 The internal tables, which let a run skip unchanged rows and unchanged pages.
 
 They have a `MetaData` of their own: reports, reporting roles and the data dictionary leave them
-out. The triggers that empty the fingerprints are created by migration 0003.
+out. The triggers that empty the fingerprints are created by migration 0003. The row without a part
+sums up all parts, and says what the stored pages are.
 """
 
 from __future__ import annotations
@@ -39,12 +40,6 @@ listing_pages = Table(
     account_column(),
     Column("chunk", Integer, nullable=False, comment="Number of the row, from 0."),
     Column(
-        "pages",
-        LargeBinary,
-        nullable=False,
-        comment="48 bytes for each page: hashes, the sum of fingerprints, and numbers of items.",
-    ),
-    Column(
         "rows",
         LargeBinary,
         nullable=False,
@@ -55,12 +50,6 @@ listing_pages = Table(
         LargeBinary,
         nullable=False,
         comment="8 bytes for each address on the pages.",
-    ),
-    Column(
-        "addresses",
-        LargeBinary,
-        nullable=False,
-        comment="Hash of the account's addresses when the pages were stored.",
     ),
     PrimaryKeyConstraint("account", "chunk"),
     comment="Internal: what lets a run pass over pages that are as they were. May be emptied.",

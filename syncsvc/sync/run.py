@@ -250,7 +250,8 @@ def _store_pages(
     Store the pages of a complete listing, if the tables now agree with all of their rows.
     """
     noted = stage.unchanged.noted
-    if noted and (run_counts.has_changes(found) or noted.rows == len(stage.known)):
+    is_news = stage.different or run_counts.has_changes(found)
+    if noted and (is_news or noted.rows == len(stage.known)):
         page_store.save(connection, record.account, noted)
 
 

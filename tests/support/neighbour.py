@@ -272,7 +272,7 @@ def _fingerprints(part: str) -> Row:
 
 
 def _pages() -> Row:
-    hashes = dict.fromkeys(("pages", "rows", "address_ids", "addresses"), b"neighbour")
+    hashes = dict.fromkeys(("rows", "address_ids"), b"neighbour")
     return {"account": NEIGHBOUR, "chunk": 0, **hashes}
 
 

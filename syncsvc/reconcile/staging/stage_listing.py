@@ -34,6 +34,7 @@ from syncsvc.reconcile.temp_tables import (
     staged_numbers_by_uuid,
     staged_rejects,
 )
+from syncsvc.reconcile.unchanged.page_store import PagesDisagree
 from syncsvc.reconcile.unchanged.unchanged_listing import UnchangedListing
 from syncsvc.vocabulary import Lifecycle
 
@@ -68,6 +69,8 @@ class Stage:
         self._account = account
         self._walk = self._seq = 0
         self._has_looked = False  # at a page's rows
+        self._has_lost_pages = False  # that were passed
+        self._is_walking = False
         self._buffer = RowBuffer(connection)
         self.unchanged = UnchangedListing(connection, account, known)
         self._addresses = StagedAddresses(self._buffer, self.unchanged.addresses)
@@ -96,6 +99,7 @@ class Stage:
         """
         Count the following pages as another walk.
         """
+        self._is_walking, self._has_lost_pages = True, False
         if self._walk:
             self.unchanged.stop_noting()
             self._stage_remembered()
@@ -124,15 +128,22 @@ class Stage:
         """
         Take the rows of the pages that were passed like those of others.
 
+        If they are no longer stored, a walk that goes on proves nothing, and has to be repeated.
+
         Raises:
-            PagesDisagree: They can't be those of the listing.
+            PagesDisagree: They are no longer stored, and the walk has ended.
         """
         if not self.unchanged.passed.rows:
             return
-        for first, page in self.unchanged.passed.take():
-            self._add_rows(page, 0, first)
-            if not self._connection.in_transaction():
-                self._buffer.flush(at_least=ROWS_AT_ONCE)
+        try:
+            for first, page in self.unchanged.passed.take():
+                self._add_rows(page, 0, first)
+                if not self._connection.in_transaction():
+                    self._buffer.flush(at_least=ROWS_AT_ONCE)
+        except PagesDisagree:
+            self._has_lost_pages = True
+            if not self._is_walking:
+                raise
         if not self._connection.in_transaction():
             self._buffer.flush()
 
@@ -215,20 +226,31 @@ class Stage:
         with self._connection.begin():
             prepare_joins(self._connection, staged_cancelled, staged_cancelled_by_uuid)
             keep_latest_of(self._connection, staged_cancelled)
-            self._stage_again(built(live_with_entry))
+            found = self._selected(built(live_with_entry))
+        if found:
+            self.look_at_passed()
+            with self._connection.begin():
+                self._stage_again(found)
 
     def distinct_rows(self) -> int:
         """
         Count the distinct numbers that the current walk has read, rejects included.
 
         Each reject without a readable uuid counts as one.
+
+        Returns:
+            A negative number if some rows were lost.
         """
+        if not self.unchanged.has_passed_all:
+            self.look_at_passed()
+        if self._has_lost_pages:
+            return -1
         self._buffer.flush()
         if not self._buffer.has_tables:
             return self.unchanged.rows
         with self._connection.begin():
             index_on_sqlite(self._connection, staged_numbers_by_uuid)
-            self._stage_again(built(staged_uuids))
+            self._stage_again(self._selected(built(staged_uuids)))
             rows = self._connection.execute(built(distinct_rows), {"of_walk": self._walk})
             staged: int = rows.scalar_one()
             return self.unchanged.rows + staged
@@ -237,6 +259,7 @@ class Stage:
         """
         Keep one row of each number: of the proved walk, else the latest of all walks.
         """
+        self._is_walking = False
         if not complete:
             self._stage_remembered()
         if not self._buffer.has_tables:
@@ -270,16 +293,21 @@ class Stage:
             self._addresses.show_known(self._walk)
             self._buffer.flush()
 
-    def _stage_again(self, uuids: Select[Any]) -> None:
+    def _selected(self, uuids: Select[Any]) -> Sequence[str]:
+        """
+        Return the uuids of some numbers, if these may be remembered.
+        """
+        if self.unchanged.remembered is None:
+            return ()
+        return self._connection.execute(uuids, values_for(self._account)).scalars().all()
+
+    def _stage_again(self, uuids: Iterable[str]) -> None:
         """
         Stage the remembered rows of these numbers, which have another row or an entry.
         """
         if self.unchanged.remembered is None:
             return
-        found = self._connection.execute(uuids, values_for(self._account)).scalars().all()
-        if found:
-            self.look_at_passed()
-        for row in self.unchanged.remembered.forget(found):
+        for row in self.unchanged.remembered.forget(uuids):
             self._buffer.add_unchanged(self._walk, row.position, row.fingerprint, row.uuid)
         self._buffer.insert()
 

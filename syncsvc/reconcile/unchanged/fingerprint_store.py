@@ -98,7 +98,14 @@ def load(connection: Connection, account: str) -> Known:
         rows = connection.execute(
             built(_stored_fingerprints), values_for(account), execution_options=few
         )
-        return Known(((part, kept) for part, kept in rows if part in agreeing), live, cancelled)
+        known = Known((), live, cancelled)
+        known.stored_pages = b""
+        for part, kept in rows:
+            if part == WHOLE:
+                known.stored_pages = kept
+            elif part in agreeing:
+                known.add(part, kept)
+        return known
 
 
 def find(connection: Connection, account: str, known: Known) -> Found:

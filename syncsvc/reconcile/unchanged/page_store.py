@@ -1,9 +1,10 @@
 """
 Store and load the pages of a listing of which the tables agree with every row.
 
-The internal table may be emptied at any time: the next run then looks at every row. What it has is
-trusted only if its rows are exactly those whose fingerprints the tables agree with now, by their
-number and sum, and if the addresses are what they were.
+What the pages are is stored with the fingerprints, so that a run that passes all of them reads no
+other table. Pages are trusted only if their rows are exactly those whose fingerprints the tables
+agree with now, by number and sum, and if the addresses are what they were. So both internal tables
+may be emptied at any time: the next run then looks at every row.
 """
 
 from __future__ import annotations
@@ -14,36 +15,40 @@ from itertools import groupby
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from syncsvc.errors import SyncError
 from syncsvc.payloads.fingerprint import HASH_LENGTH, KnownPage, KnownPages, sum_of
 from syncsvc.payloads.records import Page, Unchanged
 from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_for
 from syncsvc.reconcile.unchanged.changed_addresses import (
+    DIGEST_LENGTH,
     contents_by_id,
     digest_of_all,
     stored_addresses,
 )
+from syncsvc.reconcile.unchanged.live_rows_checksum import WHOLE
 from syncsvc.reconcile.unchanged.note_pages import ID, ROW
 from syncsvc.reconcile.unchanged.remember_unchanged import as_text
-from syncsvc.schema.internal_tables import listing_pages
+from syncsvc.schema.internal_tables import listing_fingerprints, listing_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Delete, Select
+    from sqlalchemy import Connection, Delete, Select, Update
 
     from syncsvc.payloads.fingerprint import Known
     from syncsvc.payloads.records import Address
     from syncsvc.reconcile.unchanged.note_pages import NotedPages
 
-# Digest, identity, sum of fingerprints, rows and addresses.
-PACKED_PAGE = Struct(f"<{HASH_LENGTH}s{HASH_LENGTH}sQII")
+# Digest, identity, sum of fingerprints, rows, addresses and chunk.
+PACKED_PAGE = Struct(f"<{HASH_LENGTH}s{HASH_LENGTH}sQIII")
 
 stored = listing_pages.c
+fingerprints = listing_fingerprints.c
 CHUNK = bindparam("of_chunk", type_=stored.chunk.type)
+PAGES = bindparam("packed_pages", type_=fingerprints.fingerprints.type)
 
 
 class PagesDisagree(SyncError):
@@ -81,19 +86,32 @@ class PassedPages:
     def shows(self, address_id: int) -> bool:
         """
         Return whether an address is shown on one of the pages.
+
+        Raises:
+            PagesDisagree: They are no longer stored.
         """
         if not self._first_rows:
             return False
         if self._address_ids is None:
-            self._address_ids = {each for page in self._contents() for each in page.address_ids}
+            self._address_ids = self._shown_addresses()
         return address_id in self._address_ids
+
+    def _shown_addresses(self) -> set[int]:
+        found: set[int] = set()
+        missing = len(self._first_rows)
+        for content in self._contents():
+            found.update(content.address_ids)
+            missing -= 1
+        if missing:
+            raise self._disagree()
+        return found
 
     def take(self) -> Iterator[tuple[int, Page]]:
         """
         Yield the pages with their rows, and the positions of the first ones. No page is left.
 
         Raises:
-            PagesDisagree: Other rows are stored. They are then forgotten.
+            PagesDisagree: Other rows are stored, or none. They are then forgotten.
         """
         if not self._first_rows:
             return
@@ -107,6 +125,9 @@ class PassedPages:
             yield self._first_rows[content.page], _page(rows, content.fingerprints)
         if expected:
             raise self._disagree()
+        self._forget()
+
+    def _forget(self) -> None:
         self.rows = 0
         self._first_rows = {}
 
@@ -126,6 +147,7 @@ class PassedPages:
         return contents(self._connection, self._account, self._first_rows)
 
     def _disagree(self) -> PagesDisagree:
+        self._forget()
         if not self._connection.in_transaction():
             with self._connection.begin():
                 forget(self._connection, self._account)
@@ -154,17 +176,20 @@ class PageContent(NamedTuple):
     address_ids: array[int]
 
 
-def load(connection: Connection, account: str, known: Known, addresses: bytes) -> KnownPages:
+def trusted(known: Known, addresses: bytes) -> KnownPages:
     """
     Return the pages of an account of which the tables agree with every row.
 
     Args:
         addresses: Hash of the account's addresses in the tables.
     """
-    rows = connection.execute(built(_stored_pages), values_for(account)).all()
-    pages = [page for chunk, packed, _ in rows for page in _unpacked(chunk, packed)]
+    told = known.stored_pages
+    if told is None:
+        return KnownPages()
+    then, packed = told[:DIGEST_LENGTH], told[DIGEST_LENGTH:]
+    pages = [*_unpacked(packed)]
     is_same = (
-        all(row.addresses == addresses for row in rows)
+        addresses == then
         and sum(page.rows for page in pages) == len(known)
         and sum_of(page.fingerprints for page in pages) == sum_of(known.fingerprints)
     )
@@ -181,17 +206,12 @@ def save(connection: Connection, account: str, noted: NotedPages) -> None:
     known = contents_by_id(connection, account)
     if known is None:
         return
-    addresses = digest_of_all(known)
+    pages = [digest_of_all(known)]
     for number, chunk in enumerate(noted.chunks()):
-        values = {
-            "account": account,
-            "chunk": number,
-            "pages": b"".join(map(_packed, chunk.pages)),
-            "rows": chunk.rows,
-            "address_ids": chunk.address_ids,
-            "addresses": addresses,
-        }
-        connection.execute(insert(listing_pages), values)
+        pages += [_packed(page, number) for page in chunk.pages]
+        values = {"account": account, "chunk": number, "rows": chunk.rows}
+        connection.execute(insert(listing_pages), {**values, "address_ids": chunk.address_ids})
+    _tell(connection, account, b"".join(pages))
 
 
 def forget(connection: Connection, account: str) -> None:
@@ -199,6 +219,14 @@ def forget(connection: Connection, account: str) -> None:
     Delete the stored pages of an account.
     """
     connection.execute(built(_delete), values_for(account))
+    _tell(connection, account, b"")
+
+
+def _tell(connection: Connection, account: str, pages: bytes) -> None:
+    """
+    Tell the next run, which reads the fingerprints anyway, what is stored of pages.
+    """
+    connection.execute(built(_update_whole), {**values_for(account), PAGES.key: pages})
 
 
 def contents(
@@ -232,25 +260,24 @@ def _content(page: KnownPage, rows: bytes, ids: bytes) -> PageContent | None:
     )
 
 
-def _packed(page: KnownPage) -> bytes:
-    return PACKED_PAGE.pack(
-        page.digest, page.identity, page.fingerprints, page.rows, page.addresses
-    )
+def _packed(page: KnownPage, chunk: int) -> bytes:
+    sizes = page.rows, page.addresses, chunk
+    return PACKED_PAGE.pack(page.digest, page.identity, page.fingerprints, *sizes)
 
 
-def _unpacked(chunk: int, packed: bytes) -> Iterator[KnownPage]:
-    first_row = first_address = 0
-    for digest, identity, fingerprints, rows, addresses in PACKED_PAGE.iter_unpack(packed):
-        yield KnownPage(
-            digest, identity, fingerprints, rows, addresses, chunk, first_row, first_address
-        )
+def _unpacked(packed: bytes) -> Iterator[KnownPage]:
+    first_row = first_address = last = 0
+    for digest, identity, total, rows, addresses, chunk in PACKED_PAGE.iter_unpack(packed):
+        if chunk != last:
+            first_row, first_address, last = 0, 0, chunk
+        yield KnownPage(digest, identity, total, rows, addresses, chunk, first_row, first_address)
         first_row += rows
         first_address += addresses
 
 
-def _stored_pages() -> Select[Any]:
-    query = select(stored.chunk, stored.pages, stored.addresses)
-    return query.where(stored.account == ACCOUNT).order_by(stored.chunk)
+def _update_whole() -> Update:
+    whole = fingerprints.account == ACCOUNT, fingerprints.part == WHOLE
+    return update(listing_fingerprints).where(*whole).values(fingerprints=PAGES)
 
 
 def _stored_rows() -> Select[Any]:

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from syncsvc.payloads.fingerprint import KnownPages
-from syncsvc.reconcile.unchanged import page_store
 from syncsvc.reconcile.unchanged.changed_addresses import contents_by_id, digest_of_all
 from syncsvc.reconcile.unchanged.note_pages import NotedPages
-from syncsvc.reconcile.unchanged.page_store import PassedPages
+from syncsvc.reconcile.unchanged.page_store import PassedPages, trusted
 from syncsvc.reconcile.unchanged.remember_unchanged import UnchangedRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from sqlalchemy import Connection
 
@@ -39,8 +37,8 @@ class UnchangedListing:
         with connection.begin():
             if known:
                 contents = contents_by_id(connection, account)
-            if contents is not None:
-                known.pages = _pages(connection, account, known, contents)
+        if contents is not None:
+            known.pages = trusted(known, digest_of_all(contents))
         self.addresses = contents or {}
         self.remembered = UnchangedRows(known) if known and contents is not None else None
         self.passed = PassedPages(connection, account, known)
@@ -124,11 +122,3 @@ class UnchangedListing:
         Return the uuids of the numbers of some parts, as `of_part` counts them.
         """
         return set() if self.remembered is None else self.remembered.uuids(parts)
-
-
-def _pages(
-    connection: Connection, account: str, known: Known, contents: Mapping[int, bytes]
-) -> KnownPages:
-    if not known:
-        return KnownPages(are_noted=True)
-    return page_store.load(connection, account, known, digest_of_all(contents))
