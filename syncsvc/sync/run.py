@@ -225,7 +225,8 @@ def _publish_staged(connection: Connection, record: Run, stage: Stage) -> dict[s
         return found
     if stage.unchanged.is_remembered:  # few rows are planned; what follows looks each of them up
         temp_tables.analyze(connection, temp_tables.planned_numbers.c.uuid)
-    seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
+    if planned.known:
+        seen = fingerprint_store.leave_out_planned(connection, record.account, seen)
     publish.publish_plan(connection, record, planned)
     fingerprint_store.save(connection, record, seen, stage.unchanged.fingerprints)
     _warn_of_volatile_field(connection, found)

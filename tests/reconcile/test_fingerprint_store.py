@@ -31,6 +31,7 @@ from syncsvc.reconcile.statement_cache import values_for
 from syncsvc.reconcile.unchanged import fingerprint_store
 from syncsvc.reconcile.unchanged.live_rows_checksum import (
     NO_ROWS,
+    LiveRows,
     summarise,
     summarise_all,
     total_of,
@@ -639,9 +640,14 @@ def test_live_rows_are_summarised_with_the_runs_that_wrote_them(
         "01": (2, first + second),
         **dict.fromkeys(("02", "03", "04"), (1, first)),
     }
-    assert together == (total_of(by_part), 1)
-    assert total_of(by_part).versions == sum(rows.versions for rows in by_part.values()) > 0
-    assert none == (NO_ROWS, 0)
+    total = total_of(by_part)
+    assert together.agrees(total)
+    assert (together.live, together.cancelled) == (total.live, 1)
+    assert not together.agrees(total._replace(live=total.live + 1))
+    assert not together.agrees(total._replace(versions=total.versions - 1))
+    assert total.versions == sum(rows.versions for rows in by_part.values()) > 0
+    assert (none.agrees(NO_ROWS), none.cancelled) == (True, 0)
+    assert LiveRows.parsed(str(total)) == total
     assert total_of({}) == NO_ROWS
 
 

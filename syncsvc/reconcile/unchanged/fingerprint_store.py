@@ -38,7 +38,6 @@ from syncsvc.reconcile.unchanged.live_rows_checksum import (
     WHOLE,
     LiveRows,
     combined,
-    live_in,
     summarise,
     summarise_all,
     total_of,
@@ -93,7 +92,10 @@ def load(connection: Connection, account: str) -> Known:
     with connection.begin():
         if not _is_there(connection):
             return Known()
-        agreeing, live, cancelled = _agreeing_parts(connection, account)
+        kept = _stored_summaries(connection, account)
+        live_rows, cancelled = _look(connection, account, kept)
+        agreeing = _parts_with(connection, kept, live_rows)
+        live = {part: rows.live for part, rows in live_rows.items()}
         few = {"yield_per": PARTS_AT_ONCE}  # the driver would hold them three times over
         rows = connection.execute(
             built(_stored_fingerprints), values_for(account), execution_options=few
@@ -116,8 +118,8 @@ def find(connection: Connection, account: str, known: Known) -> Found:
     """
     if not _is_there(connection):
         return Found({}, known.parts)
-    live_rows = summarise(connection, values_for(account))
-    kept = _stored_summaries(connection, account) if known else {}
+    kept = _stored_summaries(connection, account)
+    live_rows, _cancelled = _look(connection, account, kept)
     return Found(live_rows, stale=known.parts - _parts_with(connection, kept, live_rows))
 
 
@@ -175,22 +177,24 @@ def _is_there(connection: Connection) -> bool:
     return set(found) >= TRIGGERS
 
 
-def _agreeing_parts(connection: Connection, account: str) -> tuple[set[str], dict[str, int], int]:
+def _look(
+    connection: Connection, account: str, kept: dict[str, str | None]
+) -> tuple[dict[str, LiveRows], int]:
     """
-    The stored parts that have the live rows that they were stored for, and what there is.
+    Summarise the live rows of each part, and count the cancelled numbers.
 
-    That is how many live numbers each part has, and how many cancelled ones there are.
-
-    Nearly always all of them have, which one sum over all parts shows at a third of the cost.
+    Nearly always the summaries are the stored ones, as one sum over all parts shows at a third of
+    the cost.
     """
-    kept = _stored_summaries(connection, account)
-    total, cancelled = summarise_all(connection, account)
-    live = {part: live_in(summary) for part, summary in kept.items() if part != WHOLE and summary}
-    if kept.get(WHOLE) == _whole(connection, total) and sum(live.values()) == total.live:
-        return set(live), live, cancelled
-    summaries = summarise(connection, values_for(account))
-    live = {part: live_rows.live for part, live_rows in summaries.items()}
-    return _parts_with(connection, kept, summaries), live, cancelled
+    every = summarise_all(connection, account)
+    schema, _, total = (kept.get(WHOLE) or "").partition(SCHEMA_FROM_TOTAL)
+    if total and schema == _schema_version(connection) and every.agrees(LiveRows.parsed(total)):
+        parts = {
+            part: LiveRows.parsed(rows) for part, rows in kept.items() if part != WHOLE and rows
+        }
+        if total_of(parts).live == every.live:
+            return parts, every.cancelled
+    return summarise(connection, values_for(account)), every.cancelled
 
 
 def _parts_with(
