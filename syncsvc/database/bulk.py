@@ -4,7 +4,7 @@ Insert many rows faster than SQLAlchemy does.
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from syncsvc.schema.columns import Money, UtcDateTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import datetime
+    from decimal import Decimal
 
     from sqlalchemy import Connection, Table
 
@@ -26,12 +26,19 @@ CSV_OF_JSON = r" WITH (FORMAT csv, NULL 'null', ESCAPE E'\\')"
 
 @lru_cache(maxsize=1024)
 def _time_as_text(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(" ", "microseconds")[:-6]
+    utc = value.astimezone(UTC)
+    naive = datetime.combine(utc, utc.time())  # its text takes half the time, with this step
+    return naive.isoformat(" ", "microseconds")
+
+
+@lru_cache(maxsize=1024)
+def _money_as_float(value: Decimal) -> float:
+    return float(value)
 
 
 # Of the types of our columns, those that SQLite's driver does not store by itself.
 SQLITE_ADAPTERS: dict[type, Callable[[Any], float | str]] = {
-    Money: float,
+    Money: _money_as_float,
     UtcDateTime: _time_as_text,
 }
 
