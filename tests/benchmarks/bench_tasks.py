@@ -190,10 +190,12 @@ def sync(url: str, database: str, runs: str = "1") -> dict[str, Any]:
     One run, as `syncsvc sync` does it, or several in one process, as the worker does them.
     """
     from syncsvc import build_from_settings  # noqa: PLC0415 - the limit's tasks have no use for it
+    from syncsvc.__main__ import collect_garbage_less_often  # noqa: PLC0415
     from syncsvc.logs import set_up_logging  # noqa: PLC0415
     from syncsvc.settings.loading import load_settings  # noqa: PLC0415
     from syncsvc.sync.run import run_once  # noqa: PLC0415
 
+    collect_garbage_less_often()
     given = {"api_url": url, "api_token": "benchmark", "database_url": database}
     settings = load_settings(flags=given, environ={})
     set_up_logging("warning", "console")
