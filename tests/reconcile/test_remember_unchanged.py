@@ -787,3 +787,18 @@ def test_the_last_content_of_an_address_has_the_highest_number(
     contents_of = [content for *_, content in found]
     assert [row[:3] for row in found] == [(1, 1, "one"), (1, 2, "other"), (1, 3, "one")]
     assert contents_of[0] == contents_of[2] != contents_of[1]
+
+
+def test_missing_numbers_are_found_by_a_join(watch: Watch, statements: list[str]) -> None:
+    """
+    PostgreSQL makes a join of NOT EXISTS, whatever its memory, and none of a NOT IN.
+    """
+    watch.see(*ROWS)
+    with watch.engine.begin() as connection:
+        connection.execute(listing_fingerprints.delete())
+    statements.clear()
+
+    assert watch.see(*ROWS[1:]).cancelled == 1
+    [found] = [each for each in statements if each.startswith("INSERT INTO absent_numbers")]
+    assert "NOT (EXISTS" in found
+    assert "NOT IN" not in found

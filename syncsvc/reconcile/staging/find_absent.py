@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, insert, not_, select
+from sqlalchemy import exists, func, insert, not_, select
 
 from syncsvc.database.bulk import copy_into
 from syncsvc.reconcile.statement_cache import built, values_for
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 COMPARED_AT_ONCE = 100_000  # numbers, of which the uuids are in memory
 ROWS_AT_ONCE = 10_000
 PART = part_of(numbers.c.uuid)
-IS_LISTED = numbers.c.uuid.in_(select(staged_numbers.c.uuid))
+# Not IN: PostgreSQL would go through all staged rows for each number once they exceed its memory.
+IS_LISTED = exists().where(staged_numbers.c.uuid == numbers.c.uuid)
 
 
 def doubtful_parts(connection: Connection, account: str, stage: Stage) -> dict[str, int]:
