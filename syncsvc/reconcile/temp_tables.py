@@ -25,8 +25,6 @@ from sqlalchemy import (
     exists,
     func,
     not_,
-    or_,
-    select,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -302,12 +300,13 @@ def keep_latest_of_walks(connection: Connection, walk: int) -> None:
     Keep the latest row of each number, and the rejects that still are, up to the last walk.
     """
     keep_latest_of(connection, staged_numbers)
-    still_rejected = select(staged_numbers.c.seq).where(staged_numbers.c.rejected)
-    outdated = or_(
+    row = staged_numbers.c
+    still_rejected = exists().where(row.seq == staged_rejects.c.seq, row.rejected)
+    for outdated in (
         and_(IS_NAMELESS, staged_rejects.c.walk < walk),
-        and_(not_(IS_NAMELESS), staged_rejects.c.seq.not_in(still_rejected)),
-    )
-    connection.execute(delete(staged_rejects).where(outdated))
+        and_(not_(IS_NAMELESS), not_(still_rejected)),
+    ):
+        connection.execute(delete(staged_rejects).where(outdated))
 
 
 PARTS: BindParameter[Any] = bindparam("parts", expanding=True)  # some parts

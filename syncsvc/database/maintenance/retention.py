@@ -11,7 +11,7 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, exists, func, select
+from sqlalchemy import delete, exists, func, not_, select
 
 from syncsvc.schema.tables import (
     address_history,
@@ -125,11 +125,14 @@ def _closed_numbers(account: str, before: datetime) -> list[ColumnElement[bool]]
 
     A timestamp ahead of its run puts an old row into the months of the retained period.
     """
-    history = number_history.c
-    ahead = select(history.uuid).where(
-        history.account == account, history.valid_from <= before, history.occurred_at > before
+    other = number_history.alias("other").c
+    ahead = exists().where(
+        other.account == account,
+        other.uuid == number_history.c.uuid,
+        other.valid_from <= before,
+        other.occurred_at > before,
     )
-    return [*_closed(number_history, account, before), history.uuid.not_in(ahead)]
+    return [*_closed(number_history, account, before), not_(ahead)]
 
 
 def _old_runs(account: str, before: datetime) -> list[ColumnElement[bool]]:
@@ -138,8 +141,8 @@ def _old_runs(account: str, before: datetime) -> list[ColumnElement[bool]]:
     """
     run = sync_runs.c
     old = [run.account == account, run.started_at < before, run.state != RunState.RUNNING]
-    refer = select(sync_rejects.c.run_id).where(sync_rejects.c.account == account)
-    return [*old, run.id.not_in(refer), *(run.id.not_in(each) for each in _last_runs(account))]
+    refers = exists().where(sync_rejects.c.run_id == run.id)
+    return [*old, not_(refers), *(run.id.not_in(each) for each in _last_runs(account))]
 
 
 def _last_runs(account: str) -> Iterator[Select[Any]]:
