@@ -1,5 +1,5 @@
 """
-What lets a run pass over the pages of a listing that are as they were.
+What lets a run skip the pages of a listing that are as they were.
 
 An internal table; a version that does not know it runs on.
 """
@@ -28,7 +28,7 @@ def upgrade() -> None:
         _bytes("rows", "8 bytes of fingerprint and 16 of uuid for each of the pages' rows."),
         _bytes("address_ids", "8 bytes for each address on the pages."),
         sa.PrimaryKeyConstraint("account", "chunk", name=op.f("pk_listing_pages")),
-        comment="Internal: what lets a run pass over pages that are as they were. May be emptied.",
+        comment="Internal: what lets a run skip pages that are as they were. May be emptied.",
     )
 
 

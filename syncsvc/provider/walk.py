@@ -140,9 +140,10 @@ class Walk:
         # Hosts differ in what they send past the end: nothing, an empty page, or the last page
         # again. A page that was read before must end the walk, or it would never end.
         # It may come in another order, as an unordered query returns it.
-        if not page.length or page.identity in self._seen:
+        identity = page.identity
+        if not page.length or identity in self._seen:
             return None
-        self._seen.add(page.identity)
+        self._seen.add(identity)
         self._count(page)
         return page
 

@@ -52,5 +52,5 @@ listing_pages = Table(
         comment="8 bytes for each address on the pages.",
     ),
     PrimaryKeyConstraint("account", "chunk"),
-    comment="Internal: what lets a run pass over pages that are as they were. May be emptied.",
+    comment="Internal: what lets a run skip pages that are as they were. May be emptied.",
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Text, literal, select
 
-from syncsvc.reconcile.staging.by_bytes import by_bytes
+from syncsvc.reconcile.unchanged.by_bytes import by_bytes
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -1,5 +1,5 @@
 """
-A page that is as it was is passed as a whole; its rows are looked at only if something is new.
+A page that is as it was is skipped as a whole; its rows are looked at only if something is new.
 """
 
 from __future__ import annotations
@@ -288,7 +288,7 @@ def test_an_unproved_listing_leaves_no_known_pages(watch: Watch) -> None:
 
 def test_a_page_that_the_host_repeats_past_the_end_ends_the_walk(watch: Watch) -> None:
     """
-    Also if it was passed, and whatever its rows have become meanwhile.
+    Also if it was skipped, and whatever its rows have become meanwhile.
     """
     watch.see_paged(*ROWS[:6], page_size=2)
     watch.sandbox.reset(Inventory(ROWS[:6]), Behaviour(past_end="repeat"))
@@ -312,14 +312,14 @@ def test_a_known_page_and_its_repetition_have_one_identity() -> None:
     page = KnownPage(first.digest or b"", first.identity, 0, 2, 0)
     known.pages = KnownPages([page])
 
-    passed = read_page(body, UTC, known)
+    skipped = read_page(body, UTC, known)
 
-    assert (passed.known, passed.rows, passed.length) == (page, [], 2)
-    assert passed.identity == read_page(again, UTC, known).identity
-    assert passed.identity != read_page(other, UTC, known).identity
+    assert (skipped.known, skipped.rows, skipped.length) == (page, [], 2)
+    assert skipped.identity == read_page(again, UTC, known).identity
+    assert skipped.identity != read_page(other, UTC, known).identity
 
 
-def test_an_old_entry_changes_no_address_of_a_passed_page(
+def test_an_old_entry_changes_no_address_of_a_skipped_page(
     watch: Watch, looked_at: list[bytes]
 ) -> None:
     """
@@ -512,26 +512,26 @@ def listings(chance: random.Random) -> Iterator[Inventory]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_random_runs_that_pass_pages_end_like_runs_that_look_at_all_rows(
+def test_random_runs_that_skip_pages_end_like_runs_that_look_at_all_rows(
     watch: Watch, looked_at: list[bytes], seed: int
 ) -> None:
     """
     Of two accounts with the same listings, one forgets its pages before each run.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
-    passed = 0
+    skipped = 0
     for inventory, _ in zip(listings(chance), range(20), strict=False):
         watch.sandbox.inventory = inventory
         counts = []
-        for account in ("passing", "looking"):
+        for account in ("skipping", "looking"):
             if account == "looking":
                 no_pages(watch, account)
             looked_at.clear()
             with api_for(watch.sandbox, page_size=2) as api:
                 summary = watch.run(api=api, account=account)
-            passed += account == "passing" and not looked_at
+            skipped += account == "skipping" and not looked_at
             own = {"account": "", "run_id": 0, "duration_seconds": 0}
             counts.append({**msgspec.structs.asdict(summary), **own})
         assert counts[0] == counts[1]
-        assert contents(watch.engine, "passing") == contents(watch.engine, "looking")
-    assert passed
+        assert contents(watch.engine, "skipping") == contents(watch.engine, "looking")
+    assert skipped

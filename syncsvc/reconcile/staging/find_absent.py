@@ -44,9 +44,9 @@ def doubtful_parts(connection: Connection, account: str, stage: Stage) -> dict[s
 
     If no rows are remembered, the tables have to be compared instead.
     """
-    if not stage.unchanged.is_remembered or stage.unchanged.has_passed_all:
+    if not stage.unchanged.is_remembered or stage.unchanged.has_skipped_all:
         return {}
-    stage.look_at_passed()
+    stage.look_at_skipped()
     staged = {} if stage.is_unchanged else _staged_live(connection, account)
     return {
         part: live

@@ -69,7 +69,7 @@ class Stage:
         self._account = account
         self._walk = self._seq = 0
         self._has_looked = False  # at a page's rows
-        self._has_lost_pages = False  # that were passed
+        self._has_lost_pages = False  # that were skipped
         self._is_walking = False
         self._buffer = RowBuffer(connection)
         self.unchanged = UnchangedListing(connection, account, known)
@@ -99,11 +99,12 @@ class Stage:
         """
         Count the following pages as another walk.
         """
-        self._is_walking, self._has_lost_pages = True, False
+        self._is_walking = True
         if self._walk:
             self.unchanged.stop_noting()
             self._stage_remembered()
             self._addresses.forget()
+        self._has_lost_pages = False  # those of an earlier walk do not matter
         self._walk += 1
 
     def add(self, page: Page, index: int) -> None:
@@ -113,10 +114,10 @@ class Stage:
         first = self._seq + 1
         self._seq += page.length
         if page.known is not None:
-            self.unchanged.passed.add(page.known, first)
+            self.unchanged.skipped.add(page.known, first)
             if not self._has_looked:
                 return
-        self.look_at_passed()
+        self.look_at_skipped()
         self._has_looked = True
         self.unchanged.note(page)
         self._add_rows(page, index, first)
@@ -124,28 +125,26 @@ class Stage:
         if self._buffer.different > DIFFERENT_AT_MOST:
             self._stage_remembered()
 
-    def look_at_passed(self) -> None:
+    def look_at_skipped(self) -> None:
         """
-        Take the rows of the pages that were passed like those of others.
+        Take the rows of the skipped pages like those of others.
 
         If they are no longer stored, a walk that goes on proves nothing, and has to be repeated.
 
         Raises:
             PagesDisagree: They are no longer stored, and the walk has ended.
         """
-        if not self.unchanged.passed.rows:
+        if not self.unchanged.skipped.rows:
             return
         try:
-            for first, page in self.unchanged.passed.take():
+            for first, page in self.unchanged.skipped.take():
                 self._add_rows(page, 0, first)
-                if not self._connection.in_transaction():
-                    self._buffer.flush(at_least=ROWS_AT_ONCE)
+                self._buffer.flush(at_least=ROWS_AT_ONCE)
         except PagesDisagree:
             self._has_lost_pages = True
             if not self._is_walking:
                 raise
-        if not self._connection.in_transaction():
-            self._buffer.flush()
+        self._buffer.flush()
 
     def _add_rows(self, page: Page, index: int, first: int) -> None:
         is_taken = self.unchanged.take(page, first)
@@ -213,7 +212,7 @@ class Stage:
         strong = row.lifecycle == Lifecycle.CANCELLED
         self._buffer.add(staged_cancelled, (self._seq, strong, *values))
         for address in row.addresses:
-            if not self.unchanged.passed.shows(address.id):
+            if not self.unchanged.skipped.shows(address.id):
                 self._addresses.show_formerly(address, self._seq)
 
     def keep_latest_cancelled(self) -> None:
@@ -228,7 +227,7 @@ class Stage:
             keep_latest_of(self._connection, staged_cancelled)
             found = self._selected(built(live_with_entry))
         if found:
-            self.look_at_passed()
+            self.look_at_skipped()
             with self._connection.begin():
                 self._stage_again(found)
 
@@ -241,8 +240,8 @@ class Stage:
         Returns:
             A negative number if some rows were lost.
         """
-        if not self.unchanged.has_passed_all:
-            self.look_at_passed()
+        if not self.unchanged.has_skipped_all:
+            self.look_at_skipped()
         if self._has_lost_pages:
             return -1
         self._buffer.flush()
@@ -281,7 +280,7 @@ class Stage:
         """
         Stage the rows that were only remembered.
         """
-        self.look_at_passed()
+        self.look_at_skipped()
         self.create_tables()
         if self.unchanged.remembered is None:
             return

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Integer, and_, bindparam, func, select
 
-from syncsvc.reconcile.staging.by_bytes import by_bytes
 from syncsvc.reconcile.temp_tables import (
     IS_LIVE,
     IS_NAMELESS,
@@ -16,6 +15,7 @@ from syncsvc.reconcile.temp_tables import (
     staged_numbers,
     staged_rejects,
 )
+from syncsvc.reconcile.unchanged.by_bytes import by_bytes
 from syncsvc.schema.tables import numbers
 
 if TYPE_CHECKING:

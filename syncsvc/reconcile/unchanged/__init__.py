@@ -1,3 +1,3 @@
 """
-What lets a run pass over rows and pages of the listing that are as they were.
+What lets a run skip rows and pages of the listing that are as they were.
 """

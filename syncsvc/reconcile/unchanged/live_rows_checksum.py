@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, null, select
 
-from syncsvc.reconcile.staging.by_bytes import by_bytes
 from syncsvc.reconcile.statement_cache import ACCOUNT, built, values_for
 from syncsvc.reconcile.temp_tables import IS_LIVE, part_of
+from syncsvc.reconcile.unchanged.by_bytes import by_bytes
 from syncsvc.schema.tables import numbers
 from syncsvc.vocabulary import Lifecycle
 

@@ -1,7 +1,7 @@
 """
 Store and load the pages of a listing of which the tables agree with every row.
 
-What the pages are is stored with the fingerprints, so that a run that passes all of them reads no
+What the pages are is stored with the fingerprints, so that a run that skips all of them reads no
 other table. Pages are trusted only if their rows are exactly those whose fingerprints the tables
 agree with now, by number and sum, and if the addresses are what they were. So both internal tables
 may be emptied at any time: the next run then looks at every row.
@@ -10,7 +10,6 @@ may be emptied at any time: the next run then looks at every row.
 from __future__ import annotations
 
 from array import array
-from contextlib import nullcontext
 from itertools import groupby
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,7 +33,6 @@ from syncsvc.schema.internal_tables import listing_fingerprints, listing_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection, Delete, Select, Update
 
@@ -57,9 +55,11 @@ class PagesDisagree(SyncError):
     """
 
 
-class PassedPages:
+class SkippedPages:
     """
     The pages of a walk whose rows have not been looked at, since they are all as they were.
+
+    Its methods begin transactions of their own.
 
     Attributes:
         rows: How many rows they have.
@@ -75,7 +75,7 @@ class PassedPages:
 
     def add(self, page: KnownPage, first: int) -> None:
         """
-        Pass a page.
+        Skip a page.
 
         Args:
             first: The position of its first row.
@@ -113,9 +113,7 @@ class PassedPages:
         Raises:
             PagesDisagree: Other rows are stored, or none. They are then forgotten.
         """
-        if not self._first_rows:
-            return
-        with _transaction(self._connection):
+        with self._connection.begin():
             by_id = {each.id: each for each in stored_addresses(self._connection, self._account)}
         expected = self.rows
         for content in self._contents():
@@ -130,6 +128,7 @@ class PassedPages:
     def _forget(self) -> None:
         self.rows = 0
         self._first_rows = {}
+        self._address_ids = None
 
     def _rows(self, content: PageContent, addresses: tuple[Address, ...]) -> list[Unchanged]:
         """
@@ -148,21 +147,16 @@ class PassedPages:
 
     def _disagree(self) -> PagesDisagree:
         self._forget()
-        if not self._connection.in_transaction():
-            with self._connection.begin():
-                forget(self._connection, self._account)
+        with self._connection.begin():
+            forget(self._connection, self._account)
         return PagesDisagree(
-            "The rows of unchanged pages (table listing_pages) are not those that were stored. "
-            "They are forgotten; run it again."
+            "The stored rows of unchanged pages (table listing_pages) are missing or damaged. "
+            "They have been deleted; the next run reads every row again."
         )
 
 
 def _page(rows: Sequence[Unchanged], fingerprints: Iterable[int]) -> Page:
     return Page(rows=rows, fingerprints=[*fingerprints], num_results=None, paginates=None)
-
-
-def _transaction(connection: Connection) -> AbstractContextManager[object]:
-    return nullcontext() if connection.in_transaction() else connection.begin()
 
 
 class PageContent(NamedTuple):
@@ -237,7 +231,7 @@ def contents(
     """
     for chunk, some in groupby(pages, key=lambda page: page.chunk):
         values = {**values_for(account), CHUNK.key: chunk}
-        with _transaction(connection):
+        with connection.begin():
             found = connection.execute(built(_stored_rows), values).one_or_none()
         if found is not None:
             contents = (_content(page, *found) for page in some)

@@ -1,5 +1,5 @@
 """
-What of a listing is as it was: rows that are only remembered, and pages that were passed.
+What of a listing is as it was: rows that are only remembered, and pages that were skipped.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from syncsvc.reconcile.unchanged.changed_addresses import contents_by_id, digest_of_all
 from syncsvc.reconcile.unchanged.note_pages import NotedPages
-from syncsvc.reconcile.unchanged.page_store import PassedPages, trusted
+from syncsvc.reconcile.unchanged.page_store import SkippedPages, trusted
 from syncsvc.reconcile.unchanged.remember_unchanged import UnchangedRows
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class UnchangedListing:
         known: The fingerprints by which rows are taken for unchanged, and the pages.
         addresses: Digests of the addresses in the tables, by id; none if rows are not remembered.
         remembered: The rows that were looked at; None if all are staged.
-        passed: The pages whose rows were not looked at.
+        skipped: The pages whose rows were not looked at.
     """
 
     def __init__(self, connection: Connection, account: str, known: Known) -> None:
@@ -41,7 +41,7 @@ class UnchangedListing:
             known.pages = trusted(known, digest_of_all(contents))
         self.addresses = contents or {}
         self.remembered = UnchangedRows(known) if known and contents is not None else None
-        self.passed = PassedPages(connection, account, known)
+        self.skipped = SkippedPages(connection, account, known)
         self._noted = NotedPages() if known.pages.are_noted else None
 
     def close(self) -> None:
@@ -73,14 +73,14 @@ class UnchangedListing:
         """
         Count the distinct numbers.
         """
-        return self.passed.rows + (0 if self.remembered is None else len(self.remembered))
+        return self.skipped.rows + (0 if self.remembered is None else len(self.remembered))
 
     @property
-    def has_passed_all(self) -> bool:
+    def has_skipped_all(self) -> bool:
         """
         Every live number is on a page that is as it was.
         """
-        return 0 < self.passed.rows == self.known.total
+        return 0 < self.skipped.rows == self.known.total
 
     @property
     def noted(self) -> NotedPages | None:
@@ -107,7 +107,7 @@ class UnchangedListing:
 
     def of_part(self, part: str) -> int:
         """
-        Count the numbers of a part. Pages that were passed have to be looked at before.
+        Count the numbers of a part. Skipped pages have to be looked at before.
         """
         return 0 if self.remembered is None else self.remembered.of_part(part)
 
